@@ -1,0 +1,3 @@
+//! The decisions.
+#![no_std]
+#![forbid(unsafe_code)]

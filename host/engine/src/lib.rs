@@ -1,0 +1,1 @@
+//! Dynamic super-network inference on candle.

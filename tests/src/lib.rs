@@ -1,0 +1,2 @@
+//! Scenarios written once against a rig.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Offline tools.
+#![forbid(unsafe_code)]

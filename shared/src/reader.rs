@@ -67,7 +67,13 @@ impl FrameReader {
     /// A reader that expects the start of a frame.
     #[must_use]
     pub const fn new() -> Self {
-        Self { buffer: [0; MAX_PACKET], length: 0, group: 0, zero_due: false, state: State::Between }
+        Self {
+            buffer: [0; MAX_PACKET],
+            length: 0,
+            group: 0,
+            zero_due: false,
+            state: State::Between,
+        }
     }
 
     /// Takes in one byte.

@@ -1,0 +1,404 @@
+//! Reading a policy image in place.
+//!
+//! [`PolicyView::open`] checks everything once: sizes, CRC, order, ranges. Look-ups afterwards are
+//! total: an index out of range gives `None`, never a panic.
+
+use super::{
+    CELL, CHECKED, Cell, FORMAT, HEADER, LEVEL, Level, MAGIC, ROW, Settle, SubNetwork, TABLE,
+};
+use crate::crc32c;
+use crate::units::{MAX_APPLICATIONS, MAX_LEVELS, MAX_SUB_NETWORKS, NO_LEVEL};
+
+/// A checked policy image.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyView<'a> {
+    bytes: &'a [u8],
+    levels: u8,
+    tables: u8,
+}
+
+/// One application table of a checked image.
+#[derive(Debug, Clone, Copy)]
+pub struct TableView<'a> {
+    name: &'a [u8],
+    rows: &'a [u8],
+    cells: &'a [u8],
+    sub_networks: u8,
+}
+
+/// Why bytes are not a policy image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyFault {
+    /// Shorter than its parts need, or longer than it says.
+    Length {
+        /// Bytes there are.
+        found: u32,
+        /// Bytes there should be.
+        expected: u32,
+    },
+    /// It does not start with `CSPL`.
+    Magic,
+    /// Its format or header size is not known.
+    Format {
+        /// The format it says.
+        found: u16,
+    },
+    /// The CRC does not match: the image is damaged.
+    Crc {
+        /// CRC of the content.
+        found: u32,
+        /// CRC in the header.
+        expected: u32,
+    },
+    /// The number of levels is not 1 to 32.
+    LevelCount(u8),
+    /// The number of tables is not 1 to 4.
+    TableCount(u8),
+    /// The park level is none of the levels.
+    ParkLevel(u8),
+    /// The utilisation limit is not 1 to 1000 ‰.
+    Utilisation(u16),
+    /// A level is not above the one before it.
+    LevelOrder(u8),
+    /// The number of sub-networks of a table is not 1 to 16.
+    SubNetworkCount {
+        /// The table.
+        table: u8,
+        /// The number it says.
+        found: u8,
+    },
+    /// A sub-network is less accurate than the one before it, or its accuracy is over 100 %.
+    AccuracyOrder {
+        /// The table.
+        table: u8,
+        /// The sub-network.
+        sub_network: u8,
+    },
+    /// A latency or energy is 0 or too large to compute with.
+    Cell {
+        /// The table.
+        table: u8,
+        /// The sub-network.
+        sub_network: u8,
+        /// The level.
+        level: u8,
+    },
+}
+
+impl core::fmt::Display for PolicyFault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Length { found, expected } => {
+                write!(f, "{found} bytes where the image should have {expected}")
+            }
+            Self::Magic => f.write_str("no policy image: it does not start with CSPL"),
+            Self::Format { found } => write!(f, "format {found} where {FORMAT} is known"),
+            Self::Crc { found, expected } => {
+                write!(f, "damaged: CRC {found:08x} where the header says {expected:08x}")
+            }
+            Self::LevelCount(found) => write!(f, "{found} levels where 1 to {MAX_LEVELS} go"),
+            Self::TableCount(found) => {
+                write!(f, "{found} application tables where 1 to {MAX_APPLICATIONS} go")
+            }
+            Self::ParkLevel(found) => write!(f, "park level {found} is none of the levels"),
+            Self::Utilisation(found) => {
+                write!(f, "utilisation limit {found} ‰ where 1 to 1000 goes")
+            }
+            Self::LevelOrder(level) => write!(f, "level {level} is not above the one before it"),
+            Self::SubNetworkCount { table, found } => {
+                write!(f, "table {table} has {found} sub-networks where 1 to {MAX_SUB_NETWORKS} go")
+            }
+            Self::AccuracyOrder { table, sub_network } => write!(
+                f,
+                "table {table}, sub-network {sub_network}: accuracy over 100 % or under the one before it"
+            ),
+            Self::Cell { table, sub_network, level } => write!(
+                f,
+                "table {table}, sub-network {sub_network}, level {level}: latency and energy go from 1 to 2^30"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for PolicyFault {}
+
+fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    bytes.get(offset..)?.first_chunk().map(|b| u16::from_le_bytes(*b))
+}
+
+fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    bytes.get(offset..)?.first_chunk().map(|b| u32::from_le_bytes(*b))
+}
+
+fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    bytes.get(offset..)?.first_chunk().map(|b| u64::from_le_bytes(*b))
+}
+
+fn part(bytes: &[u8], offset: usize, length: usize) -> Option<&[u8]> {
+    bytes.get(offset..offset.checked_add(length)?)
+}
+
+fn text(bytes: &[u8]) -> &str {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    core::str::from_utf8(bytes.get(..end).unwrap_or(&[])).unwrap_or("")
+}
+
+fn length_u32(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Latencies and energies stay below 2^30, so that sums of four and products with a slowdown in
+/// Q8.24 fit their types.
+const MAX_VALUE: u32 = 1 << 30;
+
+impl<'a> PolicyView<'a> {
+    /// Checks an image and opens it.
+    ///
+    /// # Errors
+    /// [`PolicyFault`] names the first thing that is wrong.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, PolicyFault> {
+        let short = |expected: usize| PolicyFault::Length {
+            found: length_u32(bytes.len()),
+            expected: length_u32(expected),
+        };
+        let header = part(bytes, 0, HEADER).ok_or(short(HEADER))?;
+        if !header.starts_with(&MAGIC) {
+            return Err(PolicyFault::Magic);
+        }
+        let format = u16_at(header, 4).unwrap_or(0);
+        if format != FORMAT || u16_at(header, 6).map(usize::from) != Some(HEADER) {
+            return Err(PolicyFault::Format { found: format });
+        }
+        let expected = u32_at(header, 8).unwrap_or(0);
+        if length_u32(bytes.len()) != expected {
+            return Err(PolicyFault::Length { found: length_u32(bytes.len()), expected });
+        }
+        let expected = u32_at(header, 12).unwrap_or(0);
+        let found = crc32c::of(bytes.get(CHECKED..).unwrap_or(&[]));
+        if found != expected {
+            return Err(PolicyFault::Crc { found, expected });
+        }
+        let levels = header.get(46).copied().unwrap_or(0);
+        if !(1..=MAX_LEVELS).contains(&usize::from(levels)) {
+            return Err(PolicyFault::LevelCount(levels));
+        }
+        let tables = header.get(47).copied().unwrap_or(0);
+        if !(1..=MAX_APPLICATIONS).contains(&usize::from(tables)) {
+            return Err(PolicyFault::TableCount(tables));
+        }
+        let view = Self { bytes, levels, tables };
+        view.check_device()?;
+        (0..tables).try_for_each(|table| view.check_table(table))?;
+        Ok(view)
+    }
+
+    fn check_device(&self) -> Result<(), PolicyFault> {
+        let park = self.bytes.get(70).copied().unwrap_or(NO_LEVEL);
+        if park != NO_LEVEL && park >= self.levels {
+            return Err(PolicyFault::ParkLevel(park));
+        }
+        let utilisation = self.utilisation_permille();
+        if !(1..=1000).contains(&utilisation) {
+            return Err(PolicyFault::Utilisation(utilisation));
+        }
+        let mut before = (0, 0, 0);
+        for index in 0..self.levels {
+            let level = self.level(index).ok_or(PolicyFault::LevelOrder(index))?;
+            if level.order() <= before || level.idle_mw > MAX_VALUE {
+                return Err(PolicyFault::LevelOrder(index));
+            }
+            before = level.order();
+        }
+        Ok(())
+    }
+
+    fn check_table(&self, index: u8) -> Result<(), PolicyFault> {
+        let found = self.directory(index).and_then(|entry| entry.get(20).copied()).unwrap_or(0);
+        if !(1..=MAX_SUB_NETWORKS).contains(&usize::from(found)) {
+            return Err(PolicyFault::SubNetworkCount { table: index, found });
+        }
+        let table = self.table(index).ok_or(PolicyFault::Length {
+            found: length_u32(self.bytes.len()),
+            expected: u32::MAX,
+        })?;
+        let mut before = 0;
+        for sub_network in 0..table.len() {
+            let accuracy = table.sub_network(sub_network).map_or(0, |row| row.accuracy_bp);
+            if accuracy < before || accuracy > 10_000 {
+                return Err(PolicyFault::AccuracyOrder { table: index, sub_network });
+            }
+            before = accuracy;
+            for level in 0..self.levels {
+                let sound = table.cell(sub_network, level).is_some_and(|cell| {
+                    (1..=MAX_VALUE).contains(&cell.latency_us)
+                        && (1..=MAX_VALUE).contains(&cell.energy_uj)
+                });
+                if !sound {
+                    return Err(PolicyFault::Cell { table: index, sub_network, level });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// CRC-32C of the image: its identity in Hello and Welcome.
+    #[must_use]
+    pub fn crc(&self) -> u32 {
+        u32_at(self.bytes, 12).unwrap_or(0)
+    }
+
+    /// Sequence number of the image.
+    #[must_use]
+    pub fn sequence(&self) -> u32 {
+        u32_at(self.bytes, 16).unwrap_or(0)
+    }
+
+    /// Name of the board.
+    #[must_use]
+    pub fn board(&self) -> &'a str {
+        text(part(self.bytes, 20, 16).unwrap_or(&[]))
+    }
+
+    /// Runtime the latencies hold for.
+    #[must_use]
+    pub fn runtime(&self) -> &'a str {
+        text(part(self.bytes, 36, 8).unwrap_or(&[]))
+    }
+
+    /// Number of levels.
+    #[must_use]
+    pub fn levels(&self) -> u8 {
+        self.levels
+    }
+
+    /// Number of application tables.
+    #[must_use]
+    pub fn tables(&self) -> u8 {
+        self.tables
+    }
+
+    /// Settle times.
+    #[must_use]
+    pub fn settle(&self) -> Settle {
+        let at = |offset| u32_at(self.bytes, offset).unwrap_or(0);
+        Settle { cpu_us: at(48), gpu_us: at(52), emc_us: at(56) }
+    }
+
+    /// Power cap of the board, mW; [`crate::units::NO_POWER_CAP`] = none.
+    #[must_use]
+    pub fn power_cap_mw(&self) -> u32 {
+        u32_at(self.bytes, 60).unwrap_or(0)
+    }
+
+    /// Temperature cap, m°C; [`crate::units::NO_TEMP_CAP`] = none.
+    #[must_use]
+    pub fn temp_cap_mdeg_c(&self) -> i32 {
+        self.bytes.get(64..).and_then(|b| b.first_chunk()).map_or(0, |b| i32::from_le_bytes(*b))
+    }
+
+    /// Highest share of the board's time that requests may take, 0.1 %.
+    #[must_use]
+    pub fn utilisation_permille(&self) -> u16 {
+        u16_at(self.bytes, 68).unwrap_or(0)
+    }
+
+    /// The park level, where parking pays on this board.
+    #[must_use]
+    pub fn park_level(&self) -> Option<u8> {
+        self.bytes.get(70).copied().filter(|level| *level != NO_LEVEL)
+    }
+
+    /// A level.
+    #[must_use]
+    pub fn level(&self, index: u8) -> Option<Level> {
+        if index >= self.levels {
+            return None;
+        }
+        let offset = HEADER.checked_add(usize::from(index).checked_mul(LEVEL)?)?;
+        let bytes = part(self.bytes, offset, LEVEL)?;
+        Some(Level {
+            cpu_khz: u32_at(bytes, 0)?,
+            gpu_khz: u32_at(bytes, 4)?,
+            emc_khz: u32_at(bytes, 8)?,
+            idle_mw: u32_at(bytes, 12)?,
+        })
+    }
+
+    fn directory(&self, index: u8) -> Option<&'a [u8]> {
+        if index >= self.tables {
+            return None;
+        }
+        let levels = usize::from(self.levels).checked_mul(LEVEL)?;
+        let before = usize::from(index).checked_mul(TABLE)?;
+        part(self.bytes, HEADER.checked_add(levels)?.checked_add(before)?, TABLE)
+    }
+
+    /// An application table.
+    #[must_use]
+    pub fn table(&self, index: u8) -> Option<TableView<'a>> {
+        let entry = self.directory(index)?;
+        let offset = usize::try_from(u32_at(entry, 16)?).ok()?;
+        let sub_networks = entry.get(20).copied()?;
+        let rows = usize::from(sub_networks).checked_mul(ROW)?;
+        let count = usize::from(sub_networks).checked_mul(usize::from(self.levels))?;
+        Some(TableView {
+            name: part(entry, 0, 16)?,
+            rows: part(self.bytes, offset, rows)?,
+            cells: part(self.bytes, offset.checked_add(rows)?, count.checked_mul(CELL)?)?,
+            sub_networks,
+        })
+    }
+
+    /// The table of this name, with its index.
+    #[must_use]
+    pub fn table_named(&self, name: &str) -> Option<(u8, TableView<'a>)> {
+        (0..self.tables)
+            .filter_map(|index| Some((index, self.table(index)?)))
+            .find(|(_, table)| table.name() == name)
+    }
+}
+
+impl<'a> TableView<'a> {
+    /// Name of the network.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        text(self.name)
+    }
+
+    /// Number of sub-networks.
+    #[must_use]
+    pub fn len(&self) -> u8 {
+        self.sub_networks
+    }
+
+    /// Whether there is no sub-network; never, in a checked image.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sub_networks == 0
+    }
+
+    /// A sub-network.
+    #[must_use]
+    pub fn sub_network(&self, index: u8) -> Option<SubNetwork> {
+        let bytes = part(self.rows, usize::from(index).checked_mul(ROW)?, ROW)?;
+        Some(SubNetwork {
+            id: u32_at(bytes, 0)?,
+            model_hash: u64_at(bytes, 4)?,
+            accuracy_bp: u16_at(bytes, 12)?,
+            exit_threshold: u16_at(bytes, 14)?,
+        })
+    }
+
+    /// Expectation for a sub-network at a level.
+    #[must_use]
+    pub fn cell(&self, sub_network: u8, level: u8) -> Option<Cell> {
+        if sub_network >= self.sub_networks {
+            return None;
+        }
+        let place = usize::from(level)
+            .checked_mul(usize::from(self.sub_networks))?
+            .checked_add(usize::from(sub_network))?;
+        let bytes = part(self.cells, place.checked_mul(CELL)?, CELL)?;
+        Some(Cell { latency_us: u32_at(bytes, 0)?, energy_uj: u32_at(bytes, 4)? })
+    }
+}

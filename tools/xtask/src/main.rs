@@ -1,3 +1,48 @@
-//! Development commands.
+//! Development commands of the workspace: set-up, tests, firmware images, emulator.
+//!
+//! `cargo xtask COMMAND` (an alias in `.cargo/config.toml`). Cargo alone cannot build the
+//! firmware, because its target, profile and toolchain differ from the host's; these commands
+//! can, and they install what is missing after asking.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod ci;
+mod embedded;
+mod environment;
+mod setup;
+mod tally;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Development commands of Coshift: set-up, tests, firmware images, emulator.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Setup(setup::Args),
+    Test(test::Args),
+    Ci(ci::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Ci(args) => ci::run(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

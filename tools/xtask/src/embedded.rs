@@ -1,0 +1,76 @@
+//! The toolchain that compiles for the microcontroller.
+//!
+//! Two kinds serve: the pinned toolchain with the target's library added by rustup, or, where
+//! rustup cannot download it, Debian's compiler and library source, from which cargo builds
+//! `core` itself (`-Zbuild-std`), linked by the pinned toolchain's `rust-lld`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::environment::{Environment, Wanted};
+
+/// Target triple of the firmware: Cortex-M4 with its single-precision floating-point unit.
+pub(crate) const TARGET: &str = "thumbv7em-none-eabihf";
+/// Debian's compiler.
+pub(crate) const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
+/// Environment variable that chooses the compiler of images where both are there.
+pub(crate) const COMPILER_ENV: &str = "COSHIFT_EMBEDDED_COMPILER";
+
+/// A toolchain that can build images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Toolchain {
+    /// The pinned toolchain, which has the target's library.
+    Rustup,
+    /// Debian's compiler and library source with a linker from this folder.
+    Debian {
+        /// Folder of `rust-lld`.
+        linker_dir: PathBuf,
+    },
+}
+
+impl Toolchain {
+    /// The toolchain this environment offers; `None` where something must be installed first.
+    pub(crate) fn choose(environment: &Environment) -> Option<Self> {
+        let debian = || {
+            let linker_dir = environment.linker_dir.clone()?;
+            environment.debian_complete().then_some(Self::Debian { linker_dir })
+        };
+        let rustup = || environment.rustup_target.then_some(Self::Rustup);
+        match environment.wanted {
+            Wanted::Any => rustup().or_else(debian),
+            Wanted::Rustup => rustup(),
+            Wanted::Debian => debian(),
+        }
+    }
+
+    /// Makes a cargo command compile for [`TARGET`] with this toolchain. Call it after the
+    /// subcommand was given.
+    pub(crate) fn apply(&self, command: &mut Command) {
+        command.args(["--target", TARGET]);
+        // Flags meant for the host's code would also reach `core`.
+        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        match self {
+            Self::Rustup => {
+                command.env_remove("RUSTC");
+            }
+            Self::Debian { linker_dir } => {
+                command.arg("-Zbuild-std=core");
+                command.env("RUSTC", DEBIAN_COMPILER).env("RUSTC_BOOTSTRAP", "1");
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                let folders =
+                    std::iter::once(linker_dir.clone()).chain(std::env::split_paths(&path));
+                if let Ok(path) = std::env::join_paths(folders) {
+                    command.env("PATH", path);
+                }
+            }
+        }
+    }
+
+    /// One line for people.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Rustup => format!("the pinned toolchain with {TARGET}"),
+            Self::Debian { .. } => format!("{DEBIAN_COMPILER}, core built from source"),
+        }
+    }
+}

@@ -1,3 +1,42 @@
-//! The decisions.
+//! The decisions of Coshift: which sub-network each application runs and at which clocks.
+//!
+//! A pure state machine without clock, I/O, allocation, floating point or panic path:
+//! [`Controller::step`] takes one input and the agent's time stamp and returns the messages to send.
+//! [`Node`] puts the session layer around it: bytes in, frames out; the firmware runs it, and so
+//! does the agent as its twin and as its in-process controller.
+//!
+//! * [`estimator`] — slowdown of each application: how far measured latencies are from the policy
+//! * [`application`] — targets and state of one application; its sub-network at a given level
+//! * [`device`] — the level: all applications, utilisation, power cap, hysteresis
+//! * [`controller`] — modes, time, the order of things
+//! * [`digest`] — what two controllers compare to know that they took in the same
+//! * [`node`] — sessions and frames
+//!
+//! The decision law, with equations, units and limits, is described in `docs/control.md`.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::float_arithmetic
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod application;
+pub mod controller;
+pub mod device;
+pub mod digest;
+pub mod estimator;
+pub mod node;
+
+pub use controller::{Controller, Input, Outputs};
+pub use node::{Identity, Node};

@@ -187,20 +187,28 @@ pub struct ApplicationState {
 /// State of the device manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
 pub struct DeviceState {
-    /// Run level decided last.
-    pub run_level: u8,
     /// Mode, as in [`crate::to_host::Mode`].
     pub mode: crate::to_host::Mode,
-    /// When the mode was entered, µs.
-    pub mode_since_us: u32,
+    /// In [`crate::to_host::Mode::Hold`]: since when, µs.
+    pub hold_since_us: u32,
+    /// In [`crate::to_host::Mode::Safe`]: because of a temperature, not of silence.
+    pub too_hot: bool,
+    /// In [`crate::to_host::Mode::Safe`]: whether the temperature is nominal.
+    pub nominal: bool,
+    /// Since when it is nominal, µs.
+    pub nominal_since_us: u32,
+    /// Run level decided last; [`crate::units::NO_LEVEL`] = nothing was decided yet.
+    pub run_level: u8,
     /// When the run level last changed, µs.
     pub level_since_us: u32,
-    /// When the last decision was sent without being asked for, µs.
+    /// When a decision was last sent without being asked for, µs.
     pub extra_decision_us: u32,
     /// Why the decision stands.
     pub reason: crate::to_host::Reason,
     /// What is missing.
     pub shortfall: crate::to_host::Shortfall,
+    /// Mean power predicted for the decision, mW.
+    pub power_mw: u32,
 }
 
 /// What the controller last heard of the sensors.
@@ -210,11 +218,9 @@ pub struct SensorState {
     pub telemetry_us: u32,
     /// Level achieved, [`crate::units::NO_LEVEL`] where none of the list.
     pub achieved_level: u8,
-    /// Hottest valid temperature, m°C.
+    /// Hottest valid temperature, m°C; `i32::MIN` = none was ever valid.
     pub temp_mdeg_c: i32,
-    /// Since when the temperature is nominal, µs; meaningful in [`crate::to_host::Mode::Safe`].
-    pub nominal_since_us: u32,
-    /// Whether a decision is owed because targets, caps or telemetry changed.
+    /// Whether targets or caps changed since the last decision.
     pub dirty: bool,
 }
 

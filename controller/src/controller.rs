@@ -1,0 +1,729 @@
+//! Modes, time, and the order of things.
+//!
+//! ```text
+//!   Boot --Hello--> AwaitPolicy --policy valid--> Run <------------------+
+//!                                                 |  ^                   |
+//!                          telemetry stale 5 per. |  | telemetry         |
+//!                                                 v  |                   |
+//!                                                Hold                    |
+//!                         stale 20 periods more   |                      |
+//!                                                 v    telemetry (silence) or
+//!                   Run --temperature at cap--> Safe --nominal for 2 s---+
+//! ```
+//!
+//! Time comes only from the messages' stamps and from [`Input::Tick`]. Before an input is taken
+//! in, everything that time alone brings about up to its stamp is done first, at the instants it
+//! was due; so a controller that is woken late decides like one that is woken in time.
+
+use coshift_shared::policy::PolicyView;
+use coshift_shared::time::{Duration, Instant};
+use coshift_shared::to_controller::{
+    Application as ApplicationMessage, Change, DeviceState, Objective, Outcomes, Query, Question,
+    Seed, SeedState, SensorState, Targets, Telemetry, Temperature, ToController,
+};
+use coshift_shared::to_host::{
+    Decision, Mode, Reason, Refusal, Shortfall, Status, ToHost, Trace, TraceEvent, WorkCounters,
+};
+use coshift_shared::units::{
+    MAX_APPLICATIONS, NO_LEVEL, NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP,
+};
+use heapless::Vec;
+
+use crate::application::Application;
+use crate::device::{Board, Candidate, HYSTERESIS_PERMILLE, Slots, Trouble};
+use crate::digest::Digest;
+
+/// Messages that one input can cause at most.
+pub const MAX_OUTPUTS: usize = 4;
+/// Messages to send after a step.
+pub type Outputs = Vec<ToHost, MAX_OUTPUTS>;
+/// Parts of a seed: one an application, two of the device.
+pub const SEED_PARTS: usize = MAX_APPLICATIONS + 2;
+
+/// Shortest control period.
+pub const MIN_PERIOD: Duration = Duration::from_ms(20);
+/// Longest control period.
+pub const MAX_PERIOD: Duration = Duration::from_ms(500);
+/// Control period until Hello says another.
+pub const DEFAULT_PERIOD: Duration = Duration::from_ms(50);
+/// Periods without telemetry after which it is stale.
+pub const STALE_PERIODS: u32 = 5;
+/// Further periods in Hold after which the safest level is taken.
+pub const HOLD_PERIODS: u32 = 20;
+/// Time at a level before a change that is not needed.
+pub const DWELL: Duration = Duration::from_ms(500);
+/// Time at nominal temperature before an over-temperature is over.
+pub const NOMINAL_TIME: Duration = Duration::from_ms(2000);
+/// How far under its cap a temperature is nominal, m°C.
+pub const NOMINAL_MARGIN_MDEG_C: i32 = 5_000;
+/// Temperatures a sensor of the board can really have, m°C; others are not believed.
+const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
+
+/// One input.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'m> {
+    /// A message, with the sequence number of its frame.
+    Message {
+        /// The message.
+        message: &'m ToController,
+        /// Sequence number of its frame.
+        seq: u16,
+    },
+    /// Time passed: [`Controller::next_deadline`] was reached.
+    Tick,
+}
+
+/// The controller's mode with its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Boot,
+    AwaitPolicy,
+    Run,
+    /// The last decision stands.
+    Hold {
+        since: Instant,
+    },
+    /// The safest level: telemetry stayed stale.
+    Silent,
+    /// The safest level: too hot; `nominal_since` once it is not any more.
+    TooHot {
+        nominal_since: Option<Instant>,
+    },
+}
+
+impl State {
+    fn mode(self) -> Mode {
+        match self {
+            Self::Boot => Mode::Boot,
+            Self::AwaitPolicy => Mode::AwaitPolicy,
+            Self::Run => Mode::Run,
+            Self::Hold { .. } => Mode::Hold,
+            Self::Silent | Self::TooHot { .. } => Mode::Safe,
+        }
+    }
+}
+
+/// What the digest takes in beside messages.
+#[derive(Hash)]
+enum TimeDriven {
+    Stale,
+    Silent,
+}
+
+/// The decisions.
+#[derive(Debug, Clone)]
+pub struct Controller<'p> {
+    policy: Option<PolicyView<'p>>,
+    period: Duration,
+    state: State,
+    slots: Slots,
+    limits: Caps,
+    sensors: Sensors,
+    /// The decision that stands; `None` before the first of the session.
+    standing: Option<Standing>,
+    /// When the run level last changed.
+    level_since: Instant,
+    /// When a decision was last sent unasked.
+    extra_at: Instant,
+    /// Targets or caps changed since the last decision.
+    dirty: bool,
+    digest: Digest,
+    last_seq: u16,
+    /// Part of a seed expected next.
+    seed_part: u8,
+    work: WorkCounters,
+    events: [u16; 8],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Caps {
+    power_mw: u32,
+    temp_mdeg_c: i32,
+    parking: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sensors {
+    telemetry_at: Instant,
+    achieved_level: u8,
+    /// Hottest believed reading; the last one where none came since.
+    hottest_mdeg_c: Option<i32>,
+}
+
+/// What the board was told to do, and what that was expected to need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Choice {
+    level: u8,
+    sub_networks: [u8; MAX_APPLICATIONS],
+    power_mw: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    choice: Choice,
+    reason: Reason,
+    shortfall: Shortfall,
+}
+
+impl<'p> Controller<'p> {
+    /// A controller of a board; without a policy it decides nothing.
+    #[must_use]
+    pub fn new(policy: Option<PolicyView<'p>>) -> Self {
+        Self {
+            policy,
+            period: DEFAULT_PERIOD,
+            state: State::Boot,
+            slots: [None; MAX_APPLICATIONS],
+            limits: Caps::of(policy.as_ref()),
+            sensors: Sensors::unknown(Instant::START),
+            standing: None,
+            level_since: Instant::START,
+            extra_at: Instant::START,
+            dirty: false,
+            digest: Digest::default(),
+            last_seq: 0,
+            seed_part: 0,
+            work: WorkCounters::default(),
+            events: [0; 8],
+        }
+    }
+
+    /// Starts a session at `now`: no applications, nothing learned, a new digest.
+    pub fn start_session(&mut self, now: Instant, period_us: u32, session: u16) -> Outputs {
+        self.period = Duration::from_us(period_us).max(MIN_PERIOD).min(MAX_PERIOD);
+        self.slots = [None; MAX_APPLICATIONS];
+        self.limits = Caps::of(self.policy.as_ref());
+        self.sensors = Sensors::unknown(now);
+        self.standing = None;
+        self.level_since = now;
+        self.extra_at = now;
+        self.dirty = false;
+        self.digest = Digest::default();
+        self.last_seq = 0;
+        self.seed_part = 0;
+        self.events = [0; 8];
+        let mut out = Outputs::new();
+        self.trace(now, TraceEvent::SessionStarted, u32::from(session), &mut out);
+        let state = if self.policy.is_some() { State::Run } else { State::AwaitPolicy };
+        self.enter(state, now, &mut out);
+        out
+    }
+
+    /// Takes in one input at `now`, the stamp of a message or the instant of a tick.
+    pub fn step(&mut self, now: Instant, input: Input<'_>) -> Outputs {
+        self.work.steps = self.work.steps.wrapping_add(1);
+        let mut out = Outputs::new();
+        if self.state == State::Boot {
+            return out;
+        }
+        self.advance(now, &mut out);
+        if let Input::Message { message, seq } = input {
+            if !matches!(message, ToController::Hello(_) | ToController::Query(_)) {
+                self.last_seq = seq;
+                self.take_in(message);
+            }
+            self.serve(now, message, seq, &mut out);
+        }
+        out
+    }
+
+    /// When [`Input::Tick`] is due; `None` while time alone changes nothing.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Run => Some(self.sensors.telemetry_at.after(self.period.times(STALE_PERIODS))),
+            State::Hold { since } => Some(since.after(self.period.times(HOLD_PERIODS))),
+            // Too hot is the safest level already, and stays latched through silence.
+            State::Boot | State::AwaitPolicy | State::Silent | State::TooHot { .. } => None,
+        }
+    }
+
+    /// The mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.state.mode()
+    }
+
+    /// Digest of everything taken in.
+    #[must_use]
+    pub fn digest(&self) -> u32 {
+        self.digest.value()
+    }
+
+    /// The control period.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// The applications.
+    #[must_use]
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// Counters of the control loop.
+    #[must_use]
+    pub fn work(&self) -> WorkCounters {
+        self.work
+    }
+
+    /// Lets the board add what only it can measure.
+    pub fn work_mut(&mut self) -> &mut WorkCounters {
+        &mut self.work
+    }
+
+    /// The decision that stands, as it would be sent at `now`.
+    #[must_use]
+    pub fn decision(&self, now: Instant) -> Decision {
+        let nothing = Choice {
+            level: NO_LEVEL,
+            sub_networks: [NO_SUB_NETWORK; MAX_APPLICATIONS],
+            power_mw: 0,
+        };
+        let standing = self.standing.unwrap_or(Standing {
+            choice: nothing,
+            reason: if self.policy.is_some() { Reason::Start } else { Reason::NoPolicy },
+            shortfall: Shortfall::NONE,
+        });
+        Decision {
+            at_us: now.us(),
+            last_seq: self.last_seq,
+            digest: self.digest.value(),
+            mode: self.state.mode(),
+            run_level: standing.choice.level,
+            park_level: self.park_level(standing.choice.level),
+            sub_networks: standing.choice.sub_networks,
+            reason: standing.reason,
+            shortfall: standing.shortfall,
+            power_mw: standing.choice.power_mw,
+        }
+    }
+
+    /// The whole state for a seed, device last.
+    #[must_use]
+    pub fn seed(&self) -> Vec<SeedState, SEED_PARTS> {
+        let mut parts = Vec::new();
+        for (slot, application) in (0_u8..).zip(&self.slots) {
+            if let Some(application) = application {
+                // There is room for every slot.
+                let _full = parts.push(SeedState::Application(application.state(slot)));
+            }
+        }
+        let nominal_since = match self.state {
+            State::TooHot { nominal_since } => nominal_since,
+            _ => None,
+        };
+        let _full = parts.push(SeedState::Sensors(SensorState {
+            telemetry_us: self.sensors.telemetry_at.us(),
+            achieved_level: self.sensors.achieved_level,
+            temp_mdeg_c: self.sensors.hottest_mdeg_c.unwrap_or(i32::MIN),
+            dirty: self.dirty,
+        }));
+        let decision = self.decision(Instant::default());
+        let _full = parts.push(SeedState::Device(DeviceState {
+            mode: self.state.mode(),
+            hold_since_us: match self.state {
+                State::Hold { since } => since.us(),
+                _ => 0,
+            },
+            too_hot: matches!(self.state, State::TooHot { .. }),
+            nominal: nominal_since.is_some(),
+            nominal_since_us: nominal_since.unwrap_or_default().us(),
+            run_level: decision.run_level,
+            level_since_us: self.level_since.us(),
+            extra_decision_us: self.extra_at.us(),
+            reason: decision.reason,
+            shortfall: decision.shortfall,
+            power_mw: decision.power_mw,
+        }));
+        parts
+    }
+
+    /// Does what time alone brings about up to `now`.
+    fn advance(&mut self, now: Instant, out: &mut Outputs) {
+        // At most two changes: Run to Hold, Hold to Silent.
+        for _ in 0..2 {
+            let Some(due) = self.next_deadline().filter(|due| now.reached(*due)) else { return };
+            match self.state {
+                State::Run => {
+                    self.digest.add(&TimeDriven::Stale);
+                    self.enter(State::Hold { since: due }, due, out);
+                    self.stand_with_reason(Reason::StaleTelemetry);
+                }
+                State::Hold { .. } => {
+                    self.digest.add(&TimeDriven::Silent);
+                    self.enter(State::Silent, due, out);
+                    self.retreat(due, Reason::AgentSilent);
+                }
+                _ => return,
+            }
+            self.send_decision(due, out);
+        }
+    }
+
+    fn take_in(&mut self, message: &ToController) {
+        match message {
+            ToController::Application(m) => self.digest.add(m),
+            ToController::Seed(m) => self.digest.add(m),
+            ToController::Telemetry(m) => self.digest.add(m),
+            ToController::Outcomes(m) => self.digest.add(m),
+            ToController::Limits(m) => self.digest.add(m),
+            ToController::PolicyBegin(m) => self.digest.add(m),
+            ToController::PolicyChunk(m) => self.digest.add(m),
+            ToController::PolicyCommit(m) => self.digest.add(m),
+            // Hello starts the digest, Query changes nothing, and this build knows no others.
+            _ => {}
+        }
+    }
+
+    fn serve(&mut self, now: Instant, message: &ToController, seq: u16, out: &mut Outputs) {
+        let result = match message {
+            ToController::Application(m) => self.application(m),
+            ToController::Telemetry(m) => {
+                self.telemetry(now, m, out);
+                Ok(())
+            }
+            ToController::Outcomes(m) => self.outcomes(now, m, out),
+            ToController::Limits(m) => {
+                self.limits = Caps {
+                    power_mw: m.power_cap_mw,
+                    temp_mdeg_c: m.temp_cap_mdeg_c,
+                    parking: m.parking,
+                };
+                self.dirty = true;
+                Ok(())
+            }
+            ToController::Seed(m) => self.load(now, m, out),
+            ToController::Query(Query { what: Question::Work, .. }) => {
+                push(out, ToHost::Status(Status::Work(self.work)));
+                Ok(())
+            }
+            ToController::PolicyBegin(_)
+            | ToController::PolicyChunk(_)
+            | ToController::PolicyCommit(_) => Err(Refusal::Unsupported),
+            // Hello, and questions about the link, are the session layer's.
+            _ => Ok(()),
+        };
+        if let Err(why) = result {
+            let kind = message.kind() as u8;
+            push(out, ToHost::Refused(coshift_shared::to_host::Refused { kind, seq, why }));
+        }
+    }
+
+    fn application(&mut self, message: &ApplicationMessage) -> Result<(), Refusal> {
+        let tables = self.policy.as_ref().map_or(0, PolicyView::tables);
+        let slot = self.slots.get_mut(usize::from(message.slot)).ok_or(Refusal::NoSuchSlot)?;
+        match message.change {
+            Change::Set(targets) => {
+                check(&targets, tables)?;
+                match slot {
+                    Some(known) if known.targets.table == targets.table => known.targets = targets,
+                    _ => *slot = Some(Application::new(targets)),
+                }
+            }
+            Change::Remove => *slot = None,
+            Change::Unused => return Err(Refusal::BadValue),
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
+        self.sensors.telemetry_at = now;
+        self.sensors.achieved_level = message.level;
+        if let Some(hottest) = message.temperatures.iter().filter_map(believed).max() {
+            self.sensors.hottest_mdeg_c = Some(hottest);
+        }
+        self.watch_temperature(now, out);
+        match self.state {
+            State::Hold { .. } | State::Silent => {
+                self.enter(State::Run, now, out);
+                self.dirty = true;
+                self.decide(now);
+            }
+            State::Run => self.decide(now),
+            State::TooHot { .. } => self.retreat(now, Reason::TooHot),
+            State::Boot | State::AwaitPolicy => {}
+        }
+        self.send_decision(now, out);
+    }
+
+    /// Enters and leaves over-temperature. Leaving needs the nominal temperature for a time, not
+    /// just one reading under the cap.
+    fn watch_temperature(&mut self, now: Instant, out: &mut Outputs) {
+        let Some(hottest) = self.sensors.hottest_mdeg_c else { return };
+        let cap = self.limits.temp_mdeg_c;
+        if hottest >= cap {
+            if !matches!(self.state, State::TooHot { .. } | State::Boot | State::AwaitPolicy) {
+                self.enter(State::TooHot { nominal_since: None }, now, out);
+            } else if let State::TooHot { nominal_since } = &mut self.state {
+                *nominal_since = None;
+            }
+            return;
+        }
+        let State::TooHot { nominal_since } = &mut self.state else { return };
+        if hottest > cap.saturating_sub(NOMINAL_MARGIN_MDEG_C) {
+            *nominal_since = None;
+            return;
+        }
+        let since = *nominal_since.get_or_insert(now);
+        if now.since(since) >= NOMINAL_TIME {
+            self.dirty = true;
+            self.enter(State::Run, now, out);
+        }
+    }
+
+    fn outcomes(
+        &mut self,
+        now: Instant,
+        message: &Outcomes,
+        out: &mut Outputs,
+    ) -> Result<(), Refusal> {
+        let slot = self.slots.get_mut(usize::from(message.slot)).ok_or(Refusal::NoSuchSlot)?;
+        let application = slot.as_mut().ok_or(Refusal::EmptySlot)?;
+        let taken = application.take_in(message);
+        self.work.samples = self.work.samples.wrapping_add(taken.learned);
+        if taken.lost > 0 {
+            self.work.samples_lost = self.work.samples_lost.wrapping_add(taken.lost);
+            self.trace(now, TraceEvent::SamplesLost, taken.lost, out);
+        }
+        // Between two telemetries only a danger is worth a decision, and one a period.
+        let due = now.since(self.extra_at) >= self.period;
+        if self.state == State::Run && taken.learned > 0 && due && self.in_danger() {
+            self.extra_at = now;
+            self.decide(now);
+            self.send_decision(now, out);
+        }
+        Ok(())
+    }
+
+    /// Whether the standing decision kept every promise and no longer does.
+    fn in_danger(&self) -> bool {
+        let (Some(board), Some(standing)) = (self.board(0), self.standing) else { return false };
+        standing.reason != Reason::Infeasible
+            && board.judge(standing.choice.level).trouble != Trouble::NONE
+    }
+
+    fn board(&self, hysteresis_permille: u32) -> Option<Board<'p>> {
+        let policy = self.policy?;
+        Some(Board::new(policy, &self.slots, self.limits.power_mw, hysteresis_permille))
+    }
+
+    /// Decides afresh.
+    fn decide(&mut self, now: Instant) {
+        let Some(board) = self.board(0) else { return };
+        if self.slots.iter().all(Option::is_none) {
+            let candidate = board.judge(board.safest_level());
+            return self.stand(now, candidate, Reason::Idle, Shortfall::NONE);
+        }
+        let Some(standing) = self.standing.filter(|standing| standing.reason != Reason::Idle)
+        else {
+            let best = board.best();
+            return self.stand_or_degrade(now, &board, best, Reason::Start);
+        };
+        let current = board.judge(standing.choice.level);
+        // Another level must be better by the hysteresis as long as this one keeps everything.
+        let reserve =
+            if current.trouble == Trouble::NONE && !self.dirty { HYSTERESIS_PERMILLE } else { 0 };
+        let best =
+            if reserve == 0 { board.best() } else { self.board(reserve).unwrap_or(board).best() };
+        if best.trouble < current.trouble {
+            let reason = if self.dirty {
+                Reason::TargetsChanged
+            } else if current.trouble.over_cap_mw > 0 {
+                Reason::PowerCap
+            } else {
+                Reason::DeadlineAtRisk
+            };
+            return self.stand_or_degrade(now, &board, best, reason);
+        }
+        let saved = current.power_mw.saturating_sub(best.power_mw);
+        let least = u64::from(current.power_mw).saturating_mul(u64::from(HYSTERESIS_PERMILLE));
+        let worth = u64::from(saved).saturating_mul(1000) > least;
+        let rested = self.dirty || now.since(self.level_since) >= DWELL;
+        if best.trouble == current.trouble && worth && rested && best.level != current.level {
+            let reason = if self.dirty { Reason::TargetsChanged } else { Reason::LessPower };
+            return self.stand_or_degrade(now, &board, best, reason);
+        }
+        let reason = if current.sub_networks == standing.choice.sub_networks {
+            Reason::Keep
+        } else if self.dirty {
+            Reason::TargetsChanged
+        } else {
+            Reason::BetterSubNetwork
+        };
+        self.stand_or_degrade(now, &board, current, reason);
+    }
+
+    fn stand_or_degrade(&mut self, now: Instant, board: &Board<'p>, best: Candidate, why: Reason) {
+        if best.trouble == Trouble::NONE {
+            self.stand(now, best, why, Shortfall::NONE);
+        } else {
+            self.stand(now, best, Reason::Infeasible, board.shortfall());
+        }
+    }
+
+    fn stand(&mut self, now: Instant, candidate: Candidate, reason: Reason, shortfall: Shortfall) {
+        if self.standing.is_none_or(|standing| standing.choice.level != candidate.level) {
+            self.level_since = now;
+        }
+        for (slot, sub_network) in self.slots.iter_mut().zip(candidate.sub_networks) {
+            if let Some(application) = slot {
+                application.sub_network = sub_network;
+            }
+        }
+        let Candidate { level, sub_networks, power_mw, .. } = candidate;
+        let choice = Choice { level, sub_networks, power_mw };
+        self.standing = Some(Standing { choice, reason, shortfall });
+        self.dirty = false;
+    }
+
+    fn stand_with_reason(&mut self, reason: Reason) {
+        if let Some(standing) = &mut self.standing {
+            standing.reason = reason;
+        }
+    }
+
+    /// Takes the safest level.
+    fn retreat(&mut self, now: Instant, reason: Reason) {
+        if let Some(board) = self.board(0) {
+            let candidate = board.judge(board.safest_level());
+            self.stand(now, candidate, reason, Shortfall::NONE);
+        }
+    }
+
+    fn park_level(&self, run_level: u8) -> u8 {
+        let park = self.policy.as_ref().filter(|_| self.limits.parking).and_then(|policy| {
+            let park = policy.park_level()?;
+            let (parked, running) = (policy.level(park)?, policy.level(run_level)?);
+            (parked.idle_mw < running.idle_mw).then_some(park)
+        });
+        park.unwrap_or(NO_LEVEL)
+    }
+
+    fn load(&mut self, now: Instant, seed: &Seed, out: &mut Outputs) -> Result<(), Refusal> {
+        if seed.part == 0 {
+            self.seed_part = 0;
+        }
+        let last = seed.parts.checked_sub(1).ok_or(Refusal::BadValue)?;
+        if seed.part != self.seed_part || seed.part > last {
+            self.seed_part = 0;
+            return Err(Refusal::SeedOutOfOrder);
+        }
+        match seed.state {
+            SeedState::Application(state) => {
+                let slot =
+                    self.slots.get_mut(usize::from(state.slot)).ok_or(Refusal::NoSuchSlot)?;
+                slot.as_mut().ok_or(Refusal::EmptySlot)?.load(&state);
+            }
+            SeedState::Device(state) => self.load_device(&state),
+            SeedState::Sensors(state) => self.load_sensors(&state),
+            SeedState::Unused => return Err(Refusal::BadValue),
+        }
+        self.seed_part = seed.part.wrapping_add(1);
+        if seed.part == last {
+            self.seed_part = 0;
+            self.digest = Digest::default();
+            self.trace(now, TraceEvent::Seeded, u32::from(seed.parts), out);
+        }
+        Ok(())
+    }
+
+    fn load_sensors(&mut self, state: &SensorState) {
+        self.sensors = Sensors {
+            telemetry_at: Instant::from_us(state.telemetry_us),
+            achieved_level: state.achieved_level,
+            hottest_mdeg_c: (state.temp_mdeg_c != i32::MIN).then_some(state.temp_mdeg_c),
+        };
+        self.dirty = state.dirty;
+    }
+
+    fn load_device(&mut self, state: &DeviceState) {
+        if self.policy.is_none() {
+            return;
+        }
+        let nominal_since = state.nominal.then_some(Instant::from_us(state.nominal_since_us));
+        self.state = match state.mode {
+            Mode::Hold => State::Hold { since: Instant::from_us(state.hold_since_us) },
+            Mode::Safe if state.too_hot => State::TooHot { nominal_since },
+            Mode::Safe => State::Silent,
+            _ => State::Run,
+        };
+        self.level_since = Instant::from_us(state.level_since_us);
+        self.extra_at = Instant::from_us(state.extra_decision_us);
+        let mut sub_networks = [NO_SUB_NETWORK; MAX_APPLICATIONS];
+        for (sub_network, slot) in sub_networks.iter_mut().zip(&self.slots) {
+            *sub_network = slot.as_ref().map_or(NO_SUB_NETWORK, |slot| slot.sub_network);
+        }
+        let known = self.policy.as_ref().is_some_and(|policy| state.run_level < policy.levels());
+        self.standing = known.then_some(Standing {
+            choice: Choice { level: state.run_level, sub_networks, power_mw: state.power_mw },
+            reason: state.reason,
+            shortfall: state.shortfall,
+        });
+    }
+
+    fn enter(&mut self, state: State, now: Instant, out: &mut Outputs) {
+        let changed = self.state.mode() != state.mode();
+        self.state = state;
+        if changed {
+            self.trace(now, TraceEvent::ModeChanged, state.mode() as u32, out);
+        }
+    }
+
+    fn trace(&mut self, now: Instant, event: TraceEvent, argument: u32, out: &mut Outputs) {
+        let Some(count) = self.events.get_mut(event as usize) else { return };
+        *count = count.wrapping_add(1);
+        let count = *count;
+        push(out, ToHost::Trace(Trace { at_us: now.us(), event, count, argument }));
+    }
+
+    fn send_decision(&mut self, now: Instant, out: &mut Outputs) {
+        self.work.decisions = self.work.decisions.wrapping_add(1);
+        push(out, ToHost::Decision(self.decision(now)));
+    }
+}
+
+impl Caps {
+    fn of(policy: Option<&PolicyView<'_>>) -> Self {
+        Self {
+            power_mw: policy.map_or(NO_POWER_CAP, PolicyView::power_cap_mw),
+            temp_mdeg_c: policy.map_or(NO_TEMP_CAP, PolicyView::temp_cap_mdeg_c),
+            parking: false,
+        }
+    }
+}
+
+impl Sensors {
+    fn unknown(now: Instant) -> Self {
+        Self { telemetry_at: now, achieved_level: NO_LEVEL, hottest_mdeg_c: None }
+    }
+}
+
+/// A temperature that is there and that a sensor can have.
+fn believed(reading: &Temperature) -> Option<i32> {
+    reading.age.us()?;
+    PLAUSIBLE_MDEG_C.contains(&reading.mdeg_c).then_some(reading.mdeg_c)
+}
+
+fn check(targets: &Targets, tables: u8) -> Result<(), Refusal> {
+    if targets.table >= tables {
+        return Err(Refusal::NoSuchTable);
+    }
+    if targets.objective != Objective::LeastEnergy {
+        return Err(Refusal::Unsupported);
+    }
+    let sound = targets.deadline_us > 0
+        && targets.period_us > 0
+        && targets.accuracy_floor_bp <= 10_000
+        && targets.miss_target_bp <= 10_000
+        && targets.degrade != coshift_shared::to_controller::Degrade::Unused;
+    if sound { Ok(()) } else { Err(Refusal::BadValue) }
+}
+
+/// A step causes fewer messages than there is room for; one that did not fit would be seen as
+/// missing by its receiver.
+fn push(out: &mut Outputs, message: ToHost) {
+    let _full = out.push(message);
+}

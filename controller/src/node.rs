@@ -1,0 +1,272 @@
+//! A controller on a link: bytes in, frames out.
+//!
+//! The firmware runs one, and so does the agent: as the twin of the firmware, fed the very same
+//! frames, and as its in-process controller. The node owns the session rules of the controller's
+//! side:
+//!
+//! * Without a session it announces itself: Welcome in session 0, every 100 ms of its own clock.
+//! * Hello opens the session in its header and forgets everything of the one before. The same
+//!   Hello again (session and boot nonce equal) is answered again and forgets nothing.
+//! * Protocol ranges that do not meet are answered by Welcome, with its own range, and Refused;
+//!   no session is opened.
+//! * Of the other frames it takes in those of the session, each once.
+//!
+//! The node's own clock only detects silence: it carries the agent's last stamp forward.
+
+use coshift_shared::frame::Frame;
+use coshift_shared::kind::Kind;
+use coshift_shared::packet::Header;
+use coshift_shared::policy::PolicyView;
+use coshift_shared::protocol::VersionRange;
+use coshift_shared::reader::{FrameReader, Received};
+use coshift_shared::schema::FINGERPRINT;
+use coshift_shared::session::{LinkCounters, NO_SESSION, Receiver, Sender};
+use coshift_shared::time::{Duration, Instant};
+use coshift_shared::to_controller::{Hello, Question, SeedState, ToController};
+use coshift_shared::to_host::{FaultCode, Refusal, Refused, ResetCause, Status, ToHost, Welcome};
+use heapless::Vec;
+
+use crate::controller::{Controller, Input, Outputs, SEED_PARTS};
+
+/// Time between announcements without a session.
+pub const ANNOUNCE_EVERY: Duration = Duration::from_ms(100);
+
+/// Who a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Version: major, minor, patch.
+    pub version: [u8; 3],
+    /// Differs at each boot.
+    pub boot_nonce: u32,
+    /// Why the last reset happened.
+    pub reset_cause: ResetCause,
+    /// The last fault before it.
+    pub last_fault: FaultCode,
+    /// What the fault left.
+    pub fault_detail: u32,
+}
+
+/// A controller on a link.
+#[derive(Debug, Clone)]
+pub struct Node<'p> {
+    identity: Identity,
+    policy_crc: u32,
+    versions: VersionRange,
+    reader: FrameReader,
+    receiver: Receiver,
+    sender: Sender,
+    controller: Controller<'p>,
+    /// Boot nonce of the agent of the session.
+    agent_nonce: u32,
+    /// The agent's last stamp, and the node's clock when it came.
+    last_stamp: Instant,
+    last_local: Instant,
+    announced_at: Option<Instant>,
+}
+
+impl<'p> Node<'p> {
+    /// A node that has just booted.
+    #[must_use]
+    pub fn new(policy: Option<PolicyView<'p>>, identity: Identity) -> Self {
+        Self::with_versions(policy, identity, VersionRange::OURS)
+    }
+
+    /// A node that speaks another range of versions than this build: for tests of what happens
+    /// when the ranges do not meet.
+    #[must_use]
+    pub fn with_versions(
+        policy: Option<PolicyView<'p>>,
+        identity: Identity,
+        versions: VersionRange,
+    ) -> Self {
+        Self {
+            identity,
+            policy_crc: policy.as_ref().map_or(0, PolicyView::crc),
+            versions,
+            reader: FrameReader::new(),
+            receiver: Receiver::default(),
+            sender: Sender::default(),
+            controller: Controller::new(policy),
+            agent_nonce: 0,
+            last_stamp: Instant::START,
+            last_local: Instant::START,
+            announced_at: None,
+        }
+    }
+
+    /// Takes in one byte at `local`, the node's own clock; frames to send go to `out`.
+    pub fn feed(&mut self, byte: u8, local: Instant, out: &mut impl FnMut(&Frame)) {
+        let mut body = [0; coshift_shared::packet::MAX_BODY];
+        let (header, length) = match self.reader.feed(byte) {
+            Received::Nothing => return,
+            Received::Fault(fault) => return self.receiver.counters.count_fault(fault),
+            Received::Packet(header, bytes) => {
+                for (place, value) in body.iter_mut().zip(bytes) {
+                    *place = *value;
+                }
+                (header, bytes.len())
+            }
+        };
+        self.take_in(header, body.get(..length).unwrap_or(&[]), local, out);
+    }
+
+    fn take_in(
+        &mut self,
+        header: Header,
+        body: &[u8],
+        local: Instant,
+        out: &mut impl FnMut(&Frame),
+    ) {
+        let Some(kind) = self.receiver.kind(header) else { return };
+        let message = match ToController::decode(kind, body) {
+            Ok(message) => message,
+            Err(fault) => return self.receiver.count_body(fault),
+        };
+        if let ToController::Hello(hello) = message {
+            return self.greet(header, &hello, local, out);
+        }
+        if !self.receiver.take_in(header) {
+            return;
+        }
+        let now = Instant::from_us(message.at_us());
+        self.last_stamp = now;
+        self.last_local = local;
+        if let ToController::Query(query) = &message {
+            match query.what {
+                Question::Link => {
+                    let status = Status::Link(self.receiver.counters);
+                    return self.send(&ToHost::Status(status), out);
+                }
+                Question::Identity => return self.send(&ToHost::Welcome(self.welcome()), out),
+                Question::Work | Question::Unused => {}
+            }
+        }
+        let outputs =
+            self.controller.step(now, Input::Message { message: &message, seq: header.seq });
+        self.send_all(&outputs, out);
+    }
+
+    fn greet(
+        &mut self,
+        header: Header,
+        hello: &Hello,
+        local: Instant,
+        out: &mut impl FnMut(&Frame),
+    ) {
+        let theirs = VersionRange { min: hello.protocol_min, current: hello.protocol_current };
+        let Some(protocol) = self.versions.settle(theirs) else {
+            self.receiver.counters.version = self.receiver.counters.version.wrapping_add(1);
+            self.send(&ToHost::Welcome(self.welcome()), out);
+            let why = Refusal::VersionMismatch;
+            let refused = Refused { kind: Kind::Hello as u8, seq: header.seq, why };
+            return self.send(&ToHost::Refused(refused), out);
+        };
+        if header.session == NO_SESSION {
+            self.receiver.counters.old_session = self.receiver.counters.old_session.wrapping_add(1);
+            return;
+        }
+        let known =
+            header.session == self.receiver.session() && hello.boot_nonce == self.agent_nonce;
+        let now = Instant::from_us(hello.at_us);
+        let mut outputs = Outputs::new();
+        if !known {
+            self.receiver.open(header.session);
+            self.sender.open(header.session);
+            self.sender.settle(protocol);
+            self.agent_nonce = hello.boot_nonce;
+            outputs = self.controller.start_session(now, hello.period_us, header.session);
+        }
+        // A doubled frame is dropped here; a Hello the agent sent again has a new number.
+        if !self.receiver.take_in(header) {
+            return;
+        }
+        self.last_stamp = now;
+        self.last_local = local;
+        self.send(&ToHost::Welcome(self.welcome()), out);
+        self.send_all(&outputs, out);
+    }
+
+    /// Lets time pass up to `local`: announcements, silence.
+    pub fn poll(&mut self, local: Instant, out: &mut impl FnMut(&Frame)) {
+        if self.receiver.session() == NO_SESSION {
+            let due = self.announced_at.is_none_or(|at| local.since(at) >= ANNOUNCE_EVERY);
+            if due {
+                self.announced_at = Some(local);
+                self.send(&ToHost::Welcome(self.welcome()), out);
+            }
+            return;
+        }
+        let now = self.last_stamp.after(local.since(self.last_local));
+        if self.controller.next_deadline().is_some_and(|due| now.reached(due)) {
+            let outputs = self.controller.step(now, Input::Tick);
+            self.send_all(&outputs, out);
+        }
+    }
+
+    /// When [`Node::poll`] is due, on the node's own clock; `None` while time changes nothing.
+    #[must_use]
+    pub fn next_poll(&self) -> Option<Instant> {
+        if self.receiver.session() == NO_SESSION {
+            return Some(self.announced_at.map_or(self.last_local, |at| at.after(ANNOUNCE_EVERY)));
+        }
+        let due = self.controller.next_deadline()?;
+        Some(self.last_local.after(due.since(self.last_stamp)))
+    }
+
+    /// The controller's whole state, the device last: the parts of a seed.
+    #[must_use]
+    pub fn seed(&self) -> Vec<SeedState, SEED_PARTS> {
+        self.controller.seed()
+    }
+
+    /// The controller.
+    #[must_use]
+    pub fn controller(&self) -> &Controller<'p> {
+        &self.controller
+    }
+
+    /// The controller, so that the board can report what only it can measure.
+    pub fn controller_mut(&mut self) -> &mut Controller<'p> {
+        &mut self.controller
+    }
+
+    /// The session; 0 before the first Hello.
+    #[must_use]
+    pub fn session(&self) -> u16 {
+        self.receiver.session()
+    }
+
+    /// Counters of the frames received.
+    #[must_use]
+    pub fn link(&self) -> LinkCounters {
+        self.receiver.counters
+    }
+
+    fn welcome(&self) -> Welcome {
+        let ours = self.versions;
+        Welcome {
+            protocol_min: ours.min,
+            protocol_current: ours.current,
+            schema: FINGERPRINT,
+            policy_crc: self.policy_crc,
+            version: self.identity.version,
+            boot_nonce: self.identity.boot_nonce,
+            reset_cause: self.identity.reset_cause,
+            last_fault: self.identity.last_fault,
+            fault_detail: self.identity.fault_detail,
+        }
+    }
+
+    fn send(&mut self, message: &ToHost, out: &mut impl FnMut(&Frame)) {
+        // No message of ours is too long for a frame; the tests of the message crate show it.
+        if let Ok(frame) = self.sender.to_host(message) {
+            out(&frame);
+        }
+    }
+
+    fn send_all(&mut self, outputs: &Outputs, out: &mut impl FnMut(&Frame)) {
+        for message in outputs {
+            self.send(message, out);
+        }
+    }
+}

@@ -34,7 +34,7 @@ use crate::device::{Board, Candidate, HYSTERESIS_PERMILLE, Slots, Trouble};
 use crate::digest::Digest;
 
 /// Messages that one input can cause at most.
-pub const MAX_OUTPUTS: usize = 4;
+pub const MAX_OUTPUTS: usize = 8;
 /// Messages to send after a step.
 pub type Outputs = Vec<ToHost, MAX_OUTPUTS>;
 /// Parts of a seed: one an application, two of the device.
@@ -216,7 +216,12 @@ impl<'p> Controller<'p> {
         if self.state == State::Boot {
             return out;
         }
-        self.advance(now, &mut out);
+        // A seed states what the state is, part by part: between two parts there is no whole state
+        // that time could act on.
+        let seeding = matches!(input, Input::Message { message: ToController::Seed(_), .. });
+        if !seeding {
+            self.advance(now, &mut out);
+        }
         if let Input::Message { message, seq } = input {
             if !matches!(message, ToController::Hello(_) | ToController::Query(_)) {
                 self.last_seq = seq;
@@ -248,6 +253,12 @@ impl<'p> Controller<'p> {
     #[must_use]
     pub fn digest(&self) -> u32 {
         self.digest.value()
+    }
+
+    /// The power cap in force, mW.
+    #[must_use]
+    pub fn power_cap_mw(&self) -> u32 {
+        self.limits.power_mw
     }
 
     /// The control period.

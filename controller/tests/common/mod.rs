@@ -1,0 +1,204 @@
+//! A small board and a clock for the tests of the controller.
+
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses its own part")]
+
+use coshift_controller::{Controller, Input, Outputs};
+use coshift_shared::policy::{Cell, Level, PolicyImage, Settle, SubNetwork, TableImage};
+use coshift_shared::time::{Duration, Instant};
+use coshift_shared::to_controller::{
+    Application, Change, Degrade, Limits, Objective, Outcomes, Targets, Telemetry, Temperature,
+    ToController,
+};
+use coshift_shared::to_host::{Decision, ToHost};
+use coshift_shared::units::{Age, NO_POWER_CAP, NO_TEMP_CAP, slowdown};
+
+/// Control period of the tests, µs.
+pub const PERIOD_US: u32 = 50_000;
+
+/// GPU clocks of the board, MHz.
+pub const GPU_MHZ: [u32; 6] = [115, 306, 510, 701, 905, 1109];
+/// Accuracy, 0.01 %, and work of the sub-networks.
+pub const SUB_NETWORKS: [(u16, f64); 4] =
+    [(7300, 4_000.0), (7500, 7_000.0), (7700, 11_000.0), (7800, 16_000.0)];
+
+/// Latency of a sub-network, µs.
+pub fn latency_us(sub_network: usize, level: usize) -> u32 {
+    (SUB_NETWORKS[sub_network].1 / f64::from(GPU_MHZ[level]) * 1000.0 + 4_000.0) as u32
+}
+
+/// Idle power of a level, mW.
+pub fn idle_mw(level: usize) -> u32 {
+    let ghz = f64::from(GPU_MHZ[level]) / 1000.0;
+    (2_300.0 + 1_500.0 * ghz) as u32
+}
+
+/// Energy of a request beyond idle, µJ.
+pub fn energy_uj(sub_network: usize, level: usize) -> u32 {
+    let ghz = f64::from(GPU_MHZ[level]) / 1000.0;
+    let busy_mw = 4_300.0 + 6_000.0 * ghz + 1_700.0 * ghz.powi(3);
+    ((busy_mw - f64::from(idle_mw(level))) * f64::from(latency_us(sub_network, level)) / 1000.0)
+        as u32
+}
+
+/// The image of the board: two equal tables.
+pub fn policy() -> Vec<u8> {
+    let table = |name: &str| TableImage {
+        name: name.into(),
+        sub_networks: (0..SUB_NETWORKS.len())
+            .map(|index| SubNetwork {
+                id: index as u32,
+                model_hash: 0,
+                accuracy_bp: SUB_NETWORKS[index].0,
+                exit_threshold: u16::MAX,
+            })
+            .collect(),
+        cells: (0..SUB_NETWORKS.len())
+            .map(|sub| {
+                (0..GPU_MHZ.len())
+                    .map(|level| Cell {
+                        latency_us: latency_us(sub, level),
+                        energy_uj: energy_uj(sub, level),
+                    })
+                    .collect()
+            })
+            .collect(),
+    };
+    PolicyImage {
+        sequence: 1,
+        board: "test".into(),
+        runtime: "none".into(),
+        precision_bits: 32,
+        batch: 1,
+        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
+        power_cap_mw: NO_POWER_CAP,
+        temp_cap_mdeg_c: 85_000,
+        utilisation_permille: 900,
+        park_level: Some(0),
+        levels: (0..GPU_MHZ.len())
+            .map(|level| Level {
+                cpu_khz: 1_190_400,
+                gpu_khz: GPU_MHZ[level] * 1000,
+                emc_khz: 1_600_000,
+                idle_mw: idle_mw(level),
+            })
+            .collect(),
+        tables: vec![table("first"), table("second")],
+    }
+    .to_bytes()
+    .unwrap()
+}
+
+/// Targets of a camera that any level but the lowest ones can serve.
+pub fn targets() -> Targets {
+    Targets {
+        table: 0,
+        objective: Objective::LeastEnergy,
+        deadline_us: 30_000,
+        period_us: 66_700,
+        accuracy_floor_bp: 7_500,
+        miss_target_bp: 100,
+        priority: 1,
+        degrade: Degrade::Accuracy,
+        energy_budget_uj: 0,
+    }
+}
+
+/// A controller in a session, with the agent's clock.
+pub struct Bench<'p> {
+    pub controller: Controller<'p>,
+    pub now: Instant,
+    pub seq: u16,
+    pub index: [u32; 4],
+    pub hottest_mdeg_c: i32,
+}
+
+impl<'p> Bench<'p> {
+    pub fn new(policy: coshift_shared::policy::PolicyView<'p>, start: Instant) -> Self {
+        let mut controller = Controller::new(Some(policy));
+        controller.start_session(start, PERIOD_US, 7);
+        Self { controller, now: start, seq: 0, index: [0; 4], hottest_mdeg_c: 45_000 }
+    }
+
+    /// Gives a message to the controller at the current instant.
+    pub fn give(&mut self, message: &ToController) -> Outputs {
+        self.seq = self.seq.wrapping_add(1);
+        self.controller.step(self.now, Input::Message { message, seq: self.seq })
+    }
+
+    pub fn wait_us(&mut self, us: u32) {
+        self.now = self.now.after(Duration::from_us(us));
+    }
+
+    pub fn set(&mut self, slot: u8, targets: Targets) -> Outputs {
+        let at_us = self.now.us();
+        self.give(&ToController::Application(Application {
+            at_us,
+            slot,
+            change: Change::Set(targets),
+        }))
+    }
+
+    pub fn limit(&mut self, power_cap_mw: u32) -> Outputs {
+        let at_us = self.now.us();
+        self.give(&ToController::Limits(Limits {
+            at_us,
+            power_cap_mw,
+            temp_cap_mdeg_c: NO_TEMP_CAP,
+            parking: true,
+        }))
+    }
+
+    /// One control period: telemetry, and the decision that answers it.
+    pub fn period(&mut self) -> Decision {
+        self.wait_us(PERIOD_US);
+        self.telemetry()
+    }
+
+    pub fn telemetry(&mut self) -> Decision {
+        let message = telemetry(self.now, self.hottest_mdeg_c);
+        decision(&self.give(&ToController::Telemetry(message))).expect("telemetry is answered")
+    }
+
+    /// Outcomes of one slot, all of the same slowdown.
+    pub fn outcomes(&mut self, slot: u8, count: usize, slowed: f64) -> Outputs {
+        let standing = self.controller.decision(self.now);
+        let sample = slowdown::to_wire((slowed * 100_000.0) as u32, 100_000);
+        let first_index = self.index[usize::from(slot)];
+        let message = Outcomes {
+            at_us: self.now.us(),
+            slot,
+            sub_network: standing.sub_networks[usize::from(slot)],
+            level: standing.run_level,
+            first_index,
+            samples: std::iter::repeat_n(sample, count).collect(),
+            outcomes_total: first_index + count as u32,
+            misses_total: 0,
+        };
+        self.index[usize::from(slot)] += count as u32;
+        self.give(&ToController::Outcomes(message))
+    }
+}
+
+pub fn telemetry(now: Instant, hottest_mdeg_c: i32) -> Telemetry {
+    Telemetry {
+        at_us: now.us(),
+        level: 3,
+        clocks_mhz: [1190, 701, 1600],
+        power_mw: 6_000,
+        power_age: Age::FRESH,
+        gpu_load_permille: 500,
+        gpu_load_age: Age::FRESH,
+        temperatures: [
+            Temperature { mdeg_c: hottest_mdeg_c, age: Age::FRESH },
+            Temperature::MISSING,
+        ],
+    }
+}
+
+/// The decision that ends a step.
+pub fn decision(outputs: &Outputs) -> Option<Decision> {
+    outputs.iter().rev().find_map(|output| match output {
+        ToHost::Decision(decision) => Some(*decision),
+        _ => None,
+    })
+}

@@ -1,0 +1,278 @@
+//! Modes, time, seeds: what happens when something is silent, hot or new.
+
+mod common;
+
+use common::{Bench, PERIOD_US, policy, targets, telemetry};
+use coshift_controller::{Controller, Input};
+use coshift_shared::policy::PolicyView;
+use coshift_shared::time::{Duration, Instant};
+use coshift_shared::to_controller::{Seed, Targets, ToController};
+use coshift_shared::to_host::{Mode, Reason, Refusal, ToHost};
+use coshift_shared::units::NO_POWER_CAP;
+use proptest::prelude::*;
+
+#[test]
+fn stale_telemetry_holds_then_retreats_and_telemetry_brings_it_back() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    let running = bench.period();
+    assert!(running.run_level > 0);
+    let due = bench.controller.next_deadline().unwrap();
+    assert_eq!(due.since(bench.now).us(), 5 * PERIOD_US);
+    let hold = common::decision(&bench.controller.step(due, Input::Tick)).unwrap();
+    assert_eq!((hold.mode, hold.reason), (Mode::Hold, Reason::StaleTelemetry));
+    assert_eq!(hold.run_level, running.run_level);
+    // Blind, nothing raises the level: not even a tighter deadline.
+    bench.now = due;
+    bench.set(0, Targets { deadline_us: 12_000, ..targets() });
+    assert_eq!(bench.controller.decision(due).run_level, running.run_level);
+    let due = bench.controller.next_deadline().unwrap();
+    let safe = common::decision(&bench.controller.step(due, Input::Tick)).unwrap();
+    assert_eq!((safe.mode, safe.reason, safe.run_level), (Mode::Safe, Reason::AgentSilent, 0));
+    assert_eq!(bench.controller.next_deadline(), None);
+    bench.now = due;
+    let back = bench.period();
+    assert_eq!(back.mode, Mode::Run);
+    assert!(back.run_level > running.run_level);
+}
+
+#[test]
+fn a_tick_before_it_is_due_changes_nothing() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    bench.period();
+    let before = bench.controller.decision(bench.now);
+    let early = bench.now.after(Duration::from_us(5 * PERIOD_US - 1));
+    assert!(bench.controller.step(early, Input::Tick).is_empty());
+    assert_eq!(bench.controller.decision(bench.now), before);
+}
+
+#[test]
+fn waking_late_decides_like_waking_in_time() {
+    let image = policy();
+    let mut woken = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    woken.set(0, targets());
+    woken.period();
+    let mut late = Bench { controller: woken.controller.clone(), ..woken };
+    let mut woken = Bench { controller: woken.controller, ..late_copy(&late) };
+    for _ in 0..2 {
+        let due = woken.controller.next_deadline().unwrap();
+        woken.controller.step(due, Input::Tick);
+    }
+    for bench in [&mut woken, &mut late] {
+        bench.wait_us(60 * PERIOD_US);
+    }
+    let message = ToController::Telemetry(telemetry(late.now, 45_000));
+    woken.controller.step(late.now, Input::Message { message: &message, seq: 9 });
+    late.controller.step(late.now, Input::Message { message: &message, seq: 9 });
+    assert_eq!(woken.controller.decision(late.now), late.controller.decision(late.now));
+}
+
+fn late_copy<'p>(bench: &Bench<'p>) -> Bench<'p> {
+    Bench { controller: bench.controller.clone(), ..*bench }
+}
+
+#[test]
+fn too_hot_is_left_only_after_a_time_at_nominal() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    bench.period();
+    bench.hottest_mdeg_c = 85_000;
+    let hot = bench.period();
+    assert_eq!((hot.mode, hot.reason, hot.run_level), (Mode::Safe, Reason::TooHot, 0));
+    // Under the cap is not nominal.
+    bench.hottest_mdeg_c = 84_000;
+    for _ in 0..100 {
+        assert_eq!(bench.period().mode, Mode::Safe);
+    }
+    bench.hottest_mdeg_c = 79_000;
+    let mut periods = 0;
+    while bench.period().mode == Mode::Safe {
+        periods += 1;
+        assert!(periods < 100);
+    }
+    assert_eq!(periods, 2_000 / 50);
+}
+
+#[test]
+fn an_impossible_temperature_is_not_believed() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    bench.hottest_mdeg_c = 4_000_000;
+    assert_eq!(bench.period().mode, Mode::Run);
+}
+
+#[test]
+fn bad_messages_are_refused_with_what_to_do() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    let mut refusal = |slot: u8, asked: Targets| {
+        bench.set(slot, asked).iter().find_map(|output| match output {
+            ToHost::Refused(refused) => Some(refused.why),
+            _ => None,
+        })
+    };
+    assert_eq!(refusal(4, targets()), Some(Refusal::NoSuchSlot));
+    assert_eq!(refusal(0, Targets { table: 2, ..targets() }), Some(Refusal::NoSuchTable));
+    assert_eq!(refusal(0, Targets { period_us: 0, ..targets() }), Some(Refusal::BadValue));
+    assert_eq!(refusal(0, Targets { deadline_us: 0, ..targets() }), Some(Refusal::BadValue));
+    assert_eq!(
+        refusal(0, Targets { accuracy_floor_bp: 10_001, ..targets() }),
+        Some(Refusal::BadValue)
+    );
+    assert_eq!(refusal(0, targets()), None);
+}
+
+#[test]
+fn without_a_policy_it_says_so_and_decides_nothing() {
+    let mut controller = Controller::new(None);
+    controller.start_session(Instant::START, PERIOD_US, 3);
+    let message = ToController::Telemetry(telemetry(Instant::START, 45_000));
+    let out = controller.step(Instant::START, Input::Message { message: &message, seq: 1 });
+    let decision = common::decision(&out).unwrap();
+    assert_eq!((decision.mode, decision.reason), (Mode::AwaitPolicy, Reason::NoPolicy));
+    assert_eq!(decision.run_level, coshift_shared::units::NO_LEVEL);
+}
+
+/// One random thing that happens to a controller.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Outcomes { slot: u8, count: usize, slowed: f64 },
+    Telemetry { hottest_mdeg_c: i32 },
+    Targets { slot: u8, deadline_us: u32, floor: u16, period_us: u32 },
+    Cap { power_mw: u32 },
+    Silence { periods: u32 },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (0_u8..4, 1_usize..=12, 0.5_f64..4.0)
+            .prop_map(|(slot, count, slowed)| Event::Outcomes { slot, count, slowed }),
+        4 => (30_000_i32..90_000).prop_map(|hottest_mdeg_c| Event::Telemetry { hottest_mdeg_c }),
+        1 => (0_u8..4, 1_000_u32..200_000, 7_000_u16..8_000, 5_000_u32..500_000).prop_map(
+            |(slot, deadline_us, floor, period_us)| Event::Targets {
+                slot, deadline_us, floor, period_us
+            }
+        ),
+        1 => prop_oneof![Just(NO_POWER_CAP), 0_u32..12_000].prop_map(|power_mw| Event::Cap { power_mw }),
+        1 => (1_u32..40).prop_map(|periods| Event::Silence { periods }),
+    ]
+}
+
+fn happen(bench: &mut Bench<'_>, event: Event) {
+    match event {
+        Event::Outcomes { slot, count, slowed } => {
+            bench.outcomes(slot, count, slowed);
+        }
+        Event::Telemetry { hottest_mdeg_c } => {
+            bench.hottest_mdeg_c = hottest_mdeg_c;
+            bench.period();
+        }
+        Event::Targets { slot, deadline_us, floor, period_us } => {
+            let asked = Targets { deadline_us, accuracy_floor_bp: floor, period_us, ..targets() };
+            bench.set(slot, asked);
+        }
+        Event::Cap { power_mw } => {
+            bench.limit(power_mw);
+        }
+        Event::Silence { periods } => bench.wait_us(periods * PERIOD_US),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// A controller loaded with another's seed decides like it from then on, digest included.
+    #[test]
+    fn a_seeded_controller_decides_like_its_source(
+        before in prop::collection::vec(event(), 1..40),
+        after in prop::collection::vec(event(), 1..40),
+    ) {
+        let image = policy();
+        let view = PolicyView::open(&image).unwrap();
+        let mut source = Bench::new(view, Instant::START);
+        for event in before {
+            happen(&mut source, event);
+        }
+        // A new controller after a reset: the agent sends session, applications, caps, seed.
+        let mut copy = Bench::new(view, source.now);
+        let slots = *source.controller.slots();
+        for (slot, application) in (0_u8..).zip(slots) {
+            if let Some(application) = application {
+                copy.set(slot, application.targets);
+            }
+        }
+        let cap = source.controller.power_cap_mw();
+        source.limit(cap);
+        copy.limit(cap);
+        let parts = source.controller.seed();
+        for (part, state) in (0_u8..).zip(&parts) {
+            let seed = ToController::Seed(Seed {
+                at_us: source.now.us(),
+                part,
+                parts: parts.len() as u8,
+                state: *state,
+            });
+            let refused = |out: &coshift_controller::Outputs| {
+                out.iter().any(|output| matches!(output, ToHost::Refused(_)))
+            };
+            prop_assert!(!refused(&source.give(&seed)));
+            prop_assert!(!refused(&copy.give(&seed)));
+        }
+        copy.now = source.now;
+        copy.seq = source.seq;
+        copy.index = source.index;
+        copy.hottest_mdeg_c = source.hottest_mdeg_c;
+        for event in after {
+            happen(&mut source, event);
+            happen(&mut copy, event);
+            prop_assert_eq!(source.controller.digest(), copy.controller.digest());
+            let (ours, theirs) =
+                (source.controller.decision(source.now), copy.controller.decision(copy.now));
+            prop_assert_eq!(
+                coshift_shared::to_host::Decision { last_seq: 0, ..ours },
+                coshift_shared::to_host::Decision { last_seq: 0, ..theirs }
+            );
+        }
+    }
+
+    /// Where the clock starts changes no decision.
+    #[test]
+    fn the_wrap_of_the_clock_changes_nothing(events in prop::collection::vec(event(), 1..60)) {
+        let image = policy();
+        let view = PolicyView::open(&image).unwrap();
+        let starts = [0, Instant::START.us(), u32::MAX / 2 - 1_000_000, u32::MAX - 1];
+        let mut benches =
+            starts.map(|start| Bench::new(view, Instant::from_us(start)));
+        for event in events {
+            for bench in &mut benches {
+                happen(bench, event);
+            }
+            let decisions = benches.each_ref().map(|bench| {
+                let decision = bench.controller.decision(bench.now);
+                (decision.run_level, decision.sub_networks, decision.reason, decision.mode)
+            });
+            prop_assert!(decisions.iter().all(|decision| *decision == decisions[0]));
+        }
+    }
+
+    /// Every decision of a session names a level and sub-networks that exist.
+    #[test]
+    fn every_index_is_in_range(events in prop::collection::vec(event(), 1..60)) {
+        let image = policy();
+        let view = PolicyView::open(&image).unwrap();
+        let mut bench = Bench::new(view, Instant::START);
+        for event in events {
+            happen(&mut bench, event);
+            let decision = bench.period();
+            prop_assert!(decision.run_level < view.levels());
+            for (slot, sub) in bench.controller.slots().iter().zip(decision.sub_networks) {
+                prop_assert_eq!(slot.is_some(), sub < 4);
+            }
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! Faults: noted for the next boot; then a reset, or in the development image a report and the
 //! end of the emulator.
 
-use coshift_shared::to_host::{FaultCode, ResetCause};
 use cortex_m_rt::{ExceptionFrame, exception};
+use coshift_shared::to_host::{FaultCode, ResetCause};
 
 use super::registers::{CFSR, HFSR, MMFAR};
 use super::{guard, retained};
@@ -43,7 +43,12 @@ fn end(fault: FaultCode, detail: u32, status: u32) -> ! {
         defmt::error!("stack overflow at {=u32:#010x}, CFSR {=u32:#010x}", detail, status);
         exit(EXIT_STACK_OVERFLOW)
     }
-    defmt::error!("hard fault: pc {=u32:#010x}, CFSR {=u32:#010x}, HFSR {=u32:#010x}", detail, status, hard);
+    defmt::error!(
+        "hard fault: pc {=u32:#010x}, CFSR {=u32:#010x}, HFSR {=u32:#010x}",
+        detail,
+        status,
+        hard
+    );
     exit(EXIT_HARD_FAULT)
 }
 
@@ -80,11 +85,12 @@ pub(super) fn unexpected_interrupt() -> ! {
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     use super::semihosting::{EXIT_PANIC, exit};
 
-    super::log::abandon();
     let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
+    // First what must outlive this: formatting may fault in turn.
+    retained::note_fault(ResetCause::Software, FaultCode::Panic, line);
+    super::log::abandon();
     let message = defmt::Display2Format(&info.message());
     defmt::error!("panic at {=str}:{=u32}: {}", file, line, message);
-    retained::note_fault(ResetCause::Software, FaultCode::Panic, line);
     exit(EXIT_PANIC)
 }
 

@@ -5,10 +5,10 @@ mod fault;
 mod guard;
 mod handed;
 mod log;
-#[cfg(feature = "development")]
-mod semihosting;
 mod registers;
 mod retained;
+#[cfg(feature = "development")]
+mod semihosting;
 mod stack;
 mod uart;
 mod vectors;
@@ -61,7 +61,7 @@ impl Board {
         core.SYST.clear_current();
         core.SYST.enable_interrupt();
         core.SYST.enable_counter();
-        let uart = Uart::start(&mut core.NVIC)?;
+        let uart = Uart::start()?;
         Some(Self { uart, watchdog: Watchdog::start(), boot })
     }
 
@@ -75,6 +75,11 @@ impl Board {
             }
         });
     }
+}
+
+/// Raises an interrupt that the image does not use, for tests.
+pub fn raise_unhandled_interrupt() {
+    vectors::raise_unhandled();
 }
 
 /// Resets the board.

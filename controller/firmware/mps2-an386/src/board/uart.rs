@@ -10,9 +10,9 @@ use super::registers::UART0;
 use super::vectors::Interrupt;
 
 /// Bytes that wait to be read: sixteen frames of the largest size.
-pub const RECEIVE_CAPACITY: usize = 1023;
+const RECEIVE_CAPACITY: usize = 1023;
 /// Bytes that wait to be sent: sixteen frames.
-pub const SEND_CAPACITY: usize = 1023;
+const SEND_CAPACITY: usize = 1023;
 
 const STATE_TX_FULL: u32 = 1 << 0;
 const STATE_RX_FULL: u32 = 1 << 1;
@@ -64,9 +64,8 @@ impl core::fmt::Debug for Uart {
 
 impl Uart {
     /// Starts the port; `None` at every call but the first.
-    pub(super) fn start(nvic: &mut NVIC) -> Option<Self> {
-        let receive =
-            cortex_m::singleton!(: Queue<u8, { RECEIVE_CAPACITY + 1 }> = Queue::new())?;
+    pub(super) fn start() -> Option<Self> {
+        let receive = cortex_m::singleton!(: Queue<u8, { RECEIVE_CAPACITY + 1 }> = Queue::new())?;
         let send = cortex_m::singleton!(: Queue<u8, { SEND_CAPACITY + 1 }> = Queue::new())?;
         let (receiver, received) = receive.split();
         let (to_send, sender) = send.split();
@@ -82,7 +81,6 @@ impl Uart {
             // atomics, so enabling them breaks no critical section by masks.
             unsafe { NVIC::unmask(interrupt) };
         }
-        let _ = nvic;
         Some(Self { received, to_send, dropped: 0, receive_high_water: 0 })
     }
 

@@ -1,6 +1,7 @@
 //! Interrupts of the board and their handlers.
 
 use cortex_m::interrupt::InterruptNumber;
+use cortex_m::peripheral::NVIC;
 
 use super::{fault, uart};
 
@@ -10,9 +11,11 @@ use super::{fault, uart};
 pub(super) enum Interrupt {
     Uart0Receive = 0,
     Uart0Transmit = 1,
+    /// Port 0 of general-purpose pins: not used by any image.
+    Gpio0 = 6,
 }
 
-// SAFETY: the numbers are those of the board's UART0, and each number is used once.
+// SAFETY: the numbers are those of the board, and each number is used once.
 unsafe impl InterruptNumber for Interrupt {
     fn number(self) -> u16 {
         self as u16
@@ -43,6 +46,13 @@ static __INTERRUPTS: [Handler; 32] = {
     handlers[Interrupt::Uart0Transmit as usize] = uart0_transmit;
     handlers
 };
+
+/// Raises an interrupt that has no handler of its own.
+pub(super) fn raise_unhandled() {
+    // SAFETY: its handler never returns to code that could miss a held-back interrupt.
+    unsafe { NVIC::unmask(Interrupt::Gpio0) };
+    NVIC::pend(Interrupt::Gpio0);
+}
 
 /// Only wakes the core.
 #[cortex_m_rt::exception]

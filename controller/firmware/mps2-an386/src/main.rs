@@ -9,9 +9,9 @@ use coshift_mps2_an386::board::Board;
 fn main() -> ! {
     let Some(mut board) = Board::take() else { coshift_mps2_an386::board::reset() };
     loop {
-        while let Some(byte) = board.uart.read() {
-            board.uart.send(&[byte]);
-        }
+        let mut buffer = [0; 64];
+        let received = board.uart.read(&mut buffer);
+        board.uart.send(received);
         board.watchdog.feed();
         board.sleep();
     }

@@ -36,8 +36,9 @@ mod image {
         loop {
             board.sleep();
             board.watchdog.feed();
-            let Some(command) = board.uart.read() else { continue };
-            obey(&mut board, command);
+            if let [command] = board.uart.read(&mut [0]) {
+                obey(&mut board, *command);
+            }
         }
     }
 
@@ -99,9 +100,15 @@ mod image {
 
     fn echo(board: &mut Board) -> ! {
         loop {
-            while let Some(byte) = board.uart.read() {
+            let mut buffer = [0; 64];
+            loop {
+                let received = board.uart.read(&mut buffer);
+                if received.is_empty() {
+                    break;
+                }
                 // Waits for room: the emulator's sender waits as long.
-                while !board.uart.send(&[byte]) {}
+                while !board.uart.send(received) {}
+                board.watchdog.feed();
             }
             board.watchdog.feed();
             board.sleep();
@@ -122,7 +129,9 @@ mod image {
 
     #[inline(never)]
     fn use_stack() -> u32 {
-        let words = black_box([1_u32; 512]);
+        let mut words = [0_u32; 512];
+        words.iter_mut().for_each(|word| *word = black_box(1));
+        let words = black_box(&words);
         words.iter().fold(0, |sum: u32, word| sum.wrapping_add(*word))
     }
 

@@ -3,7 +3,7 @@
 mod clock;
 mod fault;
 mod guard;
-mod handed;
+mod guarded;
 mod log;
 mod registers;
 mod retained;
@@ -61,7 +61,7 @@ impl Board {
         core.SYST.clear_current();
         core.SYST.enable_interrupt();
         core.SYST.enable_counter();
-        let uart = Uart::start()?;
+        let uart = Uart::start();
         Some(Self { uart, watchdog: Watchdog::start(), boot })
     }
 

@@ -1,18 +1,14 @@
 //! UART0, the port of the protocol: both directions fed by interrupts through queues.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
 use cortex_m::peripheral::NVIC;
-use heapless::spsc::{Consumer, Producer, Queue};
+use heapless::spsc::Queue;
 
-use super::handed::Handed;
+use super::guarded::Guarded;
 use super::registers::UART0;
 use super::vectors::Interrupt;
 
-/// Bytes that wait to be read: sixteen frames of the largest size.
-const RECEIVE_CAPACITY: usize = 1023;
-/// Bytes that wait to be sent: sixteen frames.
-const SEND_CAPACITY: usize = 1023;
+/// Bytes of each queue, one of which stays free: sixteen frames of the largest size.
+const QUEUE: usize = 1024;
 
 const STATE_TX_FULL: u32 = 1 << 0;
 const STATE_RX_FULL: u32 = 1 << 1;
@@ -27,13 +23,30 @@ const RX_INTERRUPT: u32 = 1 << 1;
 /// 25 MHz / 217 = 115,207 baud. The emulator carries bytes at its own pace.
 const BAUD_DIVIDER: u32 = 217;
 
-static RECEIVER: Handed<Producer<'static, u8>> = Handed::empty();
-static SENDER: Handed<Consumer<'static, u8>> = Handed::empty();
+// The queues are used whole, not as their producer and consumer halves: the halves forget the
+// capacity, and a remainder by a value known at run time only is a panic path.
+static RECEIVED: Guarded<Receiver> = Guarded::new(Receiver {
+    queue: Queue::new(),
+    stalled: false,
+    overruns: 0,
+    stalls: 0,
+    high_water: 0,
+});
+static TO_SEND: Guarded<Sender> = Guarded::new(Sender { queue: Queue::new(), dropped: 0 });
 
-/// The receive queue was full: its interrupt is off until it is empty.
-static STALLED: AtomicBool = AtomicBool::new(false);
-static OVERRUNS: AtomicU32 = AtomicU32::new(0);
-static STALLS: AtomicU32 = AtomicU32::new(0);
+struct Receiver {
+    queue: Queue<u8, QUEUE>,
+    /// The queue was full: the interrupt is off until it is empty.
+    stalled: bool,
+    overruns: u32,
+    stalls: u32,
+    high_water: usize,
+}
+
+struct Sender {
+    queue: Queue<u8, QUEUE>,
+    dropped: u32,
+}
 
 /// What went wrong on the port since the reset; wrapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,87 +62,80 @@ pub struct Counters {
 }
 
 /// The port.
-pub struct Uart {
-    received: Consumer<'static, u8>,
-    to_send: Producer<'static, u8>,
-    dropped: u32,
-    receive_high_water: usize,
-}
-
-impl core::fmt::Debug for Uart {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Uart").finish_non_exhaustive()
-    }
-}
+#[derive(Debug)]
+pub struct Uart(());
 
 impl Uart {
-    /// Starts the port; `None` at every call but the first.
-    pub(super) fn start() -> Option<Self> {
-        let receive = cortex_m::singleton!(: Queue<u8, { RECEIVE_CAPACITY + 1 }> = Queue::new())?;
-        let send = cortex_m::singleton!(: Queue<u8, { SEND_CAPACITY + 1 }> = Queue::new())?;
-        let (receiver, received) = receive.split();
-        let (to_send, sender) = send.split();
-        RECEIVER.give(receiver);
-        SENDER.give(sender);
+    /// Starts the port.
+    pub(super) fn start() -> Self {
         UART0.baud_divider.write(BAUD_DIVIDER);
         UART0.interrupts.write(RX_INTERRUPT | TX_INTERRUPT);
         UART0.control.write(RUNNING | RX_INTERRUPT_ENABLE);
         for interrupt in [Interrupt::Uart0Receive, Interrupt::Uart0Transmit] {
-            // Both handlers run at one priority: neither interrupts the other.
-            NVIC::unpend(interrupt);
-            // SAFETY: the handlers share nothing with other code but through `Handed` and
-            // atomics, so enabling them breaks no critical section by masks.
+            // SAFETY: the handlers share only what is `Guarded`, so that enabling them breaks no
+            // critical section; both run at one priority, neither interrupts the other.
             unsafe { NVIC::unmask(interrupt) };
         }
-        Some(Self { received, to_send, dropped: 0, receive_high_water: 0 })
+        Self(())
     }
 
-    /// The next received byte.
-    pub fn read(&mut self) -> Option<u8> {
-        self.receive_high_water = self.receive_high_water.max(self.received.len());
-        self.received.dequeue().or_else(|| {
-            if STALLED.load(Ordering::Relaxed) {
-                resume();
+    /// Moves received bytes into `buffer` and gives the part of it that was filled: empty when
+    /// none wait.
+    pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> &'a [u8] {
+        let count = RECEIVED.with(|receiver| {
+            receiver.high_water = receiver.high_water.max(receiver.queue.len());
+            let mut count = 0_usize;
+            for place in buffer.iter_mut() {
+                let Some(byte) = receiver.queue.dequeue() else { break };
+                *place = byte;
+                count = count.wrapping_add(1);
             }
-            self.received.dequeue()
-        })
+            if receiver.stalled && receiver.queue.is_empty() {
+                receiver.stalled = false;
+                UART0.control.write(RUNNING | RX_INTERRUPT_ENABLE);
+                // The byte that waits came while its interrupt was off.
+                receiver.drain();
+            }
+            count
+        });
+        buffer.get(..count).unwrap_or_default()
     }
 
-    /// Queues a frame to be sent, whole or not at all; false: there was no room, and it is counted.
+    /// Queues a frame to be sent, whole or not at all; false: there was no room, which is counted.
     pub fn send(&mut self, frame: &[u8]) -> bool {
-        if self.to_send.capacity().saturating_sub(self.to_send.len()) < frame.len() {
-            self.dropped = self.dropped.wrapping_add(1);
-            return false;
-        }
-        for byte in frame {
-            // There is room: only this side fills the queue.
-            if self.to_send.enqueue(*byte).is_err() {
-                break;
+        TO_SEND.with(|sender| {
+            if sender.queue.capacity().saturating_sub(sender.queue.len()) < frame.len() {
+                sender.dropped = sender.dropped.wrapping_add(1);
+                return false;
             }
-        }
-        transmit();
-        true
+            // There is room for every byte.
+            let queued = frame.iter().all(|byte| sender.queue.enqueue(*byte).is_ok());
+            sender.drain();
+            queued
+        })
     }
 
     /// No received byte waits.
     pub(super) fn is_idle(&self) -> bool {
-        !self.received.ready() && !STALLED.load(Ordering::Relaxed)
+        RECEIVED.with(|receiver| receiver.queue.is_empty() && !receiver.stalled)
     }
 
     /// What went wrong so far.
     pub fn counters(&self) -> Counters {
-        Counters {
-            overruns: OVERRUNS.load(Ordering::Relaxed),
-            stalls: STALLS.load(Ordering::Relaxed),
-            dropped: self.dropped,
-            receive_high_water: u16::try_from(self.receive_high_water).unwrap_or(u16::MAX),
-        }
+        let mut counters = RECEIVED.with(|receiver| Counters {
+            overruns: receiver.overruns,
+            stalls: receiver.stalls,
+            dropped: 0,
+            receive_high_water: u16::try_from(receiver.high_water).unwrap_or(u16::MAX),
+        });
+        counters.dropped = TO_SEND.with(|sender| sender.dropped);
+        counters
     }
 }
 
-/// Takes in what came. Called by the receive interrupt.
-pub(super) fn receive() {
-    RECEIVER.with(|queue| {
+impl Receiver {
+    /// Takes in what came, until there is no more or no room.
+    fn drain(&mut self) {
         // Cleared before draining: a byte that comes while draining raises it again. In the
         // other order the clearing would swallow that byte's interrupt.
         UART0.interrupts.write(RX_INTERRUPT);
@@ -138,44 +144,45 @@ pub(super) fn receive() {
             if state & STATE_RX_OVERRUN != 0 {
                 // Writing a one clears the flag.
                 UART0.state.write(STATE_RX_OVERRUN);
-                OVERRUNS.store(OVERRUNS.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+                self.overruns = self.overruns.wrapping_add(1);
             }
             if state & STATE_RX_FULL == 0 {
                 break;
             }
-            if !queue.ready() {
-                // Bytes stay with the sender, or the hardware counts what it loses.
+            if self.queue.is_full() {
+                // The byte stays in the UART. The emulator's sender waits; on a wire the
+                // hardware counts what it loses.
                 UART0.control.write(RUNNING);
-                STALLED.store(true, Ordering::Relaxed);
-                STALLS.store(STALLS.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+                self.stalled = true;
+                self.stalls = self.stalls.wrapping_add(1);
                 break;
             }
             // The register's lowest eight bits are the byte.
             let [byte, ..] = UART0.data.read().to_le_bytes();
-            if queue.enqueue(byte).is_err() {
+            if self.queue.enqueue(byte).is_err() {
                 break;
             }
         }
-    });
+    }
 }
 
-/// Receives again after the queue was full.
-fn resume() {
-    critical_section::with(|_| {
-        STALLED.store(false, Ordering::Relaxed);
-        UART0.control.write(RUNNING | RX_INTERRUPT_ENABLE);
-        // The byte that waits raised its interrupt while that was off.
-        receive();
-    });
-}
-
-/// Sends what is queued. Called by the transmit interrupt, and to start it.
-pub(super) fn transmit() {
-    SENDER.with(|queue| {
+impl Sender {
+    /// Gives the UART what it takes.
+    fn drain(&mut self) {
         UART0.interrupts.write(TX_INTERRUPT);
         while UART0.state.read() & STATE_TX_FULL == 0 {
-            let Some(byte) = queue.dequeue() else { break };
+            let Some(byte) = self.queue.dequeue() else { break };
             UART0.data.write(u32::from(byte));
         }
-    });
+    }
+}
+
+/// The receive interrupt.
+pub(super) fn on_receive() {
+    RECEIVED.with(Receiver::drain);
+}
+
+/// The transmit interrupt: the UART takes bytes again.
+pub(super) fn on_transmit() {
+    TO_SEND.with(Sender::drain);
 }

@@ -26,11 +26,11 @@ unsafe impl InterruptNumber for Interrupt {
 type Handler = extern "C" fn();
 
 extern "C" fn uart0_receive() {
-    uart::receive();
+    uart::on_receive();
 }
 
 extern "C" fn uart0_transmit() {
-    uart::transmit();
+    uart::on_transmit();
 }
 
 extern "C" fn unexpected() {

@@ -2,13 +2,16 @@
 //!
 //! `MIN..=CURRENT` says what is meant to work together, the fingerprint whether the builds are
 //! identical. It is a 32-bit FNV-1a over the 64-bit keys of all message types, each key itself an
-//! FNV-1a over the type's postcard schema and its kind's name (postcard-schema, `Key::for_path`).
+//! FNV-1a over the type's postcard schema and its kind's name (postcard-schema, `Key::for_path`),
+//! and over the limits that a schema does not show: [`LIMITS`].
 
 use postcard_schema::Schema;
 use postcard_schema::key::Key;
 use postcard_schema::schema::NamedType;
 
 use crate::kind::Kind;
+use crate::packet::MAX_BODY;
+use crate::to_controller::{MAX_CHUNK, MAX_SAMPLES};
 use crate::{to_controller, to_host};
 
 /// Name, kind and schema of one message.
@@ -23,14 +26,17 @@ pub struct MessageSchema {
     key: Key,
 }
 
+impl MessageSchema {
+    /// The schema of message type `T`, called `name`, of kind `kind`.
+    #[must_use]
+    pub const fn of<T: Schema>(kind: Kind, name: &'static str) -> Self {
+        Self { kind, name, schema: T::SCHEMA, key: Key::for_path::<T>(name) }
+    }
+}
+
 macro_rules! message {
     ($module:ident, $name:ident) => {
-        MessageSchema {
-            kind: Kind::$name,
-            name: stringify!($name),
-            schema: <$module::$name as Schema>::SCHEMA,
-            key: Key::for_path::<$module::$name>(stringify!($name)),
-        }
+        MessageSchema::of::<$module::$name>(Kind::$name, stringify!($name))
     };
 }
 
@@ -54,23 +60,48 @@ pub const MESSAGES: [MessageSchema; 16] = [
     message!(to_host, Trace),
 ];
 
-/// Fingerprint of this build's messages; never 0.
-pub const FINGERPRINT: u32 = fingerprint();
+/// Capacities of the sequences in messages and of a body: two builds that differ here have the same
+/// schemas and yet refuse each other's messages.
+pub const LIMITS: [usize; 3] = [MAX_SAMPLES, MAX_CHUNK, MAX_BODY];
 
-// Evaluated by the compiler only, where a bad index or an overflow is a compile error.
+/// Fingerprint of this build's messages; never 0.
+pub const FINGERPRINT: u32 = fingerprint(&MESSAGES, &LIMITS);
+
+/// Fingerprint of a set of messages and limits; never 0. Evaluated by the compiler for
+/// [`FINGERPRINT`]; callable for other sets so that tests can show what changes it.
+// Indices and the step to the next one cannot leave the slices, whose lengths bound them.
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-const fn fingerprint() -> u32 {
+#[must_use]
+pub const fn fingerprint(messages: &[MessageSchema], limits: &[usize]) -> u32 {
     let mut hash: u32 = 0x811c_9dc5;
     let mut message = 0;
-    while message < MESSAGES.len() {
-        let key = MESSAGES[message].key.to_bytes();
+    while message < messages.len() {
+        let key = messages[message].key.to_bytes();
         let mut byte = 0;
         while byte < key.len() {
-            hash = (hash ^ key[byte] as u32).wrapping_mul(0x0100_0193);
+            hash = fold(hash, key[byte]);
             byte += 1;
         }
-        hash = (hash ^ MESSAGES[message].kind as u32).wrapping_mul(0x0100_0193);
+        hash = fold(hash, messages[message].kind as u8);
         message += 1;
     }
+    let mut limit = 0;
+    while limit < limits.len() {
+        let bytes = (limits[limit] as u64).to_le_bytes();
+        let mut byte = 0;
+        while byte < bytes.len() {
+            hash = fold(hash, bytes[byte]);
+            byte += 1;
+        }
+        limit += 1;
+    }
     if hash == 0 { 1 } else { hash }
+}
+
+/// One step of FNV-1a.
+const fn fold(hash: u32, byte: u8) -> u32 {
+    // Not `u32::from`: conversions by trait are not const.
+    #[allow(clippy::cast_lossless)]
+    let wide = byte as u32;
+    (hash ^ wide).wrapping_mul(0x0100_0193)
 }

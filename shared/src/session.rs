@@ -1,9 +1,10 @@
 //! Which frames belong to the conversation.
 //!
 //! The agent opens a session with Hello, in whose header it stands; session 0 is none. Each side
-//! numbers its frames in a session. A receiver takes in a frame of the current session whose number is
-//! newer than the last one it took in; a doubled or reordered one is dropped and changes nothing,
-//! a lost one is seen as a gap. Everything dropped is counted.
+//! numbers its frames in a session. A receiver takes in a frame of the current session whose number
+//! is newer than the last one it took in (at most 32,767 ahead, so that the numbers may wrap); a
+//! doubled or reordered one is dropped and changes nothing, a lost one is seen as a gap. Everything
+//! dropped is counted. Frames lost before the first one taken in are not known and not counted.
 
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,7 @@ pub struct LinkCounters {
     pub unknown_kind: u16,
     /// Frames whose body is not a message of their kind.
     pub malformed: u16,
-    /// Frames of a protocol version that was not settled on.
+    /// Frames of a protocol version this build does not speak.
     pub version: u16,
 }
 
@@ -114,7 +115,8 @@ impl Sender {
     fn header(&mut self, kind: Kind) -> Header {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
-        // The layout of Hello and Welcome is frozen, so version 1 always reads them.
+        // Read by a side of any version, for their layout is frozen: they go out before anything
+        // is settled.
         let protocol = if kind.frozen() { CURRENT } else { self.protocol };
         Header { protocol, kind: kind as u8, session: self.session, seq }
     }

@@ -29,16 +29,22 @@
 //! | … | 16 × sub-networks | row: id `u32`, model hash `u64`, accuracy 0.01 % `u16`, exit threshold `u16` |
 //! | … | 8 × levels × sub-networks | cell, level by level: latency µs `u32`, energy µJ `u32` |
 //!
-//! Levels are sorted by (GPU, memory, CPU) clock and differ; sub-networks by accuracy. The exit
-//! threshold is the confidence, in 1/65535, at which an early exit is taken; 65535 = none.
+//! The parts follow one another without gaps: the rows of the first table begin where the directory
+//! ends, those of the next one where the cells before them end, and the image ends with the last
+//! cell. Levels are sorted by (GPU, memory, CPU) clock and differ; sub-networks by accuracy. Names
+//! of tables differ. Reserved bytes are zero. The exit threshold is the confidence, in 1/65535, at
+//! which an early exit is taken; 65535 = none.
 
 #[cfg(any(test, feature = "std"))]
 mod build;
+mod check;
+mod fault;
 mod view;
 
 #[cfg(any(test, feature = "std"))]
 pub use build::{BuildFault, PolicyImage, TableImage};
-pub use view::{PolicyFault, PolicyView, TableView};
+pub use fault::{Named, PolicyFault};
+pub use view::{PolicyView, TableView};
 
 /// Version of the format.
 pub const FORMAT: u16 = 1;
@@ -48,6 +54,12 @@ pub const HEADER: usize = 72;
 pub const MAGIC: [u8; 4] = *b"CSPL";
 /// Most bytes of an image: 32 levels, 4 tables of 16 sub-networks.
 pub const MAX_IMAGE: usize = 72 + 32 * 16 + 4 * (32 + 16 * 16 + 32 * 16 * 8);
+/// Largest latency (µs), energy (µJ) and idle power (mW) of an image, so that sums of four and
+/// products with a slowdown in Q8.24 fit their types.
+pub const MAX_VALUE: u32 = 1 << 30;
+/// Largest settle time of an image, µs: clocks that take longer are of no use to a control loop of
+/// 20 to 500 ms.
+pub const MAX_SETTLE_US: u32 = 1_000_000;
 
 const LEVEL: usize = 16;
 const TABLE: usize = 32;

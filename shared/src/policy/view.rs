@@ -4,15 +4,16 @@
 //! total: an index out of range gives `None`, never a panic.
 
 use super::{
-    CELL, CHECKED, Cell, FORMAT, HEADER, LEVEL, Level, MAGIC, ROW, Settle, SubNetwork, TABLE,
+    CELL, CHECKED, Cell, FORMAT, HEADER, LEVEL, Level, MAGIC, PolicyFault, ROW, Settle, SubNetwork,
+    TABLE,
 };
 use crate::crc32c;
-use crate::units::{MAX_APPLICATIONS, MAX_LEVELS, MAX_SUB_NETWORKS, NO_LEVEL};
+use crate::units::{MAX_APPLICATIONS, MAX_LEVELS, NO_LEVEL};
 
 /// A checked policy image.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyView<'a> {
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     levels: u8,
     tables: u8,
 }
@@ -20,113 +21,17 @@ pub struct PolicyView<'a> {
 /// One application table of a checked image.
 #[derive(Debug, Clone, Copy)]
 pub struct TableView<'a> {
-    name: &'a [u8],
+    pub(super) name: &'a [u8],
     rows: &'a [u8],
     cells: &'a [u8],
     sub_networks: u8,
 }
 
-/// Why bytes are not a policy image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PolicyFault {
-    /// Shorter than its parts need, or longer than it says.
-    Length {
-        /// Bytes there are.
-        found: u32,
-        /// Bytes there should be.
-        expected: u32,
-    },
-    /// It does not start with `CSPL`.
-    Magic,
-    /// Its format or header size is not known.
-    Format {
-        /// The format it says.
-        found: u16,
-    },
-    /// The CRC does not match: the image is damaged.
-    Crc {
-        /// CRC of the content.
-        found: u32,
-        /// CRC in the header.
-        expected: u32,
-    },
-    /// The number of levels is not 1 to 32.
-    LevelCount(u8),
-    /// The number of tables is not 1 to 4.
-    TableCount(u8),
-    /// The park level is none of the levels.
-    ParkLevel(u8),
-    /// The utilisation limit is not 1 to 1000 ‰.
-    Utilisation(u16),
-    /// A level is not above the one before it.
-    LevelOrder(u8),
-    /// The number of sub-networks of a table is not 1 to 16.
-    SubNetworkCount {
-        /// The table.
-        table: u8,
-        /// The number it says.
-        found: u8,
-    },
-    /// A sub-network is less accurate than the one before it, or its accuracy is over 100 %.
-    AccuracyOrder {
-        /// The table.
-        table: u8,
-        /// The sub-network.
-        sub_network: u8,
-    },
-    /// A latency or energy is 0 or too large to compute with.
-    Cell {
-        /// The table.
-        table: u8,
-        /// The sub-network.
-        sub_network: u8,
-        /// The level.
-        level: u8,
-    },
-}
-
-impl core::fmt::Display for PolicyFault {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Length { found, expected } => {
-                write!(f, "{found} bytes where the image should have {expected}")
-            }
-            Self::Magic => f.write_str("no policy image: it does not start with CSPL"),
-            Self::Format { found } => write!(f, "format {found} where {FORMAT} is known"),
-            Self::Crc { found, expected } => {
-                write!(f, "damaged: CRC {found:08x} where the header says {expected:08x}")
-            }
-            Self::LevelCount(found) => write!(f, "{found} levels where 1 to {MAX_LEVELS} go"),
-            Self::TableCount(found) => {
-                write!(f, "{found} application tables where 1 to {MAX_APPLICATIONS} go")
-            }
-            Self::ParkLevel(found) => write!(f, "park level {found} is none of the levels"),
-            Self::Utilisation(found) => {
-                write!(f, "utilisation limit {found} ‰ where 1 to 1000 goes")
-            }
-            Self::LevelOrder(level) => write!(f, "level {level} is not above the one before it"),
-            Self::SubNetworkCount { table, found } => {
-                write!(f, "table {table} has {found} sub-networks where 1 to {MAX_SUB_NETWORKS} go")
-            }
-            Self::AccuracyOrder { table, sub_network } => write!(
-                f,
-                "table {table}, sub-network {sub_network}: accuracy over 100 % or under the one before it"
-            ),
-            Self::Cell { table, sub_network, level } => write!(
-                f,
-                "table {table}, sub-network {sub_network}, level {level}: latency and energy go from 1 to 2^30"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for PolicyFault {}
-
 fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     bytes.get(offset..)?.first_chunk().map(|b| u16::from_le_bytes(*b))
 }
 
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().map(|b| u32::from_le_bytes(*b))
 }
 
@@ -134,7 +39,7 @@ fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     bytes.get(offset..)?.first_chunk().map(|b| u64::from_le_bytes(*b))
 }
 
-fn part(bytes: &[u8], offset: usize, length: usize) -> Option<&[u8]> {
+pub(super) fn part(bytes: &[u8], offset: usize, length: usize) -> Option<&[u8]> {
     bytes.get(offset..offset.checked_add(length)?)
 }
 
@@ -143,13 +48,9 @@ fn text(bytes: &[u8]) -> &str {
     core::str::from_utf8(bytes.get(..end).unwrap_or(&[])).unwrap_or("")
 }
 
-fn length_u32(length: usize) -> u32 {
+pub(super) fn length_u32(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
-
-/// Latencies and energies stay below 2^30, so that sums of four and products with a slowdown in
-/// Q8.24 fit their types.
-const MAX_VALUE: u32 = 1 << 30;
 
 impl<'a> PolicyView<'a> {
     /// Checks an image and opens it.
@@ -166,8 +67,9 @@ impl<'a> PolicyView<'a> {
             return Err(PolicyFault::Magic);
         }
         let format = u16_at(header, 4).unwrap_or(0);
-        if format != FORMAT || u16_at(header, 6).map(usize::from) != Some(HEADER) {
-            return Err(PolicyFault::Format { found: format });
+        let size = u16_at(header, 6).unwrap_or(0);
+        if format != FORMAT || usize::from(size) != HEADER {
+            return Err(PolicyFault::Format { found: format, header: size });
         }
         let expected = u32_at(header, 8).unwrap_or(0);
         if length_u32(bytes.len()) != expected {
@@ -187,58 +89,8 @@ impl<'a> PolicyView<'a> {
             return Err(PolicyFault::TableCount(tables));
         }
         let view = Self { bytes, levels, tables };
-        view.check_device()?;
-        (0..tables).try_for_each(|table| view.check_table(table))?;
+        view.check()?;
         Ok(view)
-    }
-
-    fn check_device(&self) -> Result<(), PolicyFault> {
-        let park = self.bytes.get(70).copied().unwrap_or(NO_LEVEL);
-        if park != NO_LEVEL && park >= self.levels {
-            return Err(PolicyFault::ParkLevel(park));
-        }
-        let utilisation = self.utilisation_permille();
-        if !(1..=1000).contains(&utilisation) {
-            return Err(PolicyFault::Utilisation(utilisation));
-        }
-        let mut before = (0, 0, 0);
-        for index in 0..self.levels {
-            let level = self.level(index).ok_or(PolicyFault::LevelOrder(index))?;
-            if level.order() <= before || level.idle_mw > MAX_VALUE {
-                return Err(PolicyFault::LevelOrder(index));
-            }
-            before = level.order();
-        }
-        Ok(())
-    }
-
-    fn check_table(&self, index: u8) -> Result<(), PolicyFault> {
-        let found = self.directory(index).and_then(|entry| entry.get(20).copied()).unwrap_or(0);
-        if !(1..=MAX_SUB_NETWORKS).contains(&usize::from(found)) {
-            return Err(PolicyFault::SubNetworkCount { table: index, found });
-        }
-        let table = self.table(index).ok_or(PolicyFault::Length {
-            found: length_u32(self.bytes.len()),
-            expected: u32::MAX,
-        })?;
-        let mut before = 0;
-        for sub_network in 0..table.len() {
-            let accuracy = table.sub_network(sub_network).map_or(0, |row| row.accuracy_bp);
-            if accuracy < before || accuracy > 10_000 {
-                return Err(PolicyFault::AccuracyOrder { table: index, sub_network });
-            }
-            before = accuracy;
-            for level in 0..self.levels {
-                let sound = table.cell(sub_network, level).is_some_and(|cell| {
-                    (1..=MAX_VALUE).contains(&cell.latency_us)
-                        && (1..=MAX_VALUE).contains(&cell.energy_uj)
-                });
-                if !sound {
-                    return Err(PolicyFault::Cell { table: index, sub_network, level });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// CRC-32C of the image: its identity in Hello and Welcome.
@@ -263,6 +115,18 @@ impl<'a> PolicyView<'a> {
     #[must_use]
     pub fn runtime(&self) -> &'a str {
         text(part(self.bytes, 36, 8).unwrap_or(&[]))
+    }
+
+    /// Precision of the networks' arithmetic, bits.
+    #[must_use]
+    pub fn precision_bits(&self) -> u8 {
+        self.bytes.get(44).copied().unwrap_or(0)
+    }
+
+    /// Inputs of one inference.
+    #[must_use]
+    pub fn batch(&self) -> u8 {
+        self.bytes.get(45).copied().unwrap_or(0)
     }
 
     /// Number of levels.
@@ -324,7 +188,7 @@ impl<'a> PolicyView<'a> {
         })
     }
 
-    fn directory(&self, index: u8) -> Option<&'a [u8]> {
+    pub(super) fn directory(&self, index: u8) -> Option<&'a [u8]> {
         if index >= self.tables {
             return None;
         }

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::embedded::Toolchain;
-use crate::setup::{self, Need};
+use crate::board::MPS2_AN386;
+use crate::embedded::{TARGET, Toolchain};
+use crate::firmware;
 use crate::tally::Tally;
 use crate::test;
 use crate::workspace::{self, Workspace};
@@ -34,8 +35,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     tally.check("rustdoc", workspace::run(&mut doc));
     deny(&workspace, &mut tally);
-    match embedded(args.yes) {
-        Ok(toolchain) => tally.check("no_std", no_std(&workspace, &toolchain)),
+    match firmware::toolchain(args.yes) {
+        Ok(toolchain) => {
+            tally.check("no_std", no_std(&workspace, &toolchain));
+            if toolchain == Toolchain::Rustup {
+                tally.check("clippy of images", clippy_of_images(&workspace, &toolchain));
+            } else {
+                // Debian's compiler has no clippy, and the pinned one no library source.
+                tally.skip("clippy of images", &format!("{TARGET} in the pinned toolchain"));
+            }
+        }
         Err(error) if workspace::in_ci() => tally.check("no_std", Err(error)),
         Err(error) => tally.skip("no_std", &format!("{error:#}")),
     }
@@ -47,20 +56,28 @@ fn cargo(workspace: &Workspace, args: &[&str]) -> Result<()> {
     workspace::run(workspace.cargo().args(args))
 }
 
-fn embedded(yes: bool) -> Result<Toolchain> {
-    let environment = setup::ensure(&[Need::Toolchain], yes)?;
-    Toolchain::choose(&environment).context("no toolchain for the embedded target")
-}
-
 /// The two libraries of the firmware, each alone: no feature of a neighbour may hide a need of
 /// the standard library.
 fn no_std(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     for package in ["coshift-shared", "coshift-controller"] {
         let mut command = workspace.cargo();
         command.args(["build", "--package", package, "--profile", "firmware"]);
-        command.arg("--target-dir").arg(workspace.target_dir.join("firmware"));
+        command.arg("--target-dir").arg(firmware::target_dir(workspace));
         toolchain.apply(&mut command);
         workspace::run(&mut command)?;
+    }
+    Ok(())
+}
+
+/// Lints of the code that the host's clippy does not see, for both kinds of image.
+fn clippy_of_images(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+    for features in [&[][..], &["--features", "development"]] {
+        let mut command = workspace.cargo();
+        command.args(["clippy", "--package", MPS2_AN386.package, "--lib", "--bins"]);
+        command.args(["--profile", "firmware"]).args(features);
+        command.arg("--target-dir").arg(firmware::target_dir(workspace));
+        toolchain.apply(&mut command);
+        workspace::run(command.args(["--", "-D", "warnings"]))?;
     }
     Ok(())
 }

@@ -5,10 +5,16 @@
 //! can, and they install what is missing after asking.
 #![forbid(unsafe_code)]
 
+mod board;
 mod ci;
 mod embedded;
 mod environment;
+mod firmware;
+mod flash;
+mod log;
+mod qemu;
 mod setup;
+mod sizes;
 mod tally;
 mod test;
 mod workspace;
@@ -30,6 +36,10 @@ enum Command {
     Setup(setup::Args),
     Test(test::Args),
     Ci(ci::Args),
+    Firmware(firmware::Args),
+    Flash(flash::Args),
+    Qemu(qemu::Args),
+    Sizes(sizes::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +47,10 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Ci(args) => ci::run(&args),
+        Command::Firmware(args) => firmware::run(&args),
+        Command::Flash(args) => flash::run(&args),
+        Command::Qemu(args) => qemu::run(&args),
+        Command::Sizes(args) => sizes::run(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -35,23 +35,24 @@ enum Part {
 }
 
 impl Tally {
-    /// Counts a check that is not a test of the test runner.
+    /// Counts a check that is not a test of the test runner, and says how it went.
     pub(crate) fn check(&mut self, name: &str, outcome: anyhow::Result<()>) {
+        match &outcome {
+            Ok(()) => println!("check {name} ... ok"),
+            Err(error) => println!("check {name} ... FAILED: {error:#}"),
+        }
+        self.count_check(name, outcome);
+    }
+
+    fn count_check(&mut self, name: &str, outcome: anyhow::Result<()>) {
         match outcome {
-            Ok(()) => {
-                println!("check {name} ... ok");
-                self.succeeded = self.succeeded.saturating_add(1);
-            }
-            Err(error) => {
-                println!("check {name} ... FAILED: {error:#}");
-                self.failed.push(format!("{name}: {error:#}"));
-            }
+            Ok(()) => self.succeeded = self.succeeded.saturating_add(1),
+            Err(error) => self.failed.push(format!("{name}: {error:#}")),
         }
     }
 
     /// Counts a check that could not be made, and why.
     pub(crate) fn skip(&mut self, name: &str, missing: &str) {
-        println!("check {name} ... {SKIP_MARK}{missing}");
         self.skipped.push(format!("{name}: {missing}"));
     }
 
@@ -200,8 +201,8 @@ mod tests {
     #[test]
     fn checks_join_the_count() {
         let mut tally = Tally::default();
-        tally.check("fmt", Ok(()));
-        tally.check("clippy", Err(anyhow::anyhow!("no")));
+        tally.count_check("fmt", Ok(()));
+        tally.count_check("clippy", Err(anyhow::anyhow!("no")));
         tally.skip("deny", "cargo-deny");
         assert_eq!(tally.to_string(), "1 passed, 1 failed, 1 skipped");
     }

@@ -5,8 +5,10 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::embedded::Toolchain;
+use crate::board::MPS2_AN386;
+use crate::embedded::{TARGET, Toolchain};
 use crate::environment::Environment;
+use crate::firmware::{self, Image, Program};
 use crate::setup::{self, Need};
 use crate::tally::Tally;
 use crate::workspace::{self, Workspace};
@@ -87,7 +89,7 @@ fn select(command: &mut Command, packages: &[String]) {
     }
 }
 
-/// Sets the variables by which tests find images and programs.
+/// Builds the images and sets the variables by which tests find them and the programs.
 fn hand_over(
     workspace: &Workspace,
     environment: &Environment,
@@ -101,7 +103,35 @@ fn hand_over(
         command.env("COSHIFT_QEMU", emulator);
     }
     command.env("COSHIFT_AGENT", workspace.host_program("coshift"));
-    let _ = (Toolchain::choose(environment), tally);
+    let policy = firmware::policy();
+    if let Some(policy) = &policy {
+        command.env("COSHIFT_POLICY", policy);
+    }
+    let Some(toolchain) = Toolchain::choose(environment) else {
+        tally.skip("firmware images", &format!("a toolchain for {TARGET}"));
+        return;
+    };
+    let mut release_links = true;
+    for (variable, program, development) in [
+        ("COSHIFT_FIRMWARE", Program::Firmware, false),
+        ("COSHIFT_FIRMWARE_DEV", Program::Firmware, true),
+        ("COSHIFT_BRINGUP", Program::BringUp, false),
+        ("COSHIFT_BRINGUP_DEV", Program::BringUp, true),
+    ] {
+        let image = Image { board: MPS2_AN386, program, development };
+        let built = image.build(workspace, &toolchain, policy.as_deref()).map(|path| {
+            command.env(variable, path);
+        });
+        release_links &= development || built.is_ok();
+        tally.check(&image.describe(), built);
+    }
+    let image = Image { board: MPS2_AN386, program: Program::Firmware, development: false };
+    if !release_links {
+        // Whatever its link says then, says nothing of the added path.
+        return;
+    }
+    let refused = image.refuses_panic_path(workspace, &toolchain, policy.as_deref());
+    tally.check("a panic path does not link", refused);
 }
 
 /// Runs a test command, showing and counting its output.

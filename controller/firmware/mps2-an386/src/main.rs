@@ -1,19 +1,149 @@
-//! Firmware for the Arm MPS2 AN386.
+//! Firmware for the Arm MPS2 AN386: the super-loop around the controller's node.
+//!
+//! ```text
+//! drain the port -> node -> send -> feed the watchdog -> sleep until an interrupt
+//! ```
+//!
+//! One pass takes in at most [`BYTES_A_PASS`] bytes, so that time is looked at often however
+//! much comes; the watchdog is fed only at the end of a whole pass.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
-use coshift_mps2_an386::board::Board;
+mod image {
+    use coshift_controller::{Identity, Node};
+    use coshift_mps2_an386::board::{self, Board, Uart};
+    use coshift_mps2_an386::policy;
+    use coshift_shared::frame::Frame;
+    use coshift_shared::time::Instant;
+    use coshift_shared::to_host::Mode;
 
-#[cfg(target_os = "none")]
-#[cortex_m_rt::entry]
-fn main() -> ! {
-    let Some(mut board) = Board::take() else { coshift_mps2_an386::board::reset() };
-    loop {
-        let mut buffer = [0; 64];
+    /// Most bytes taken in before the clock is looked at again: one frame of the largest size.
+    const BYTES_A_PASS: usize = 64;
+    /// Passes between two measurements of the stack, which take some thousand instructions.
+    const PASSES_A_MEASUREMENT: u8 = 64;
+
+    #[cortex_m_rt::entry]
+    fn main() -> ! {
+        let Some(mut board) = Board::take() else { board::reset() };
+        let identity = Identity {
+            version: version(),
+            boot_nonce: board.nonce,
+            reset_cause: board.boot.cause,
+            last_fault: board.boot.fault,
+            fault_detail: board.boot.detail,
+        };
+        announce(&board);
+        let policy = policy::built_in().unwrap_or_else(|_| {
+            defmt::error!("the policy image is damaged; waiting for another one");
+            None
+        });
+        let node = cortex_m::singleton!(: Node<'static> = Node::new(policy, identity));
+        let Some(node) = node else { board::reset() };
+        #[cfg(feature = "panic-probe")]
+        probe(&mut board.uart);
+        let mut mode = Mode::Boot;
+        let mut passes = 0_u8;
+        loop {
+            let busy = pass(&mut board, node);
+            if node.controller().mode() != mode {
+                mode = node.controller().mode();
+                defmt::info!("mode {=str}, session {=u16}", name(mode), node.session());
+            }
+            passes = passes.wrapping_add(1);
+            if passes.is_multiple_of(PASSES_A_MEASUREMENT) {
+                measure(&board, node);
+            }
+            board.watchdog.feed();
+            if !busy {
+                board.sleep();
+            }
+        }
+    }
+
+    /// One pass without its sleep; true where bytes were taken in.
+    fn pass(board: &mut Board, node: &mut Node<'static>) -> bool {
+        let mut buffer = [0; BYTES_A_PASS];
         let received = board.uart.read(&mut buffer);
-        board.uart.send(received);
-        board.watchdog.feed();
-        board.sleep();
+        let uart = &mut board.uart;
+        for byte in received {
+            timed(node, |node, local| node.feed(*byte, local, &mut |frame| send(uart, frame)));
+        }
+        timed(node, |node, local| node.poll(local, &mut |frame| send(uart, frame)));
+        !received.is_empty()
+    }
+
+    /// Does one step and notes its cost where it is the worst so far.
+    fn timed(node: &mut Node<'static>, step: impl FnOnce(&mut Node<'static>, Instant)) {
+        let before = board::ticks();
+        step(node, Instant::from_us(board::now_us()));
+        let cost = board::ticks().wrapping_sub(before);
+        let work = node.controller_mut().work_mut();
+        work.worst_step_ticks = work.worst_step_ticks.max(cost);
+    }
+
+    fn send(uart: &mut Uart, frame: &Frame) {
+        // A frame without room is dropped whole and counted; its peer sees a gap and goes on.
+        let _ = uart.send(frame.bytes());
+    }
+
+    /// Tells the controller what only the board can measure.
+    fn measure(board: &Board, node: &mut Node<'static>) {
+        let counters = board.uart.counters();
+        let work = node.controller_mut().work_mut();
+        work.stack_high_water = u16::try_from(board::stack_high_water()).unwrap_or(u16::MAX);
+        work.queue_high_water = counters.receive_high_water;
+        work.queue_overruns = u16::try_from(counters.overruns).unwrap_or(u16::MAX);
+    }
+
+    fn announce(board: &Board) {
+        let boot = &board.boot;
+        defmt::info!(
+            "coshift {=str}, boot {=u32}, reset cause {=u8}, last fault {=u8} ({=u32:#010x})",
+            env!("CARGO_PKG_VERSION"),
+            boot.boots,
+            boot.cause as u8,
+            boot.fault as u8,
+            boot.detail
+        );
+    }
+
+    /// The version of the package: major, minor, patch.
+    fn version() -> [u8; 3] {
+        const VERSION: [u8; 3] = [
+            number(env!("CARGO_PKG_VERSION_MAJOR")),
+            number(env!("CARGO_PKG_VERSION_MINOR")),
+            number(env!("CARGO_PKG_VERSION_PATCH")),
+        ];
+        VERSION
+    }
+
+    /// A decimal number, read while compiling.
+    const fn number(text: &str) -> u8 {
+        match u8::from_str_radix(text, 10) {
+            Ok(number) => number,
+            Err(_) => panic!("each part of the version fits one byte"),
+        }
+    }
+
+    fn name(mode: Mode) -> &'static str {
+        match mode {
+            Mode::Unused => "?",
+            Mode::Boot => "boot",
+            Mode::AwaitPolicy => "await policy",
+            Mode::Run => "run",
+            Mode::Hold => "hold",
+            Mode::Safe => "safe",
+        }
+    }
+
+    /// A panic path on purpose: the release image with this feature must not link.
+    #[cfg(feature = "panic-probe")]
+    fn probe(uart: &mut Uart) {
+        let mut buffer = [0; BYTES_A_PASS];
+        if let [index, ..] = *uart.read(&mut buffer) {
+            let value = buffer[usize::from(index)];
+            uart.send(&[value]);
+        }
     }
 }
 

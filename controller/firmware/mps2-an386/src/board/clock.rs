@@ -37,7 +37,18 @@ pub fn now_us() -> u32 {
     })
 }
 
-/// The counter, as an up-counter.
-fn ticks() -> u32 {
+/// The counter, as an up-counter of 40 ns ticks.
+pub fn ticks() -> u32 {
     !TIMER0_VALUE.read()
+}
+
+/// Bits that differ from boot to boot where the time between two readings of the counter does.
+pub(super) fn jitter() -> u32 {
+    (0..64).fold(0, |mixed: u32, _| mix(mixed, ticks()))
+}
+
+/// Stirs a word into a hash (one round of MurmurHash3).
+pub(super) fn mix(hash: u32, word: u32) -> u32 {
+    let word = word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
+    (hash ^ word).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
 }

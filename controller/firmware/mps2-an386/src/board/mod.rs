@@ -16,7 +16,7 @@ mod watchdog;
 
 use cortex_m::peripheral::syst::SystClkSource;
 
-pub use clock::now_us;
+pub use clock::{now_us, ticks};
 #[cfg(feature = "development")]
 pub use semihosting::{EXIT_HARD_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, exit};
 pub use stack::{CAPACITY as STACK_CAPACITY, high_water as stack_high_water};
@@ -45,6 +45,11 @@ pub struct Board {
     pub watchdog: Watchdog,
     /// Why the last reset happened.
     pub boot: BootReport,
+    /// Differs at each boot.
+    ///
+    /// From what RAM held at power-on, the count of boots since, and how the counter jitters. On
+    /// the emulator only the last two do; with instruction-counted time it is the same each run.
+    pub nonce: u32,
 }
 
 impl Board {
@@ -53,8 +58,13 @@ impl Board {
     pub fn take() -> Option<Self> {
         let mut core = cortex_m::Peripherals::take()?;
         guard::enable(&mut core.MPU, &mut core.SCB);
+        let seed = retained::raw();
         let boot = retained::boot();
         clock::start();
+        let nonce = seed
+            .iter()
+            .chain(&[boot.boots])
+            .fold(clock::jitter(), |mixed, word| clock::mix(mixed, *word));
         log::start();
         core.SYST.set_clock_source(SystClkSource::Core);
         core.SYST.set_reload(WAKE_UP_TICKS - 1);
@@ -62,7 +72,7 @@ impl Board {
         core.SYST.enable_interrupt();
         core.SYST.enable_counter();
         let uart = Uart::start();
-        Some(Self { uart, watchdog: Watchdog::start(), boot })
+        Some(Self { uart, watchdog: Watchdog::start(), boot, nonce })
     }
 
     /// Sleeps until the next interrupt, unless a received byte is waiting already.

@@ -17,10 +17,15 @@ unsafe impl Sync for Kept {}
 #[unsafe(link_section = ".uninit.retained")]
 static KEPT: Kept = Kept(UnsafeCell::new(MaybeUninit::uninit()));
 
-fn load() -> Record {
+/// The words as they are: after power-on, anything.
+pub(super) fn raw() -> [u32; WORDS] {
     // SAFETY: aligned RAM of this size; any bits make integers, and a volatile read takes what
     // is there as it is.
-    Record::load(unsafe { ptr::read_volatile(KEPT.0.get().cast::<[u32; WORDS]>()) })
+    unsafe { ptr::read_volatile(KEPT.0.get().cast::<[u32; WORDS]>()) }
+}
+
+fn load() -> Record {
+    Record::load(raw())
 }
 
 fn store(record: Record) {

@@ -1,0 +1,211 @@
+//! `cargo xtask firmware`: builds images.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::board::{self, Board};
+use crate::embedded::{TARGET, Toolchain};
+use crate::setup::{self, Need};
+use crate::workspace::{self, Workspace};
+
+/// Profile of the root `Cargo.toml` for images.
+const PROFILE: &str = "firmware";
+/// The symbol that a reachable panic of a release image calls, and nothing defines.
+const PANIC_SYMBOL: &str = "coshift_the_release_image_has_a_panic_path";
+
+/// Build the firmware image of a board.
+///
+/// The release image has no panic path (one would not link) and resets on a fault; the
+/// development image reports panics and faults and then ends the emulator. The path of the image
+/// is the only line on standard output.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The board
+    #[arg(long, default_value = board::MPS2_AN386.name, value_parser = board::parse)]
+    board: Board,
+    /// Build the development image
+    #[arg(long)]
+    development: bool,
+    /// Build the bring-up image, which exercises the board's parts on command
+    #[arg(long)]
+    bring_up: bool,
+    /// Policy image to compile in (default: the file that COSHIFT_POLICY names)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Install what is missing without asking (CI=true does the same)
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::locate()?;
+    let toolchain = toolchain(args.yes)?;
+    let policy = args.policy.clone().or_else(policy);
+    let image = Image {
+        board: args.board,
+        program: if args.bring_up { Program::BringUp } else { Program::Firmware },
+        development: args.development,
+    };
+    println!("{}", image.build(&workspace, &toolchain, policy.as_deref())?.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The toolchain for images, installed where it was missing.
+pub(crate) fn toolchain(yes: bool) -> Result<Toolchain> {
+    let environment = setup::ensure(&[Need::Toolchain], yes)?;
+    Toolchain::choose(&environment).context("no toolchain for the embedded target")
+}
+
+/// The policy image that images are built with: the file that `COSHIFT_POLICY` names; without it
+/// the firmware waits for a policy.
+pub(crate) fn policy() -> Option<PathBuf> {
+    std::env::var_os("COSHIFT_POLICY").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Which program of a firmware package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// The firmware itself.
+    Firmware,
+    /// The program that exercises the board's parts on command.
+    BringUp,
+}
+
+/// One image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) board: Board,
+    pub(crate) program: Program,
+    pub(crate) development: bool,
+}
+
+impl Image {
+    /// Builds the image and gives its path.
+    ///
+    /// # Errors
+    /// When cargo fails, among others because the release image has a panic path.
+    pub(crate) fn build(
+        self,
+        workspace: &Workspace,
+        toolchain: &Toolchain,
+        policy: Option<&Path>,
+    ) -> Result<PathBuf> {
+        let features: &[&str] = if self.development { &["development"] } else { &[] };
+        let mut command = self.command(workspace, toolchain, policy, features)?;
+        workspace::run(&mut command)
+            .with_context(|| format!("the {} was not built", self.describe()))?;
+        let built =
+            target_dir(workspace).join(TARGET).join(PROFILE).join(self.program.binary(self.board));
+        // Cargo gives images of different features one name; each keeps its own here.
+        let folder = target_dir(workspace).join("images");
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let image = folder.join(self.file_name());
+        let fresh = folder.join(format!("{}.{}", self.file_name(), std::process::id()));
+        fs::copy(&built, &fresh)
+            .and_then(|_| fs::rename(&fresh, &image))
+            .with_context(|| format!("cannot copy {} to {}", built.display(), image.display()))?;
+        Ok(image)
+    }
+
+    /// Shows that a panic path does not go unnoticed: a release image with one must not link.
+    pub(crate) fn refuses_panic_path(
+        self,
+        workspace: &Workspace,
+        toolchain: &Toolchain,
+        policy: Option<&Path>,
+    ) -> Result<()> {
+        let mut command = self.command(workspace, toolchain, policy, &["panic-probe"])?;
+        eprintln!("$ {} (must fail)", workspace::describe(&command));
+        let output = command.output().context("cannot start cargo")?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            bail!("an image with a panic path was linked");
+        }
+        if !text.contains(PANIC_SYMBOL) {
+            bail!("it failed for another reason than {PANIC_SYMBOL}:\n{text}");
+        }
+        Ok(())
+    }
+
+    fn command(
+        self,
+        workspace: &Workspace,
+        toolchain: &Toolchain,
+        policy: Option<&Path>,
+        features: &[&str],
+    ) -> Result<Command> {
+        let mut command = workspace.cargo();
+        command.args(["build", "--package", self.board.package, "--profile", PROFILE]);
+        command.args(["--bin", self.program.binary(self.board)]);
+        command.arg("--target-dir").arg(target_dir(workspace));
+        if !features.is_empty() {
+            command.args(["--features", &features.join(",")]);
+        }
+        toolchain.apply(&mut command);
+        // Every log statement is compiled in the development image.
+        command.env("DEFMT_LOG", if self.development { "trace" } else { "info" });
+        match policy {
+            Some(path) => {
+                let path = std::path::absolute(path)?;
+                if !path.is_file() {
+                    bail!("policy image {}: no such file", path.display());
+                }
+                command.env("COSHIFT_POLICY_IMAGE", path);
+            }
+            None => {
+                command.env_remove("COSHIFT_POLICY_IMAGE");
+            }
+        }
+        Ok(command)
+    }
+
+    fn file_name(self) -> String {
+        let program = if self.program == Program::BringUp { "-bring-up" } else { "" };
+        let kind = if self.development { "-development" } else { "" };
+        format!("{}{program}{kind}.elf", self.board.name)
+    }
+
+    /// For people: `release image of mps2-an386`.
+    pub(crate) fn describe(self) -> String {
+        let kind = if self.development { "development" } else { "release" };
+        let program = if self.program == Program::BringUp { " bring-up" } else { "" };
+        format!("{kind}{program} image of {}", self.board.name)
+    }
+}
+
+impl Program {
+    fn binary(self, board: Board) -> &'static str {
+        match self {
+            Self::Firmware => board.package,
+            Self::BringUp => "bringup",
+        }
+    }
+}
+
+/// Images are built apart: their profile and toolchain share nothing with the host's.
+pub(crate) fn target_dir(workspace: &Workspace) -> PathBuf {
+    workspace.target_dir.join("firmware")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_image_has_a_file_of_its_own() {
+        let mut names = HashSet::new();
+        for program in [Program::Firmware, Program::BringUp] {
+            for development in [false, true] {
+                let image = Image { board: board::MPS2_AN386, program, development };
+                assert!(names.insert(image.file_name()), "{}", image.file_name());
+            }
+        }
+        assert!(names.contains("mps2-an386.elf"));
+    }
+}

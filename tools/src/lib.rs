@@ -1,2 +1,4 @@
 //! Offline tools.
 #![forbid(unsafe_code)]
+
+pub mod plan;

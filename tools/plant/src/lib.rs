@@ -1,2 +1,13 @@
-//! Board files and the laws of latency and power.
+//! Model of a board: what simulations, virtual boards and policies are computed from.
+//!
+//! A board file (TOML, [`board`]) lists the useful tuples of clocks, the coefficients of the laws
+//! of latency, power and temperature ([`law`]) and the networks with their sub-networks; every
+//! number in it says whether it was measured, fitted, assumed or specified, and by which source
+//! ([`board::Provenance`]). [`fit`] holds the least squares that the fitted ones come from.
 #![forbid(unsafe_code)]
+
+pub mod board;
+pub mod fit;
+pub mod law;
+
+pub use board::{Board, BoardError};

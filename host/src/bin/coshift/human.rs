@@ -1,0 +1,216 @@
+//! Reports for people.
+
+use std::fmt::Write;
+
+use coshift_host::core::{Decider, LinkState};
+use coshift_host::report::{ApplicationReport, Report};
+
+/// What makes a new line: another decision or another decider.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    decider: Decider,
+    mode: Option<String>,
+    level: Option<u8>,
+    sub_networks: [Option<u8>; 4],
+    shortfall: Option<(String, Option<String>)>,
+}
+
+impl Shown {
+    pub(crate) fn of(report: &Report) -> Self {
+        Self {
+            decider: report.decider,
+            mode: report.mode.clone(),
+            level: report.run_level,
+            sub_networks: report.sub_networks,
+            shortfall: report
+                .shortfall
+                .as_ref()
+                .map(|shortfall| (shortfall.what.clone(), shortfall.application.clone())),
+        }
+    }
+}
+
+/// A time since the start: `12.345s`, aligned.
+pub(crate) fn time(us: u64) -> String {
+    format!("{:>9.3}s", us as f64 / 1e6)
+}
+
+fn decider(decider: Decider) -> &'static str {
+    match decider {
+        Decider::Mcu => "mcu",
+        Decider::Twin => "twin",
+        Decider::InProcess => "in-process",
+    }
+}
+
+fn level(report: &Report) -> String {
+    match (report.run_level, report.level_khz) {
+        (Some(level), Some(clocks)) => {
+            let [cpu, gpu, emc] = clocks.map(|khz| (khz + 500) / 1000);
+            format!("level {level} (CPU {cpu} GPU {gpu} EMC {emc} MHz)")
+        }
+        _ => "no level yet".into(),
+    }
+}
+
+fn percent(bp: u16) -> String {
+    format!("{:.2} %", f64::from(bp) / 100.0)
+}
+
+/// One line on the decision in force.
+pub(crate) fn decision(report: &Report) -> String {
+    let mut line =
+        format!("{} {}: {}", time(report.time_us), decider(report.decider), level(report));
+    for application in &report.applications {
+        let _ = match (application.sub_network, application.accuracy_bp) {
+            (Some(index), Some(bp)) => {
+                write!(line, ", {} sub-network {index} ({})", application.name, percent(bp))
+            }
+            _ => write!(line, ", {} waits", application.name),
+        };
+    }
+    if let Some(reason) = &report.reason_text {
+        let _ = write!(line, "; {reason}");
+    }
+    if let Some(shortfall) = &report.shortfall {
+        let _ = write!(line, ": {}", shortfall.text);
+    }
+    line
+}
+
+fn milliseconds(us: Option<u32>) -> String {
+    us.map_or_else(|| "-".into(), |us| format!("{:.1} ms", f64::from(us) / 1000.0))
+}
+
+/// One line on an application.
+pub(crate) fn application(application: &ApplicationReport) -> String {
+    let rate = 1e6 / f64::from(application.period_us);
+    let mut line = format!(
+        "{}: {}, deadline {}, {rate:.4}/s, floor {}; ",
+        application.name,
+        application.network,
+        milliseconds(Some(application.deadline_us)),
+        percent(application.floor_bp),
+    );
+    let share = if application.requests == 0 {
+        0.0
+    } else {
+        application.misses as f64 * 100.0 / application.requests as f64
+    };
+    let _ = write!(
+        line,
+        "{} requests, {} missed ({share:.2} %), latency p50 {} p99 {}, response p99 {}",
+        application.requests,
+        application.misses,
+        milliseconds(application.latency_p50_us),
+        milliseconds(application.latency_p99_us),
+        milliseconds(application.response_p99_us),
+    );
+    line
+}
+
+/// The link in words, with both sides' numbers where they do not match.
+fn link(report: &Report) -> String {
+    let range = |[min, current]: [u8; 2]| {
+        if min == current { format!("{min}") } else { format!("{min} to {current}") }
+    };
+    let theirs = report.protocol.mcu.map_or_else(|| "unknown".into(), range);
+    match report.link {
+        LinkState::InProcess => "in-process".into(),
+        LinkState::Down => "the port is gone".into(),
+        LinkState::Greeting => "greeting the MCU; no answer yet".into(),
+        LinkState::VersionsDiffer => format!(
+            "protocol versions do not meet: agent {}, MCU {theirs}",
+            range(report.protocol.agent)
+        ),
+        LinkState::PoliciesDiffer => format!(
+            "policies differ: agent CRC {}, MCU CRC {}",
+            report.policy_crc.agent,
+            report.policy_crc.mcu.as_deref().unwrap_or("unknown")
+        ),
+        LinkState::InSession => format!("session {} with the MCU", report.session),
+        LinkState::Silent => format!("session {}, the MCU is silent", report.session),
+    }
+}
+
+/// Everything `coshift status` says.
+pub(crate) fn status(report: &Report) -> String {
+    let mut text = format!("{}\n", decision(report));
+    let _ = writeln!(text, "decider: {}", decider(report.decider));
+    let _ = writeln!(text, "link: {}", link(report));
+    let theirs = report
+        .protocol
+        .mcu
+        .map_or_else(|| "not heard".into(), |[min, current]| format!("{min}..={current}"));
+    let [min, current] = report.protocol.agent;
+    let _ = writeln!(text, "protocol: agent {min}..={current}, MCU {theirs}");
+    let mcu_crc = report.policy_crc.mcu.as_deref().unwrap_or("not heard");
+    let _ = writeln!(text, "policy CRC: agent {}, MCU {mcu_crc}", report.policy_crc.agent);
+    if let Some(mcu) = &report.mcu {
+        let [major, minor, patch] = mcu.version;
+        let fault = mcu.last_fault.as_deref().unwrap_or("none");
+        let _ = writeln!(
+            text,
+            "MCU: firmware {major}.{minor}.{patch}, boot {}, reset by {}, last fault {fault}",
+            mcu.boot_nonce, mcu.reset_cause
+        );
+        if report.schema.mcu.as_ref() != Some(&report.schema.agent) {
+            let theirs = report.schema.mcu.as_deref().unwrap_or("unknown");
+            let _ = writeln!(
+                text,
+                "schema: agent {}, MCU {theirs}: the builds differ",
+                report.schema.agent
+            );
+        }
+    }
+    if report.link != LinkState::InProcess {
+        let _ = writeln!(
+            text,
+            "twin: {} takeovers, {} hand-backs, {} equal decisions in a row, {} differed, {} seeds",
+            report.twin_takeovers,
+            report.handbacks,
+            report.equal_decisions,
+            report.differing_decisions,
+            report.seeds
+        );
+        let to_mcu = report.to_mcu.map_or_else(
+            || "not reported yet".into(),
+            |counters| format!("{} accepted, {} faults", counters.accepted, counters.faults()),
+        );
+        let _ = writeln!(
+            text,
+            "frames: from the MCU {} accepted, {} faults; to it {to_mcu}, {} not sent",
+            report.from_mcu.accepted,
+            report.from_mcu.faults(),
+            report.frames_dropped
+        );
+    }
+    let power = report.power_mw.map_or_else(|| "-".into(), watts);
+    let predicted = report.predicted_power_mw.map_or_else(|| "-".into(), watts);
+    let _ = writeln!(text, "power: {power} (decision expects {predicted})");
+    for served in &report.applications {
+        let _ = writeln!(text, "{}", application(served));
+    }
+    text
+}
+
+fn watts(mw: u32) -> String {
+    format!("{:.2} W", f64::from(mw) / 1000.0)
+}
+
+/// The summary at the end of a run.
+pub(crate) fn summary(report: &Report) -> String {
+    let mut text = format!(
+        "end after {:.3} s: {} requests, {} missed, {} level changes, {} takeovers, {} hand-backs\n",
+        report.time_us as f64 / 1e6,
+        report.requests,
+        report.misses,
+        report.level_changes,
+        report.twin_takeovers,
+        report.handbacks
+    );
+    for served in &report.applications {
+        let _ = writeln!(text, "{}", application(served));
+    }
+    text
+}

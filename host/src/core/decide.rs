@@ -1,0 +1,129 @@
+//! Who decides, and what is taken.
+
+use coshift_shared::to_host::Decision;
+use coshift_shared::units::NO_SUB_NETWORK;
+
+use super::judge::{EQUAL_TO_TRUST, UNEQUAL_TO_SEED, Verdict};
+use super::twin::Answers;
+use super::{Action, AgentCore, Decider, LinkState};
+use crate::clock::Time;
+use crate::notice::{Notice, TakeOver};
+
+impl AgentCore<'_> {
+    pub(super) fn twin_answered(&mut self, _now: Time, answers: Answers, out: &mut Vec<Action>) {
+        out.extend(answers.frames.into_iter().map(Action::FromTwin));
+        for decision in answers.decisions {
+            self.judge.remember(decision);
+            self.latest_twin = Some(decision);
+            if self.decider != Decider::Mcu {
+                self.adopt(decision);
+            }
+        }
+        for refused in answers.refused {
+            let by = if self.settings.remote { Decider::Twin } else { Decider::InProcess };
+            out.push(Action::Notice(Notice::Refused { by, refused }));
+        }
+    }
+
+    /// Takes a decision that can be carried out; a decision without a level leaves the last one.
+    fn adopt(&mut self, decision: Decision) {
+        if decision.run_level < self.policy.levels() {
+            self.held = Some(decision);
+        }
+    }
+
+    pub(super) fn mcu_decided(&mut self, now: Time, decision: &Decision, out: &mut Vec<Action>) {
+        self.counters.mcu_decisions = self.counters.mcu_decisions.wrapping_add(1);
+        self.last_heard = now;
+        let was_silent = self.link == LinkState::Silent;
+        if was_silent {
+            self.change_link(LinkState::InSession);
+            out.push(Action::Notice(Notice::HeardAgain));
+        }
+        match self.judge.compare(decision) {
+            Verdict::Equal => {
+                if self.decider == Decider::Twin && self.judge.equal_run >= EQUAL_TO_TRUST {
+                    self.decider = Decider::Mcu;
+                    self.counters.handbacks = self.counters.handbacks.wrapping_add(1);
+                    out.push(Action::Notice(Notice::HandBack { equal: self.judge.equal_run }));
+                }
+                if self.decider == Decider::Mcu {
+                    self.adopt(*decision);
+                }
+            }
+            Verdict::Differs(twin) => {
+                out.push(Action::Notice(Notice::Differs { mcu: *decision, twin }));
+                self.take_over(now, TakeOver::Differs, out);
+                if let Some(latest) = self.latest_twin {
+                    self.adopt(latest);
+                }
+            }
+            Verdict::DigestsUnequal => self.digests_unequal(now, decision, was_silent, out),
+        }
+    }
+
+    fn digests_unequal(
+        &mut self,
+        now: Time,
+        decision: &Decision,
+        was_silent: bool,
+        out: &mut Vec<Action>,
+    ) {
+        if self.decider == Decider::Mcu {
+            // It knows a little less, or noticed silence: still a decision for this board.
+            if self.can_be_carried_out(decision) {
+                self.adopt(*decision);
+            } else {
+                self.counters.invalid_decisions = self.counters.invalid_decisions.wrapping_add(1);
+                if let Some(latest) = self.latest_twin {
+                    self.adopt(latest);
+                }
+            }
+        }
+        // After a silence the state is known to be old; otherwise the frames under way are waited
+        // for.
+        if was_silent || self.judge.unequal_run >= UNEQUAL_TO_SEED {
+            self.judge.unequal_run = 0;
+            self.resync_due = true;
+            self.take_over(now, TakeOver::DigestsUnequal, out);
+        }
+    }
+
+    /// Whether level and sub-networks exist and every application has one.
+    fn can_be_carried_out(&self, decision: &Decision) -> bool {
+        let slots = self.slots.iter().zip(decision.sub_networks);
+        let complete = slots.into_iter().all(|(slot, sub_network)| match slot {
+            None => true,
+            Some(slot) => {
+                let table = self.policy.table(slot.targets.table);
+                sub_network != NO_SUB_NETWORK
+                    && table.is_some_and(|table| sub_network < table.len())
+            }
+        });
+        complete && decision.run_level < self.policy.levels()
+    }
+
+    pub(super) fn watch_silence(&mut self, now: Time, out: &mut Vec<Action>) {
+        let silent =
+            self.link == LinkState::InSession && now.us_since(self.last_heard) >= self.silence_us();
+        if silent {
+            self.change_link(LinkState::Silent);
+            self.judge.restart();
+            self.take_over(now, TakeOver::Silent, out);
+        }
+    }
+
+    /// The twin decides from here on, if it does not already.
+    pub(super) fn take_over(&mut self, _now: Time, cause: TakeOver, out: &mut Vec<Action>) {
+        if self.decider != Decider::Mcu {
+            return;
+        }
+        self.decider = Decider::Twin;
+        self.judge.equal_run = 0;
+        self.counters.takeovers = self.counters.takeovers.wrapping_add(1);
+        if let Some(latest) = self.latest_twin {
+            self.adopt(latest);
+        }
+        out.push(Action::Notice(Notice::TakeOver(cause)));
+    }
+}

@@ -1,0 +1,623 @@
+//! The agent's core: events in, actions out; no thread, no clock, no port.
+//!
+//! ```text
+//!            LinkUp            Welcome fits             3 periods silent
+//!   Down ------------> Greeting ----------> InSession ------------------> (silent, twin decides)
+//!    ^                  |    ^                |   ^                             |
+//!    |   Welcome does   |    | new boot nonce |   +---- decisions again --------+
+//!    |   not fit        v    |                |
+//!    +--- LinkDown --- Mismatch <-------------+
+//! ```
+//!
+//! The **twin** is a controller of the agent's own. In session it is fed the very same frames as
+//! the microcontroller; outside of one it goes on by itself, in the session it had. When a session
+//! opens, both are told the applications and limits and are seeded with the twin's state, so that
+//! nothing learned is lost and both start with the same digest.
+//!
+//! **Who decides**: the twin, until [`judge::EQUAL_TO_TRUST`] decisions in a row were equal; then
+//! the microcontroller, until it is silent for [`SILENT_PERIODS`], leaves the session, or decides
+//! differently on equal inputs. With [`Settings::remote`] unset there is no microcontroller and
+//! the twin is the in-process controller.
+
+pub mod batch;
+mod decide;
+pub mod judge;
+mod session;
+pub mod twin;
+
+use coshift_shared::frame::Frame;
+use coshift_shared::packet::MAX_BODY;
+use coshift_shared::policy::PolicyView;
+use coshift_shared::reader::{FrameReader, Received};
+use coshift_shared::session::{LinkCounters, Receiver, Sender};
+use coshift_shared::time::Duration;
+use coshift_shared::to_controller::{
+    Application, Change, Limits, Query, Question, Targets, Telemetry, Temperature, ToController,
+};
+use coshift_shared::to_host::{Decision, Refusal, Status, ToHost, Welcome, WorkCounters};
+use coshift_shared::units::{Age, MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK, slowdown};
+
+use crate::clock::Time;
+use crate::notice::Notice;
+use crate::platform::{Reading, Readings};
+use batch::Slot;
+use judge::Judge;
+use twin::Twin;
+
+/// Periods without a decision of the microcontroller after which it is silent.
+pub const SILENT_PERIODS: u32 = 3;
+/// Periods between two questions for the microcontroller's counters.
+const QUERY_PERIODS: u64 = 10;
+/// Periods between two greetings of a microcontroller that does not fit or is silent.
+const PATIENCE_PERIODS: u64 = 20;
+
+/// What the core is told once.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Control period, 20 to 500 ms.
+    pub period: Duration,
+    /// Whether a microcontroller is at the other end of a link; otherwise the twin decides alone,
+    /// as the in-process controller.
+    pub remote: bool,
+    /// Drawn at the agent's start; names this agent in Hello.
+    pub boot_nonce: u32,
+    /// What session numbers are drawn from; differs at each start.
+    pub session_seed: u64,
+    /// Caps at the start.
+    pub caps: Caps,
+}
+
+/// Caps on the board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Board input power, mW; [`coshift_shared::units::NO_POWER_CAP`] = none.
+    pub power_mw: u32,
+    /// Hottest zone, m°C; [`coshift_shared::units::NO_TEMP_CAP`] = none.
+    pub temp_mdeg_c: i32,
+}
+
+/// One finished inference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Slot of the application.
+    pub slot: u8,
+    /// Sub-network that ran.
+    pub sub_network: u8,
+    /// Level achieved while it ran; [`NO_LEVEL`] = none of the list.
+    pub level: u8,
+    /// Latency of the inference, without waiting, µs.
+    pub latency_us: u32,
+    /// Whether to learn from it: it did not start in the settle window of a change.
+    pub learn: bool,
+    /// Whether the request missed its deadline, waiting included.
+    pub missed: bool,
+}
+
+/// What happens to the core.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'e> {
+    /// Nothing but time: [`AgentCore::next_wake`] was reached.
+    Time,
+    /// The link can carry frames.
+    LinkUp,
+    /// The link is gone.
+    LinkDown,
+    /// Bytes arrived from the microcontroller.
+    Bytes(&'e [u8]),
+    /// A control period is over ([`AgentCore::next_period`]); these are the readings for it.
+    Period(&'e Readings),
+    /// An inference finished.
+    Outcome(Outcome),
+    /// An application has these targets from now on.
+    Set {
+        /// Slot, 0 to 3.
+        slot: u8,
+        /// Its targets.
+        targets: Targets,
+    },
+    /// The application of a slot is gone.
+    Remove {
+        /// Slot, 0 to 3.
+        slot: u8,
+    },
+}
+
+/// What the core wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send to the microcontroller.
+    Send(Frame),
+    /// A frame to the twin, for the log.
+    ToTwin(Frame),
+    /// A frame of the twin, for the log.
+    FromTwin(Frame),
+    /// Say this.
+    Notice(Notice),
+}
+
+/// Who decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decider {
+    /// The microcontroller.
+    Mcu,
+    /// The twin: degraded, or the microcontroller has not yet earned trust.
+    Twin,
+    /// The controller inside the agent; there is no microcontroller.
+    InProcess,
+}
+
+/// State of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// There is none: the controller is in the agent.
+    InProcess,
+    /// The port is gone.
+    Down,
+    /// Hello is sent each period; no answer yet.
+    Greeting,
+    /// The protocol ranges do not meet.
+    VersionsDiffer,
+    /// The microcontroller has another policy.
+    PoliciesDiffer,
+    /// Frames go to both.
+    InSession,
+    /// In session, but no decision arrived for [`SILENT_PERIODS`].
+    Silent,
+}
+
+/// Counters of the core; wrapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Counters {
+    /// How often the twin took over from the microcontroller.
+    pub takeovers: u32,
+    /// How often the microcontroller took over from the twin.
+    pub handbacks: u32,
+    /// Sessions opened.
+    pub sessions: u32,
+    /// Seeds sent.
+    pub seeds: u32,
+    /// Decisions of the microcontroller.
+    pub mcu_decisions: u32,
+    /// Decisions of the microcontroller that name a level or sub-network there is not, or leave an
+    /// application out; the twin's were taken.
+    pub invalid_decisions: u32,
+    /// Periods the agent could not keep.
+    pub late_periods: u32,
+}
+
+/// The agent's core.
+#[derive(Debug)]
+pub struct AgentCore<'p> {
+    policy: PolicyView<'p>,
+    settings: Settings,
+    sessions: Sessions,
+    twin: Twin<'p>,
+    judge: Judge,
+    slots: [Option<Slot>; MAX_APPLICATIONS],
+    /// Slots that were ever in use: what a lost removal may have left behind.
+    used: [bool; MAX_APPLICATIONS],
+    /// When an Outcomes was last sent before its period was over.
+    early_at: Option<Time>,
+
+    link: LinkState,
+    reader: FrameReader,
+    receiver: Receiver,
+    /// Numbers frames that go to the microcontroller, and in session to the twin.
+    sender: Sender,
+    /// Numbers frames that go to the twin alone.
+    alone: Sender,
+    /// The Hello sent last: opens the session of the twin too, once it is answered.
+    last_hello: Option<Frame>,
+    peer: Option<Welcome>,
+    /// Announcements of the known boot in a row, while in session.
+    announcements: u32,
+    last_heard: Time,
+    /// Periods since the link last changed its state.
+    periods_in_state: u64,
+    resync_due: bool,
+    resync_at: Option<Time>,
+    mcu_link: Option<LinkCounters>,
+    mcu_work: Option<WorkCounters>,
+
+    decider: Decider,
+    held: Option<Decision>,
+    latest_twin: Option<Decision>,
+    counters: Counters,
+    started: bool,
+    next_period: Time,
+}
+
+/// Session numbers: never 0, never the same twice in a row.
+#[derive(Debug, Clone, Copy)]
+struct Sessions {
+    state: u64,
+    last: u16,
+}
+
+impl Sessions {
+    fn draw(&mut self) -> u16 {
+        loop {
+            // xorshift64 (Marsaglia, 2003); its state is never 0.
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            let [.., high, low] = (self.state >> 16).to_le_bytes();
+            let [a, b] = [self.state.to_le_bytes()[0] ^ high, self.state.to_le_bytes()[1] ^ low];
+            let session = u16::from_le_bytes([a, b]);
+            if session != 0 && session != self.last {
+                self.last = session;
+                return session;
+            }
+        }
+    }
+}
+
+impl<'p> AgentCore<'p> {
+    /// A core of a board with this policy; nothing happens before the first [`AgentCore::poll`].
+    #[must_use]
+    pub fn new(policy: PolicyView<'p>, settings: Settings) -> Self {
+        Self {
+            policy,
+            settings,
+            sessions: Sessions { state: settings.session_seed | 1, last: 0 },
+            twin: Twin::new(policy, crate::VERSION, settings.boot_nonce),
+            judge: Judge::default(),
+            slots: Default::default(),
+            used: [false; MAX_APPLICATIONS],
+            early_at: None,
+            link: if settings.remote { LinkState::Down } else { LinkState::InProcess },
+            reader: FrameReader::new(),
+            receiver: Receiver::default(),
+            sender: Sender::default(),
+            alone: Sender::default(),
+            last_hello: None,
+            peer: None,
+            announcements: 0,
+            last_heard: Time::START,
+            periods_in_state: 0,
+            resync_due: false,
+            resync_at: None,
+            mcu_link: None,
+            mcu_work: None,
+            decider: if settings.remote { Decider::Twin } else { Decider::InProcess },
+            held: None,
+            latest_twin: None,
+            counters: Counters::default(),
+            started: false,
+            next_period: Time::START,
+        }
+    }
+
+    /// Takes in one event at `now`; `now` never goes back.
+    pub fn poll(&mut self, now: Time, event: Event<'_>, out: &mut Vec<Action>) {
+        if !self.started {
+            self.started = true;
+            self.next_period = now;
+            self.start_twin(now, out);
+        }
+        match event {
+            Event::Time => {}
+            Event::LinkUp => self.greet(now, out),
+            Event::LinkDown => self.link_down(now, out),
+            Event::Bytes(bytes) => bytes.iter().for_each(|byte| self.byte(now, *byte, out)),
+            Event::Period(readings) => self.period(now, readings, out),
+            Event::Outcome(outcome) => self.outcome(now, &outcome, out),
+            Event::Set { slot, targets } => self.set(now, slot, targets, out),
+            Event::Remove { slot } => self.remove(now, slot, out),
+        }
+        self.watch_silence(now, out);
+        let answers = self.twin.poll(now.stamp());
+        self.twin_answered(now, answers, out);
+    }
+
+    /// When [`Event::Period`] is due.
+    #[must_use]
+    pub fn next_period(&self) -> Time {
+        self.next_period
+    }
+
+    /// When the core must be polled next, whatever happens before.
+    #[must_use]
+    pub fn next_wake(&self, now: Time) -> Time {
+        let mut due = self.next_period;
+        if self.link == LinkState::InSession {
+            due = due.min(self.last_heard.after_us(self.silence_us()));
+        }
+        if let Some(at) = self.twin.next_poll() {
+            due = due.min(now.after_us(u64::from(at.since(now.stamp()).us())));
+        }
+        due.max(now)
+    }
+
+    fn silence_us(&self) -> u64 {
+        u64::from(self.settings.period.times(SILENT_PERIODS).us())
+    }
+
+    fn period(&mut self, now: Time, readings: &Readings, out: &mut Vec<Action>) {
+        let period = u64::from(self.settings.period.us());
+        self.next_period = self.next_period.after_us(period);
+        if self.next_period <= now {
+            self.counters.late_periods = self.counters.late_periods.wrapping_add(1);
+            self.next_period = now.after_us(period);
+        }
+        self.periods_in_state = self.periods_in_state.saturating_add(1);
+        match self.link {
+            LinkState::Greeting => self.send_hello(now, out),
+            LinkState::VersionsDiffer | LinkState::PoliciesDiffer | LinkState::Silent
+                if self.periods_in_state.is_multiple_of(PATIENCE_PERIODS) =>
+            {
+                self.send_hello(now, out);
+            }
+            _ => {}
+        }
+        if self.resync_due {
+            self.resync(now, out);
+        }
+        self.flush(now, out);
+        let telemetry = telemetry(now, readings);
+        self.transmit(now, &ToController::Telemetry(telemetry), out);
+        if self.in_session() && self.periods_in_state.is_multiple_of(QUERY_PERIODS / 2) {
+            let link = self.periods_in_state.is_multiple_of(QUERY_PERIODS);
+            let what = if link { Question::Link } else { Question::Work };
+            let query = Query { at_us: now.stamp().us(), what };
+            self.transmit(now, &ToController::Query(query), out);
+        }
+    }
+
+    fn flush(&mut self, now: Time, out: &mut Vec<Action>) {
+        for slot in 0..MAX_APPLICATIONS {
+            self.flush_slot(now, slot, out);
+        }
+    }
+
+    fn flush_slot(&mut self, now: Time, slot: usize, out: &mut Vec<Action>) {
+        let number = u8::try_from(slot).unwrap_or(u8::MAX);
+        let waiting = self.slots.get_mut(slot).and_then(Option::as_mut);
+        if let Some(message) = waiting.and_then(|slot| slot.flush(number, now.stamp())) {
+            self.transmit(now, &ToController::Outcomes(message), out);
+        }
+    }
+
+    fn outcome(&mut self, now: Time, outcome: &Outcome, out: &mut Vec<Action>) {
+        let place = usize::from(outcome.slot);
+        let Some(slot) = self.slots.get_mut(place).and_then(Option::as_mut) else { return };
+        let expected = self
+            .policy
+            .table(slot.targets.table)
+            .and_then(|table| table.cell(outcome.sub_network, outcome.level));
+        let sample = match expected {
+            Some(cell) if outcome.learn => slowdown::to_wire(outcome.latency_us, cell.latency_us),
+            _ => slowdown::NOT_LEARNED,
+        };
+        let cell = (outcome.sub_network, outcome.level);
+        let full = slot.push(outcome.slot, cell, sample, outcome.missed, now.stamp());
+        for message in full {
+            self.transmit(now, &ToController::Outcomes(message), out);
+        }
+        // A missed deadline does not wait for the end of the period, but only one a period.
+        let period = u64::from(self.settings.period.us());
+        if outcome.missed && self.early_at.is_none_or(|at| now.us_since(at) >= period) {
+            self.early_at = Some(now);
+            self.flush_slot(now, place, out);
+        }
+    }
+
+    fn set(&mut self, now: Time, slot: u8, targets: Targets, out: &mut Vec<Action>) {
+        let place = usize::from(slot);
+        let Some(known) = self.slots.get_mut(place) else { return };
+        self.used[place] = true;
+        match known {
+            // What was learned stays when the table does, and the index goes on.
+            Some(known) if known.targets.table == targets.table => known.targets = targets,
+            _ => {
+                *known = Some(Slot::new(targets));
+                self.forget_sub_network(place);
+            }
+        }
+        self.send_application(now, slot, Change::Set(targets), out);
+    }
+
+    fn remove(&mut self, now: Time, slot: u8, out: &mut Vec<Action>) {
+        let place = usize::from(slot);
+        let Some(known) = self.slots.get_mut(place) else { return };
+        if known.take().is_some() {
+            self.forget_sub_network(place);
+            self.send_application(now, slot, Change::Remove, out);
+        }
+    }
+
+    /// The sub-network decided for a slot means nothing to another application in it.
+    fn forget_sub_network(&mut self, slot: usize) {
+        for decision in [&mut self.held, &mut self.latest_twin].into_iter().flatten() {
+            if let Some(sub_network) = decision.sub_networks.get_mut(slot) {
+                *sub_network = NO_SUB_NETWORK;
+            }
+        }
+    }
+
+    fn send_application(&mut self, now: Time, slot: u8, change: Change, out: &mut Vec<Action>) {
+        let message = Application { at_us: now.stamp().us(), slot, change };
+        self.transmit(now, &ToController::Application(message), out);
+    }
+
+    fn send_limits(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Caps { power_mw, temp_mdeg_c } = self.settings.caps;
+        let limits = Limits {
+            at_us: now.stamp().us(),
+            power_cap_mw: power_mw.min(self.policy.power_cap_mw()),
+            temp_cap_mdeg_c: temp_mdeg_c.min(self.policy.temp_cap_mdeg_c()),
+            // The agent does not park between requests yet; saying so keeps predictions right.
+            parking: false,
+        };
+        self.transmit(now, &ToController::Limits(limits), out);
+    }
+
+    /// Sends to the microcontroller and the twin alike while in session, to the twin alone
+    /// otherwise.
+    fn transmit(&mut self, now: Time, message: &ToController, out: &mut Vec<Action>) {
+        let joint = self.in_session();
+        let sender = if joint { &mut self.sender } else { &mut self.alone };
+        match sender.to_controller(message) {
+            Ok((_, frame)) => {
+                if joint {
+                    out.push(Action::Send(frame));
+                }
+                self.feed_twin(now, frame, out);
+            }
+            Err(fault) => out.push(Action::Notice(Notice::Unsendable(message.kind(), fault))),
+        }
+    }
+
+    fn feed_twin(&mut self, now: Time, frame: Frame, out: &mut Vec<Action>) {
+        out.push(Action::ToTwin(frame));
+        let answers = self.twin.feed(&frame, now.stamp());
+        self.twin_answered(now, answers, out);
+    }
+
+    fn byte(&mut self, now: Time, byte: u8, out: &mut Vec<Action>) {
+        let mut body = [0; MAX_BODY];
+        let (header, body) = match self.reader.feed(byte) {
+            Received::Nothing => return,
+            Received::Fault(fault) => return self.receiver.counters.count_fault(fault),
+            Received::Packet(header, bytes) => {
+                let Some(place) = body.get_mut(..bytes.len()) else { return };
+                place.copy_from_slice(bytes);
+                (header, &*place)
+            }
+        };
+        let Some(kind) = self.receiver.kind(header) else { return };
+        let message = match ToHost::decode(kind, body) {
+            Ok(message) => message,
+            Err(fault) => return self.receiver.count_body(fault),
+        };
+        if let ToHost::Welcome(welcome) = message {
+            return self.welcome(now, header, &welcome, out);
+        }
+        if !self.receiver.take_in(header) || !self.in_session() {
+            return;
+        }
+        self.announcements = 0;
+        match message {
+            ToHost::Decision(decision) => self.mcu_decided(now, &decision, out),
+            ToHost::Status(Status::Link(counters)) => self.mcu_link = Some(counters),
+            ToHost::Status(Status::Work(counters)) => self.mcu_work = Some(counters),
+            ToHost::Refused(refused) => {
+                // A frame before it was lost: the whole state goes over again.
+                self.resync_due |=
+                    matches!(refused.why, Refusal::SeedOutOfOrder | Refusal::EmptySlot);
+                out.push(Action::Notice(Notice::Refused { by: Decider::Mcu, refused }));
+            }
+            ToHost::Trace(trace) => out.push(Action::Notice(Notice::Trace(trace))),
+            _ => {}
+        }
+    }
+
+    fn in_session(&self) -> bool {
+        matches!(self.link, LinkState::InSession | LinkState::Silent)
+    }
+}
+
+/// What the status shows of the core.
+impl<'p> AgentCore<'p> {
+    /// The decision in force: the last valid one.
+    #[must_use]
+    pub fn decision(&self) -> Option<&Decision> {
+        self.held.as_ref()
+    }
+
+    /// Who decides.
+    #[must_use]
+    pub fn decider(&self) -> Decider {
+        self.decider
+    }
+
+    /// State of the link.
+    #[must_use]
+    pub fn link(&self) -> LinkState {
+        self.link
+    }
+
+    /// Counters of the core.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How the decisions of both compare.
+    #[must_use]
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// The microcontroller's last Welcome.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Welcome> {
+        self.peer.as_ref()
+    }
+
+    /// The session with the microcontroller; in-process, the one with the controller inside.
+    #[must_use]
+    pub fn session(&self) -> u16 {
+        if self.settings.remote { self.sender.session() } else { self.alone.session() }
+    }
+
+    /// Counters of frames from the microcontroller.
+    #[must_use]
+    pub fn from_mcu(&self) -> LinkCounters {
+        self.receiver.counters
+    }
+
+    /// Counters of frames to the microcontroller as it reported them last; in-process, those of
+    /// the controller inside.
+    #[must_use]
+    pub fn to_mcu(&self) -> Option<LinkCounters> {
+        if self.settings.remote { self.mcu_link } else { Some(self.twin.link()) }
+    }
+
+    /// Counters of the microcontroller's control loop as it reported them last.
+    #[must_use]
+    pub fn mcu_work(&self) -> Option<WorkCounters> {
+        self.mcu_work
+    }
+
+    /// The twin.
+    #[must_use]
+    pub fn twin(&self) -> &Twin<'p> {
+        &self.twin
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &PolicyView<'p> {
+        &self.policy
+    }
+
+    /// What the core was told.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+fn telemetry(now: Time, readings: &Readings) -> Telemetry {
+    fn age<T>(now: Time, reading: Option<&Reading<T>>) -> Age {
+        reading.map_or(Age::MISSING, |reading| {
+            Age::from_us(u32::try_from(now.us_since(reading.at)).unwrap_or(u32::MAX))
+        })
+    }
+    Telemetry {
+        at_us: now.stamp().us(),
+        level: readings.level.unwrap_or(NO_LEVEL),
+        clocks_mhz: readings.clocks_mhz,
+        power_mw: readings.power_mw.as_ref().map_or(0, |reading| reading.value),
+        power_age: age(now, readings.power_mw.as_ref()),
+        gpu_load_permille: readings.gpu_load_permille.as_ref().map_or(0, |r| r.value),
+        gpu_load_age: age(now, readings.gpu_load_permille.as_ref()),
+        temperatures: readings.temperatures_mdeg_c.map(|reading| Temperature {
+            mdeg_c: reading.map_or(0, |reading| reading.value),
+            age: age(now, reading.as_ref()),
+        }),
+    }
+}

@@ -1,0 +1,432 @@
+//! The agent without threads: requests, engine, board and core, driven by time and inputs.
+//!
+//! [`Runtime::poll`] takes what happened and returns what is to be done. `coshift run` drives it in
+//! real time with threads around it ([`crate::service`]), tests in virtual time
+//! ([`crate::simulation`]). Nothing here waits for the controller: requests run with the last
+//! valid decision.
+
+use std::sync::Arc;
+
+use coshift_shared::frame::Frame;
+use coshift_shared::units::{MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK};
+
+use crate::clock::Time;
+use crate::core::{Action, AgentCore, Event, Outcome};
+use crate::engine::{EngineFault, Job};
+use crate::notice::Notice;
+use crate::platform::{Platform, Readings};
+use crate::quantiles::Quantiles;
+use crate::queue::{Request, Source};
+use crate::spec::{ApplicationSpec, SpecFault};
+
+/// First wait after the board refused a level, µs; doubles up to [`MAX_RETRY_US`].
+const FIRST_RETRY_US: u64 = 100_000;
+/// Longest wait between two tries, µs.
+const MAX_RETRY_US: u64 = 10_000_000;
+
+/// What happens to the runtime.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'i> {
+    /// Nothing but time: [`Runtime::next_wake`] was reached.
+    Time,
+    /// The link can carry frames.
+    LinkUp,
+    /// The link is gone.
+    LinkDown,
+    /// Bytes arrived from the microcontroller.
+    Bytes(&'i [u8]),
+    /// The job of [`Effect::Run`] is over.
+    Done(&'i Result<u32, EngineFault>),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send to the microcontroller.
+    Send(Frame),
+    /// A frame to the twin, for the log.
+    ToTwin(Frame),
+    /// A frame of the twin, for the log.
+    FromTwin(Frame),
+    /// Run this job; its end comes back as [`Input::Done`].
+    Run(Job),
+    /// Say this.
+    Notice(Notice),
+    /// A control period is over: time for a report.
+    Period,
+}
+
+impl From<Action> for Effect {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Send(frame) => Self::Send(frame),
+            Action::ToTwin(frame) => Self::ToTwin(frame),
+            Action::FromTwin(frame) => Self::FromTwin(frame),
+            Action::Notice(notice) => Self::Notice(notice),
+        }
+    }
+}
+
+/// Why an application cannot be set or removed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplicationFault {
+    /// Its specification is wrong.
+    #[error(transparent)]
+    Spec(#[from] SpecFault),
+    /// All slots are in use.
+    #[error("application {name}: all {MAX_APPLICATIONS} slots are in use, by {used}")]
+    Full {
+        /// The application.
+        name: String,
+        /// Those that are there.
+        used: String,
+    },
+    /// There is none of that name.
+    #[error("no application \"{name}\"; there are {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// Those that are there.
+        known: String,
+    },
+}
+
+/// One application with its statistics.
+#[derive(Debug)]
+pub struct Served {
+    /// Name, shared with the jobs.
+    pub name: Arc<str>,
+    /// As asked for.
+    pub spec: ApplicationSpec,
+    /// Application table of the policy.
+    pub table: u8,
+    /// Its requests.
+    pub source: Source,
+    /// Requests released.
+    pub requests: u64,
+    /// Requests served.
+    pub done: u64,
+    /// Requests served after their deadline, and dropped or failed ones.
+    pub misses: u64,
+    /// Inferences that failed.
+    pub failed: u64,
+    /// Latency of inferences, µs.
+    pub latency: Quantiles,
+    /// From release to end, µs.
+    pub response: Quantiles,
+}
+
+/// The job that runs.
+#[derive(Debug, Clone)]
+struct Running {
+    job: Job,
+    request: Request,
+    settled: bool,
+}
+
+/// The agent without threads.
+#[derive(Debug)]
+pub struct Runtime<'p, P> {
+    core: AgentCore<'p>,
+    platform: P,
+    served: [Option<Served>; MAX_APPLICATIONS],
+    running: Option<Running>,
+    numbers: u64,
+    readings: Readings,
+    /// Level asked of the board last.
+    asked_level: Option<u8>,
+    level_changes: u64,
+    retry_at: Time,
+    retry_us: u64,
+    actions: Vec<Action>,
+}
+
+impl<'p, P: Platform> Runtime<'p, P> {
+    /// A runtime without applications.
+    #[must_use]
+    pub fn new(core: AgentCore<'p>, platform: P) -> Self {
+        Self {
+            core,
+            platform,
+            served: Default::default(),
+            running: None,
+            numbers: 0,
+            readings: Readings::default(),
+            asked_level: None,
+            level_changes: 0,
+            retry_at: Time::START,
+            retry_us: FIRST_RETRY_US,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes in what happened at `now`; `now` never goes back.
+    pub fn poll(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Effect>) {
+        match input {
+            Input::Time => self.tell(now, Event::Time, out),
+            Input::LinkUp => self.tell(now, Event::LinkUp, out),
+            Input::LinkDown => self.tell(now, Event::LinkDown, out),
+            Input::Bytes(bytes) => self.tell(now, Event::Bytes(bytes), out),
+            Input::Done(result) => self.done(now, result, out),
+        }
+        self.release(now);
+        if now >= self.core.next_period() {
+            self.readings = self.platform.read(now);
+            let readings = self.readings;
+            self.tell(now, Event::Period(&readings), out);
+            out.push(Effect::Period);
+        }
+        if self.running.is_none() {
+            self.apply_level(now, out);
+            self.start_next(now, out);
+        }
+    }
+
+    /// When [`Runtime::poll`] is due, whatever happens before.
+    #[must_use]
+    pub fn next_wake(&self, now: Time) -> Time {
+        let mut due = self.core.next_wake(now);
+        for served in self.served.iter().flatten() {
+            due = due.min(served.source.next_release());
+        }
+        if self.running.is_none() && self.wanted_level().is_some() {
+            due = due.min(self.retry_at);
+        }
+        due.max(now)
+    }
+
+    fn tell(&mut self, now: Time, event: Event<'_>, out: &mut Vec<Effect>) {
+        self.core.poll(now, event, &mut self.actions);
+        out.extend(self.actions.drain(..).map(Effect::from));
+    }
+
+    fn release(&mut self, now: Time) {
+        for served in self.served.iter_mut().flatten() {
+            let dropped = served.source.dropped;
+            served.requests += served.source.release(now, &mut self.numbers);
+            served.misses += served.source.dropped - dropped;
+        }
+    }
+
+    /// The level the decision asks for, where it is not the one asked of the board already.
+    fn wanted_level(&self) -> Option<u8> {
+        let wanted = self.core.decision()?.run_level;
+        (self.asked_level != Some(wanted)).then_some(wanted)
+    }
+
+    /// Clocks change between inferences, so that each runs at one level.
+    fn apply_level(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let Some(level) = self.wanted_level().filter(|_| now >= self.retry_at) else { return };
+        match self.platform.apply(level, now) {
+            Ok(()) => {
+                self.asked_level = Some(level);
+                self.level_changes += 1;
+                self.retry_us = FIRST_RETRY_US;
+            }
+            Err(fault) => {
+                // Once a cause: the first refusal after it worked.
+                if self.retry_us == FIRST_RETRY_US {
+                    out.push(Effect::Notice(Notice::Platform(fault.to_string())));
+                }
+                self.retry_at = now.after_us(self.retry_us);
+                self.retry_us = (self.retry_us * 2).min(MAX_RETRY_US);
+            }
+        }
+    }
+
+    /// Starts the request with the earliest deadline among the applications that have a
+    /// sub-network.
+    fn start_next(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let Some(decision) = self.core.decision() else { return };
+        let next = self
+            .served
+            .iter()
+            .zip(decision.sub_networks)
+            .enumerate()
+            .filter(|(_, (_, sub_network))| *sub_network != NO_SUB_NETWORK)
+            .filter_map(|(slot, (served, sub_network))| {
+                let first = served.as_ref()?.source.first()?;
+                Some((first.deadline, slot, sub_network))
+            })
+            .min();
+        let Some((_, slot, sub_network)) = next else { return };
+        let achieved = self.platform.achieved(now);
+        let Some(served) = self.served.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Some(request) = served.source.take() else { return };
+        let job = Job {
+            request: request.number,
+            application: Arc::clone(&served.name),
+            slot: u8::try_from(slot).unwrap_or(u8::MAX),
+            table: served.table,
+            sub_network,
+            level: achieved.level,
+            start: now,
+        };
+        self.running = Some(Running { job: job.clone(), request, settled: achieved.settled });
+        out.push(Effect::Run(job));
+    }
+
+    fn done(&mut self, now: Time, result: &Result<u32, EngineFault>, out: &mut Vec<Effect>) {
+        let Some(Running { job, request, settled }) = self.running.take() else { return };
+        let level = self.platform.achieved(now).level;
+        if let (Ok(latency_us), Some(level)) = (result, job.level) {
+            let energy_uj = self.energy_uj(&job, level, *latency_us);
+            self.platform.worked(*latency_us, energy_uj, now);
+        }
+        let Some(served) = self
+            .served
+            .get_mut(usize::from(job.slot))
+            .and_then(Option::as_mut)
+            // Another application may have taken the slot meanwhile.
+            .filter(|served| Arc::ptr_eq(&served.name, &job.application))
+        else {
+            return;
+        };
+        let latency_us = match result {
+            Ok(latency_us) => *latency_us,
+            Err(fault) => {
+                served.failed += 1;
+                served.misses += 1;
+                if served.failed == 1 {
+                    out.push(Effect::Notice(Notice::Engine(fault.to_string())));
+                }
+                return;
+            }
+        };
+        // The time waited, and the latency as the engine says it.
+        let response_us = job.start.us_since(request.release).saturating_add(latency_us.into());
+        let missed = response_us > request.deadline.us_since(request.release);
+        served.done += 1;
+        served.misses += u64::from(missed);
+        served.latency.add(latency_us);
+        served.response.add(u32::try_from(response_us).unwrap_or(u32::MAX));
+        // The settle window is part of the latency where it was not over at the start; clocks that
+        // someone else changed meanwhile belong to no cell.
+        let steady = job.level.is_some() && (level == job.level || !settled);
+        let outcome = Outcome {
+            slot: job.slot,
+            sub_network: job.sub_network,
+            level: if steady { job.level.unwrap_or(NO_LEVEL) } else { NO_LEVEL },
+            latency_us,
+            learn: settled && steady,
+            missed,
+        };
+        self.tell(now, Event::Outcome(outcome), out);
+    }
+
+    /// Energy that a virtual board books for a job: the policy's, times the slowdown.
+    fn energy_uj(&self, job: &Job, level: u8, latency_us: u32) -> u32 {
+        let table = self.core.policy().table(job.table);
+        let Some(cell) = table.and_then(|table| table.cell(job.sub_network, level)) else {
+            return 0;
+        };
+        let energy = u64::from(cell.energy_uj) * u64::from(latency_us);
+        u32::try_from(energy / u64::from(cell.latency_us.max(1))).unwrap_or(u32::MAX)
+    }
+}
+
+/// Applications.
+impl<P: Platform> Runtime<'_, P> {
+    /// Adds an application or changes the one of its name.
+    ///
+    /// # Errors
+    /// [`ApplicationFault`]; nothing is changed then.
+    pub fn set_application(
+        &mut self,
+        now: Time,
+        argument: &str,
+        spec: ApplicationSpec,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), ApplicationFault> {
+        let targets = spec.targets(argument, self.core.policy())?;
+        let of_name =
+            |served: &Option<Served>| served.as_ref().is_some_and(|s| *s.name == *spec.name);
+        let known = self.served.iter().position(of_name);
+        let Some(slot) = known.or_else(|| self.served.iter().position(Option::is_none)) else {
+            return Err(ApplicationFault::Full { name: spec.name, used: self.names() });
+        };
+        let place = &mut self.served[slot];
+        match place {
+            Some(served) if served.table == targets.table => {
+                served.source.change(spec.period_us, spec.deadline_us);
+                served.spec = spec;
+            }
+            _ => {
+                *place = Some(Served {
+                    name: spec.name.as_str().into(),
+                    table: targets.table,
+                    source: Source::new(now, spec.period_us, spec.deadline_us),
+                    spec,
+                    requests: 0,
+                    done: 0,
+                    misses: 0,
+                    failed: 0,
+                    latency: Quantiles::default(),
+                    response: Quantiles::default(),
+                });
+            }
+        }
+        let slot = u8::try_from(slot).unwrap_or(u8::MAX);
+        self.tell(now, Event::Set { slot, targets }, out);
+        Ok(())
+    }
+
+    /// Removes an application; its waiting requests are forgotten.
+    ///
+    /// # Errors
+    /// [`ApplicationFault::Unknown`].
+    pub fn remove_application(
+        &mut self,
+        now: Time,
+        name: &str,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), ApplicationFault> {
+        let of_name = |served: &Option<Served>| served.as_ref().is_some_and(|s| *s.name == *name);
+        let Some(slot) = self.served.iter().position(of_name) else {
+            let name = crate::inputs::printable(name);
+            return Err(ApplicationFault::Unknown { name, known: self.names() });
+        };
+        self.served[slot] = None;
+        let slot = u8::try_from(slot).unwrap_or(u8::MAX);
+        self.tell(now, Event::Remove { slot }, out);
+        Ok(())
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<_> = self.served.iter().flatten().map(|s| s.name.as_ref()).collect();
+        if names.is_empty() { "none".into() } else { names.join(", ") }
+    }
+}
+
+/// What the status shows.
+impl<'p, P: Platform> Runtime<'p, P> {
+    /// The core.
+    #[must_use]
+    pub fn core(&self) -> &AgentCore<'p> {
+        &self.core
+    }
+
+    /// The applications, by slot.
+    #[must_use]
+    pub fn served(&self) -> &[Option<Served>; MAX_APPLICATIONS] {
+        &self.served
+    }
+
+    /// The readings of the last period.
+    #[must_use]
+    pub fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
+    /// Level changes made on the board.
+    #[must_use]
+    pub fn level_changes(&self) -> u64 {
+        self.level_changes
+    }
+
+    /// The board.
+    #[must_use]
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+}

@@ -1,0 +1,277 @@
+//! What is asked for on the command line and over the control socket: applications and scripts of
+//! slowdowns.
+
+use coshift_shared::policy::PolicyView;
+use coshift_shared::to_controller::{Degrade, Objective, Targets};
+
+use crate::inputs::{self, InputFault, printable};
+
+/// Longest name of an application.
+pub const MAX_NAME: usize = 32;
+/// Longest deadline, µs: one minute.
+const MAX_DEADLINE_US: u64 = 60_000_000;
+/// Share of requests that may miss their deadline where nothing else is said: 1 %.
+const DEFAULT_MISS_BP: u16 = 100;
+
+/// Why an application cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecFault {
+    /// A value is not what goes there.
+    #[error(transparent)]
+    Input(#[from] InputFault),
+    /// The text is not `NAME=NETWORK,key=value,…`.
+    #[error("{argument}: \"{text}\": {why}")]
+    Shape {
+        /// The argument.
+        argument: String,
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The policy has no such network.
+    #[error("{argument}: unknown network \"{network}\"; the policy has {known}")]
+    UnknownNetwork {
+        /// The argument.
+        argument: String,
+        /// The network asked for.
+        network: String,
+        /// The networks there are.
+        known: String,
+    },
+}
+
+/// An application as asked for: `cam0=coshift-28,deadline=33ms,floor=92.5,rate=15`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationSpec {
+    /// Name of the application.
+    pub name: String,
+    /// Name of the network: that of an application table of the policy.
+    pub network: String,
+    /// Relative deadline, µs.
+    pub deadline_us: u32,
+    /// Time between requests, µs.
+    pub period_us: u32,
+    /// Least accuracy, 0.01 %.
+    pub floor_bp: u16,
+    /// Share of requests that may miss the deadline, 0.01 %.
+    pub miss_bp: u16,
+    /// Larger is served first.
+    pub priority: u8,
+    /// What is given up first.
+    pub degrade: Degrade,
+}
+
+fn shape(argument: &str, text: &str, why: &str) -> SpecFault {
+    SpecFault::Shape { argument: argument.into(), text: printable(text), why: why.into() }
+}
+
+fn check_name(argument: &str, name: &str) -> Result<(), SpecFault> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(good) {
+        let why = "a name is 1 to 32 letters, digits, '_', '-' or '.'";
+        return Err(shape(argument, name, why));
+    }
+    Ok(())
+}
+
+impl ApplicationSpec {
+    /// Keys of a specification.
+    pub const KEYS: &str = "deadline, rate, floor, priority, miss, degrade";
+
+    /// Reads a specification; `argument` names where it stood.
+    ///
+    /// # Errors
+    /// [`SpecFault`] names the first thing that is wrong.
+    pub fn parse(argument: &str, text: &str) -> Result<Self, SpecFault> {
+        let expected = "expected NAME=NETWORK,deadline=33ms,rate=15[,floor=92.5][,priority=0]\
+                        [,miss=1%][,degrade=accuracy|deadline]";
+        let (name, rest) = text.split_once('=').ok_or_else(|| shape(argument, text, expected))?;
+        check_name(argument, name)?;
+        let argument = format!("{argument} {name}");
+        let mut parts = rest.split(',');
+        let network = parts.next().unwrap_or("").to_owned();
+        if network.is_empty() || network.contains('=') {
+            return Err(shape(&argument, text, expected));
+        }
+        let (mut deadline_us, mut period_us, mut floor_bp) = (None, None, None);
+        let (mut miss_bp, mut priority, mut degrade) = (None, None, None);
+        for part in parts {
+            let (key, value) =
+                part.split_once('=').ok_or_else(|| shape(&argument, part, expected))?;
+            let place = format!("{argument}, {key}");
+            let doubled = match key {
+                "deadline" => {
+                    let us = inputs::duration_us(&place, value, 1, MAX_DEADLINE_US)?;
+                    deadline_us.replace(u32::try_from(us).unwrap_or(u32::MAX)).is_some()
+                }
+                "rate" => period_us.replace(inputs::rate_period_us(&place, value)?).is_some(),
+                "floor" => floor_bp.replace(inputs::percent_bp(&place, value)?).is_some(),
+                "miss" => miss_bp.replace(inputs::percent_bp(&place, value)?).is_some(),
+                "priority" => {
+                    let whole = inputs::whole(&place, value, 0, 255)?;
+                    priority.replace(u8::try_from(whole).unwrap_or(u8::MAX)).is_some()
+                }
+                "degrade" => degrade.replace(parse_degrade(&place, value)?).is_some(),
+                _ => {
+                    let why =
+                        format!("unknown key \"{}\"; known are {}", printable(key), Self::KEYS);
+                    return Err(shape(&argument, part, &why));
+                }
+            };
+            if doubled {
+                return Err(shape(&argument, part, "the key is there twice"));
+            }
+        }
+        let missing = |key: &str| shape(&argument, text, &format!("{key} is missing; {expected}"));
+        Ok(Self {
+            name: name.to_owned(),
+            network,
+            deadline_us: deadline_us.ok_or_else(|| missing("deadline"))?,
+            period_us: period_us.ok_or_else(|| missing("rate"))?,
+            floor_bp: floor_bp.unwrap_or(0),
+            miss_bp: miss_bp.unwrap_or(DEFAULT_MISS_BP),
+            priority: priority.unwrap_or(0),
+            degrade: degrade.unwrap_or(Degrade::Accuracy),
+        })
+    }
+
+    /// The targets for the controller; the network is looked up in the policy.
+    ///
+    /// # Errors
+    /// [`SpecFault::UnknownNetwork`] where the policy has no such table.
+    pub fn targets(&self, argument: &str, policy: &PolicyView<'_>) -> Result<Targets, SpecFault> {
+        let (table, _) = policy.table_named(&self.network).ok_or_else(|| {
+            let names = (0..policy.tables()).filter_map(|index| policy.table(index));
+            let known: Vec<_> = names.map(|table| table.name().to_owned()).collect();
+            SpecFault::UnknownNetwork {
+                argument: format!("{argument} {}", self.name),
+                network: printable(&self.network),
+                known: known.join(", "),
+            }
+        })?;
+        Ok(Targets {
+            table,
+            objective: Objective::LeastEnergy,
+            deadline_us: self.deadline_us,
+            period_us: self.period_us,
+            accuracy_floor_bp: self.floor_bp,
+            miss_target_bp: self.miss_bp,
+            priority: self.priority,
+            degrade: self.degrade,
+            energy_budget_uj: 0,
+        })
+    }
+}
+
+fn parse_degrade(argument: &str, text: &str) -> Result<Degrade, InputFault> {
+    match text {
+        "accuracy" => Ok(Degrade::Accuracy),
+        "deadline" => Ok(Degrade::Deadline),
+        _ => Err(InputFault::new(argument, text, "accuracy or deadline: what is given up first")),
+    }
+}
+
+/// How much slower than the policy an application runs over time; steps at fixed times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowdownScript {
+    /// Name of the application.
+    pub application: String,
+    /// (from, factor): time since the start in µs, factor in 0.001; sorted by time.
+    pub steps: Vec<(u64, u32)>,
+}
+
+impl SlowdownScript {
+    /// Most times slower that is told apart on the wire.
+    const MAX_PERMILLE: u32 = 16_000;
+
+    /// Reads `cam0=1.0,10s:1.3,20s:1.0`: a factor from the start, then times with factors.
+    ///
+    /// # Errors
+    /// [`SpecFault`] names the first thing that is wrong.
+    pub fn parse(argument: &str, text: &str) -> Result<Self, SpecFault> {
+        let expected = "expected NAME=FACTOR[,TIME:FACTOR]…, like cam0=1.0,10s:1.3,20s:1.0";
+        let (name, rest) = text.split_once('=').ok_or_else(|| shape(argument, text, expected))?;
+        check_name(argument, name)?;
+        let argument = format!("{argument} {name}");
+        let mut steps: Vec<(u64, u32)> = Vec::new();
+        for (index, part) in rest.split(',').enumerate() {
+            let (at, factor) = match part.split_once(':') {
+                Some((at, factor)) => {
+                    (inputs::duration_us(&argument, at, 0, 86_400_000_000)?, factor)
+                }
+                None if index == 0 => (0, part),
+                None => return Err(shape(&argument, part, expected)),
+            };
+            let factor = inputs::factor_permille(&argument, factor, Self::MAX_PERMILLE)?;
+            if steps.last().is_some_and(|(before, _)| *before >= at) {
+                return Err(shape(&argument, part, "times must rise from step to step"));
+            }
+            steps.push((at, factor));
+        }
+        Ok(Self { application: name.to_owned(), steps })
+    }
+
+    /// The factor in 0.001 at `us` µs after the start.
+    #[must_use]
+    pub fn at(&self, us: u64) -> u32 {
+        self.steps.iter().rev().find(|(from, _)| *from <= us).map_or(1000, |(_, factor)| *factor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coshift_shared::to_controller::Degrade;
+
+    use super::{ApplicationSpec, SlowdownScript};
+
+    #[test]
+    fn a_whole_specification_is_read() {
+        let text = "cam0=coshift-28,deadline=33ms,floor=92.5,rate=15,priority=3,miss=0.5%,\
+                    degrade=deadline";
+        let spec = ApplicationSpec::parse("--app", text).unwrap();
+        assert_eq!((spec.name.as_str(), spec.network.as_str()), ("cam0", "coshift-28"));
+        assert_eq!((spec.deadline_us, spec.period_us), (33_000, 66_667));
+        assert_eq!((spec.floor_bp, spec.miss_bp, spec.priority), (9_250, 50, 3));
+        assert_eq!(spec.degrade, Degrade::Deadline);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, part) in [
+            ("cam0", "NAME=NETWORK"),
+            ("=net,deadline=3ms,rate=1", "a name is"),
+            ("cam 0=net,deadline=3ms,rate=1", "a name is"),
+            ("cam0=,deadline=3ms,rate=1", "NAME=NETWORK"),
+            ("cam0=deadline=3ms,rate=1", "NAME=NETWORK"),
+            ("cam0=net,rate=1", "deadline is missing"),
+            ("cam0=net,deadline=3ms", "rate is missing"),
+            ("cam0=net,deadline=3ms,rate=1,rate=2", "twice"),
+            ("cam0=net,deadline=3ms,rate=1,speed=2", "unknown key \"speed\""),
+            ("cam0=net,deadline=33,rate=1", "cam0, deadline: \"33\" is not a time"),
+            ("cam0=net,deadline=0ms,rate=1", "cam0, deadline: \"0ms\" is not a time"),
+            ("cam0=net,deadline=3ms,rate=0", "cam0, rate: \"0\" is not a rate"),
+            ("cam0=net,deadline=3ms,rate=1,floor=920", "\"920\" is not a percentage"),
+            ("cam0=net,deadline=3ms,rate=1,priority=256", "\"256\" is not a whole number"),
+            ("cam0=net,deadline=3ms,rate=1,degrade=none", "accuracy or deadline"),
+        ] {
+            let fault = ApplicationSpec::parse("--app", text).unwrap_err().to_string();
+            assert!(fault.contains(part), "{text}: {fault}");
+            assert!(fault.starts_with("--app"), "{text}: {fault}");
+            assert!(!fault.contains('\n'), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn scripts_step_at_their_times() {
+        let script = SlowdownScript::parse("--slowdown", "cam0=1.0,10s:1.3,20s:0.9").unwrap();
+        assert_eq!(script.at(0), 1000);
+        assert_eq!(script.at(9_999_999), 1000);
+        assert_eq!(script.at(10_000_000), 1300);
+        assert_eq!(script.at(u64::MAX), 900);
+        for text in ["cam0", "cam0=", "cam0=1.0,1.2", "cam0=1,5s:2,3s:1", "cam0=0", "cam0=17"] {
+            let fault = SlowdownScript::parse("--slowdown", text).unwrap_err().to_string();
+            assert!(fault.starts_with("--slowdown"), "{text}: {fault}");
+        }
+    }
+}

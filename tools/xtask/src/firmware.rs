@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::board::{self, Board};
 use crate::embedded::{TARGET, Toolchain};
+use crate::policy;
 use crate::setup::{self, Need};
 use crate::workspace::{self, Workspace};
 
@@ -32,7 +33,8 @@ pub(crate) struct Args {
     /// Build the bring-up image, which exercises the board's parts on command
     #[arg(long)]
     bring_up: bool,
-    /// Policy image to compile in (default: the file that COSHIFT_POLICY names)
+    /// Policy image to compile in (default: the file that COSHIFT_POLICY names, else
+    /// one made from boards/xavier_nx.toml)
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// Install what is missing without asking (CI=true does the same)
@@ -44,13 +46,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
     let toolchain = toolchain(args.yes)?;
-    let policy = args.policy.clone().or_else(policy);
+    let policy = policy::image(&workspace, args.policy.as_deref())?;
     let image = Image {
         board: args.board,
         program: if args.bring_up { Program::BringUp } else { Program::Firmware },
         development: args.development,
     };
-    println!("{}", image.build(&workspace, &toolchain, policy.as_deref())?.display());
+    println!("{}", image.build(&workspace, &toolchain, &policy)?.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,12 +60,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 pub(crate) fn toolchain(yes: bool) -> Result<Toolchain> {
     let environment = setup::ensure(&[Need::Toolchain], yes)?;
     Toolchain::choose(&environment).context("no toolchain for the embedded target")
-}
-
-/// The policy image that images are built with: the file that `COSHIFT_POLICY` names; without it
-/// the firmware waits for a policy.
-pub(crate) fn policy() -> Option<PathBuf> {
-    std::env::var_os("COSHIFT_POLICY").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Which program of a firmware package.
@@ -92,18 +88,16 @@ impl Image {
         self,
         workspace: &Workspace,
         toolchain: &Toolchain,
-        policy: Option<&Path>,
+        policy: &Path,
     ) -> Result<PathBuf> {
         let features: &[&str] = if self.development { &["development"] } else { &[] };
-        let mut command = self.command(workspace, toolchain, policy, features)?;
+        let mut command = self.command(workspace, toolchain, policy, features);
         workspace::run(&mut command)
             .with_context(|| format!("the {} was not built", self.describe()))?;
         let built =
             target_dir(workspace).join(TARGET).join(PROFILE).join(self.program.binary(self.board));
         // Cargo gives images of different features one name; each keeps its own here.
-        let folder = target_dir(workspace).join("images");
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let folder = images(workspace)?;
         let image = folder.join(self.file_name());
         let fresh = folder.join(format!("{}.{}", self.file_name(), std::process::id()));
         fs::copy(&built, &fresh)
@@ -117,9 +111,9 @@ impl Image {
         self,
         workspace: &Workspace,
         toolchain: &Toolchain,
-        policy: Option<&Path>,
+        policy: &Path,
     ) -> Result<()> {
-        let mut command = self.command(workspace, toolchain, policy, &["panic-probe"])?;
+        let mut command = self.command(workspace, toolchain, policy, &["panic-probe"]);
         eprintln!("$ {} (must fail)", workspace::describe(&command));
         let output = command.output().context("cannot start cargo")?;
         let text = String::from_utf8_lossy(&output.stderr);
@@ -136,9 +130,9 @@ impl Image {
         self,
         workspace: &Workspace,
         toolchain: &Toolchain,
-        policy: Option<&Path>,
+        policy: &Path,
         features: &[&str],
-    ) -> Result<Command> {
+    ) -> Command {
         let mut command = workspace.cargo();
         command.args(["build", "--package", self.board.package, "--profile", PROFILE]);
         command.args(["--bin", self.program.binary(self.board)]);
@@ -149,19 +143,8 @@ impl Image {
         toolchain.apply(&mut command);
         // Every log statement is compiled in the development image.
         command.env("DEFMT_LOG", if self.development { "trace" } else { "info" });
-        match policy {
-            Some(path) => {
-                let path = std::path::absolute(path)?;
-                if !path.is_file() {
-                    bail!("policy image {}: no such file", path.display());
-                }
-                command.env("COSHIFT_POLICY_IMAGE", path);
-            }
-            None => {
-                command.env_remove("COSHIFT_POLICY_IMAGE");
-            }
-        }
-        Ok(command)
+        command.env("COSHIFT_POLICY_IMAGE", policy);
+        command
     }
 
     fn file_name(self) -> String {
@@ -190,6 +173,13 @@ impl Program {
 /// Images are built apart: their profile and toolchain share nothing with the host's.
 pub(crate) fn target_dir(workspace: &Workspace) -> PathBuf {
     workspace.target_dir.join("firmware")
+}
+
+/// The folder of finished images.
+pub(crate) fn images(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = target_dir(workspace).join("images");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder)
 }
 
 #[cfg(test)]

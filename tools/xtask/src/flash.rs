@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use crate::board::{self, Board};
 use crate::environment::Environment;
 use crate::firmware::{self, Image, Program};
+use crate::policy;
 use crate::workspace::{self, Workspace};
 
 /// Write the release image to a board, over a debug probe (probe-rs).
@@ -30,10 +31,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chip = chip(args.board, probe_rs.as_deref())?;
     let workspace = Workspace::locate()?;
     let toolchain = firmware::toolchain(args.yes)?;
-    let policy = firmware::policy();
+    let policy = policy::image(&workspace, None)?;
     let image =
         Image { board: args.board, program: Program::Firmware, development: args.development };
-    let path = image.build(&workspace, &toolchain, policy.as_deref())?;
+    let path = image.build(&workspace, &toolchain, &policy)?;
     let mut download = Command::new("probe-rs");
     workspace::run(download.args(["download", "--verify", "--chip", chip]).arg(&path))?;
     workspace::run(Command::new("probe-rs").args(["reset", "--chip", chip]))?;

@@ -12,6 +12,7 @@ mod environment;
 mod firmware;
 mod flash;
 mod log;
+mod policy;
 mod qemu;
 mod setup;
 mod sizes;

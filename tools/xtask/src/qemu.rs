@@ -11,8 +11,9 @@ use anyhow::{Context, Result};
 
 use crate::board;
 use crate::embedded::Toolchain;
-use crate::firmware::{self, Image, Program};
+use crate::firmware::{Image, Program};
 use crate::log::Log;
+use crate::policy;
 use crate::setup::{self, Need};
 use crate::workspace::{self, Workspace};
 
@@ -29,7 +30,8 @@ pub(crate) struct Args {
     /// Show the image's log, decoded from its second channel
     #[arg(long)]
     log: bool,
-    /// Policy image to compile in (default: the file that COSHIFT_POLICY names)
+    /// Policy image to compile in (default: the file that COSHIFT_POLICY names, else
+    /// one made from boards/xavier_nx.toml)
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// Install what is missing without asking (CI=true does the same)
@@ -79,9 +81,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let environment = setup::ensure(&[Need::Toolchain, Need::Emulator], args.yes)?;
     let toolchain = Toolchain::choose(&environment).context("no toolchain for the image")?;
     let emulator = environment.emulator.context("no emulator")?;
-    let policy = args.policy.clone().or_else(firmware::policy);
+    let policy = policy::image(&workspace, args.policy.as_deref())?;
     let image = Image { board: board::MPS2_AN386, program: Program::Firmware, development: true };
-    let image = image.build(&workspace, &toolchain, policy.as_deref())?;
+    let image = image.build(&workspace, &toolchain, &policy)?;
     if let Serial::Unix(path) = &args.serial {
         eprintln!(
             "protocol port: unix:{} (the image starts when a client connects)",

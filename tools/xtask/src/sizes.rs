@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::board::{self, Board};
 use crate::firmware::{self, Image, Program};
+use crate::policy;
 use crate::workspace::Workspace;
 
 /// Show flash and RAM that the release image of a board takes.
@@ -34,9 +35,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
     let toolchain = firmware::toolchain(args.yes)?;
-    let policy = firmware::policy();
+    let policy = policy::image(&workspace, None)?;
     let image = Image { board: args.board, program: Program::Firmware, development: false };
-    let path = image.build(&workspace, &toolchain, policy.as_deref())?;
+    let path = image.build(&workspace, &toolchain, &policy)?;
     let sizes = Sizes::of_file(&path)?;
     if args.json {
         println!("{}", sizes.to_json(args.board));

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use crate::board::MPS2_AN386;
 use crate::embedded::{TARGET, Toolchain};
 use crate::environment::Environment;
-use crate::firmware::{self, Image, Program};
+use crate::firmware::{Image, Program};
+use crate::policy;
 use crate::setup::{self, Need};
 use crate::tally::Tally;
 use crate::workspace::{self, Workspace};
@@ -103,10 +104,11 @@ fn hand_over(
         command.env("COSHIFT_QEMU", emulator);
     }
     command.env("COSHIFT_AGENT", workspace.host_program("coshift"));
-    let policy = firmware::policy();
-    if let Some(policy) = &policy {
-        command.env("COSHIFT_POLICY", policy);
-    }
+    let policy = match policy::image(workspace, None) {
+        Ok(policy) => policy,
+        Err(error) => return tally.check("policy image", Err(error)),
+    };
+    command.env("COSHIFT_POLICY", &policy);
     let Some(toolchain) = Toolchain::choose(environment) else {
         tally.skip("firmware images", &format!("a toolchain for {TARGET}"));
         return;
@@ -119,7 +121,7 @@ fn hand_over(
         ("COSHIFT_BRINGUP_DEV", Program::BringUp, true),
     ] {
         let image = Image { board: MPS2_AN386, program, development };
-        let built = image.build(workspace, &toolchain, policy.as_deref()).map(|path| {
+        let built = image.build(workspace, &toolchain, &policy).map(|path| {
             command.env(variable, path);
         });
         release_links &= development || built.is_ok();
@@ -130,7 +132,7 @@ fn hand_over(
         // Whatever its link says then, says nothing of the added path.
         return;
     }
-    let refused = image.refuses_panic_path(workspace, &toolchain, policy.as_deref());
+    let refused = image.refuses_panic_path(workspace, &toolchain, &policy);
     tally.check("a panic path does not link", refused);
 }
 

@@ -1,0 +1,47 @@
+//! The policy image that firmware images are built with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use coshift_plant::Board;
+use coshift_shared::units::MAX_APPLICATIONS;
+use coshift_tools::plan;
+
+use crate::firmware;
+use crate::workspace::Workspace;
+
+/// Board file of the default policy, in the workspace.
+const BOARD: &str = "boards/xavier_nx.toml";
+/// Sequence number of an image that no upload preceded.
+const FIRST: u32 = 1;
+
+/// The policy image of the command line, else of `COSHIFT_POLICY`, else one written from
+/// `boards/xavier_nx.toml` with its first four networks.
+pub(crate) fn image(workspace: &Workspace, given: Option<&Path>) -> Result<PathBuf> {
+    let named = std::env::var_os("COSHIFT_POLICY").filter(|path| !path.is_empty());
+    let given = given.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from));
+    let Some(path) = given else { return write(workspace) };
+    // Cargo and the tests run in other folders than the user.
+    let path = std::path::absolute(path)?;
+    if !path.is_file() {
+        bail!("policy image {}: no such file", path.display());
+    }
+    Ok(path)
+}
+
+/// Writes the default image, unless the same is there already: the firmware is built anew when
+/// the file's time changes.
+fn write(workspace: &Workspace) -> Result<PathBuf> {
+    let board = Board::load(&workspace.root.join(BOARD)).context("default policy")?;
+    let networks: Vec<&str> = board.network_names().into_iter().take(MAX_APPLICATIONS).collect();
+    let image = plan::policy_image(&board, &networks, FIRST).context("default policy")?;
+    let folder = firmware::images(workspace)?;
+    let path = folder.join(format!("{}.policy", board.name));
+    let unchanged =
+        fs::read(&path).is_ok_and(|old| plan::bytes(&image).is_ok_and(|new| old == new));
+    if !unchanged {
+        plan::write(&path, &image)?;
+    }
+    Ok(path)
+}

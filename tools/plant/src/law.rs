@@ -49,9 +49,10 @@ impl LatencyLaw {
 
 /// Power of the board (VDD_IN, W) by its clocks (GHz), idle and busy:
 ///
-/// - idle = `i0 + i1·f_gpu + e0·(f_emc − f_emc_at) + s·(C(f_cpu) − C(f_cpu_at))`
-/// - busy = `p0 + p1·f_gpu + p3·f_gpu^n + e1·(f_emc − f_emc_at) + C(f_cpu) − C(f_cpu_at)`
-/// - `C(f) = k·f·V(f)²`, `V(f) = max(V_min, V_0 + V_1·f)`
+/// - `idle = i0 + i1·f_gpu + e0·(f_emc − f_emc_at) + s·ΔC`
+/// - `busy = idle + activity·(G·(1 + e1·(f_emc − f_emc_at)) + (1 − s)·ΔC)`
+/// - `G = p0 + p1·f_gpu + p3·f_gpu^n − (i0 + i1·f_gpu)`: what the GPU at work adds
+/// - `ΔC = C(f_cpu) − C(f_cpu_at)`, `C(f) = k·f·V(f)²`, `V(f) = max(V_min, V_0 + V_1·f)`
 ///
 /// `…_at` are the clocks of the measurements that the first terms were fitted to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,7 +69,7 @@ pub struct PowerLaw {
     pub busy_exponent: f64,
     /// `e0`, W/GHz.
     pub idle_emc: f64,
-    /// `e1`, W/GHz.
+    /// `e1`, 1/GHz.
     pub busy_emc: f64,
     /// `k`, W/(GHz·V²).
     pub cpu_factor: f64,
@@ -92,15 +93,13 @@ impl PowerLaw {
     /// network draws; 1 = that of the network the law was fitted to.
     #[must_use]
     pub fn busy_w(&self, level: &Level, activity: f64) -> f64 {
-        let [base, slope, high] = self.busy;
+        let ([base, slope, high], [idle_base, idle_slope]) = (self.busy, self.idle);
         let gpu = ghz(level.gpu_khz);
-        let full = base
-            + slope * gpu
-            + high * gpu.powf(self.busy_exponent)
-            + self.busy_emc * (ghz(level.emc_khz) - self.at_emc_ghz)
-            + self.cpu_step_w(level);
-        let idle = self.idle_w(level);
-        idle + activity * (full - idle)
+        let at_work =
+            (base - idle_base) + (slope - idle_slope) * gpu + high * gpu.powf(self.busy_exponent);
+        let memory = 1.0 + self.busy_emc * (ghz(level.emc_khz) - self.at_emc_ghz);
+        let launches = (1.0 - self.cpu_idle_share) * self.cpu_step_w(level);
+        self.idle_w(level) + activity * (at_work * memory + launches)
     }
 
     /// What the CPU draws more than at the clock of the fit, W.

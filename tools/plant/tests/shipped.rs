@@ -6,7 +6,7 @@ use common::shipped;
 use coshift_plant::Board;
 use coshift_plant::board::{Mark, Network};
 
-const BOARDS: [&str; 1] = ["xavier_nx"];
+const BOARDS: [&str; 3] = ["agx_xavier", "orin_nano", "xavier_nx"];
 
 fn network<'a>(board: &'a Board, name: &str) -> &'a Network {
     board.network(name).unwrap_or_else(|| panic!("{}: no {name}", board.name))

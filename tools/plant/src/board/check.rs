@@ -191,7 +191,7 @@ fn power(
             10.0,
         )?,
         idle_emc: file.emc.idle_w_per_ghz,
-        busy_emc: file.emc.busy_w_per_ghz,
+        busy_emc: file.emc.busy_share_per_ghz,
         cpu_factor: context.within("power.cpu.w_per_ghz_v2", file.cpu.w_per_ghz_v2, 0.0, 100.0)?,
         cpu_idle_share: context.within("power.cpu.idle_share", file.cpu.idle_share, 0.0, 1.0)?,
         cpu_volt: [file.cpu.volt_min, file.cpu.volt_base, file.cpu.volt_per_ghz],

@@ -138,14 +138,14 @@ pub struct BusyFile {
     pub gpu_exponent: f64,
 }
 
-/// Memory term, W for each GHz above the clock in `at`.
+/// Memory term, for each GHz above the memory clock in `at`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmcFile {
-    /// While idle.
+    /// Idle power, W/GHz.
     pub idle_w_per_ghz: f64,
-    /// While busy, idle part included.
-    pub busy_w_per_ghz: f64,
+    /// Busy power beyond idle, as a share of it, 1/GHz: a slower memory keeps the GPU waiting.
+    pub busy_share_per_ghz: f64,
 }
 
 /// CPU term: `w_per_ghz_v2·f·V(f)²`, with `V(f) = max(volt_min, volt_base + volt_per_ghz·f)`.
@@ -202,8 +202,8 @@ pub struct NetworkFile {
 pub enum Rule {
     /// From work: `a` from tiles × MACs, `b` from tiles × bytes, `c` from blocks.
     Scaled,
-    /// From a latency known at the highest level: `c` from blocks, the rest shared between `a` and
-    /// `b` in a given ratio.
+    /// From a latency known at the highest level, split into `a`, `b` and `c` by given ratios: every
+    /// sub-network has the same shape.
     Anchored,
     /// Given with each sub-network.
     Explicit,
@@ -215,12 +215,13 @@ pub enum Rule {
 pub struct LatencyFile {
     /// The rule.
     pub rule: Rule,
-    /// CPU clock at which the launch part holds, MHz (all rules).
-    pub cpu_ref_mhz: f64,
+    /// CPU clock at which the launch part holds, MHz (scaled, explicit).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ref_mhz: Option<f64>,
     /// Exponent of the law, 1 to 100 (scaled, anchored).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p: Option<f64>,
-    /// Launch part, ms a block (scaled, anchored).
+    /// Launch part, ms a block (scaled).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ms_per_block: Option<f64>,
     /// GPU part, MHz·ms for 10^6 MACs (scaled).
@@ -229,6 +230,9 @@ pub struct LatencyFile {
     /// Memory part, MHz·ms for 10^6 bytes (scaled).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emc_mhz_ms_per_mb: Option<f64>,
+    /// Launch part ÷ whole latency at the highest level, 0 to 0.99 (anchored).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_share: Option<f64>,
     /// Memory part ÷ GPU part at the highest level (anchored).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emc_over_gpu: Option<f64>,

@@ -45,7 +45,7 @@ fn network(
             format!("1 to {MAX_SUB_NETWORKS} sub-networks go, {} found", file.sub_network.len());
         return Err(context.error(&format!("{at}.sub_network"), problem));
     }
-    let coefficients = Coefficients::read(at, file, context)?;
+    let coefficients = Coefficients::read(&format!("{at}.latency"), &file.latency, context)?;
     let mut sub_networks: Vec<SubNetwork> = Vec::new();
     for (index, sub) in file.sub_network.iter().enumerate() {
         let at = format!("{at}.sub_network[{index}]");
@@ -79,90 +79,93 @@ fn network(
 
 /// The rule of a network with the coefficients that go with it.
 enum Coefficients {
-    Scaled { p: f64, cpu_ms_per_block: f64, gpu_mhz_ms_per_mmac: f64, emc_mhz_ms_per_mb: f64 },
-    Anchored { p: f64, cpu_ms_per_block: f64, emc_over_gpu: f64, scale: f64 },
-    Explicit,
+    Scaled {
+        p: f64,
+        cpu_ref_mhz: f64,
+        cpu_ms_per_block: f64,
+        gpu_mhz_ms_per_mmac: f64,
+        emc_mhz_ms_per_mb: f64,
+    },
+    Anchored {
+        p: f64,
+        cpu_share: f64,
+        emc_over_gpu: f64,
+        scale: f64,
+    },
+    Explicit {
+        cpu_ref_mhz: f64,
+    },
+}
+
+/// A number that a rule needs: the error says so where it is missing.
+fn needed(
+    at: &str,
+    name: &str,
+    value: Option<f64>,
+    (lowest, highest): (f64, f64),
+    latency: &LatencyFile,
+    context: &Context<'_>,
+) -> Result<f64, BoardError> {
+    let field = format!("{at}.{name}");
+    let Some(value) = value else {
+        let problem = format!("missing field `{name}`, rule \"{}\" needs it", word(latency));
+        return Err(context.error(&field, problem));
+    };
+    context.within(&field, value, lowest, highest)
 }
 
 impl Coefficients {
-    fn read(at: &str, file: &NetworkFile, context: &Context<'_>) -> Result<Self, BoardError> {
-        let latency = &file.latency;
-        let at = format!("{at}.latency");
-        context.within(&format!("{at}.cpu_ref_mhz"), latency.cpu_ref_mhz, 1.0, 20_000.0)?;
-        let field = |name: &str, value: Option<f64>, lowest: f64, highest: f64| {
-            let field = format!("{at}.{name}");
-            let Some(value) = value else {
-                let problem =
-                    format!("missing field `{name}`, rule \"{}\" needs it", word(latency));
-                return Err(context.error(&field, problem));
-            };
-            context.within(&field, value, lowest, highest)
-        };
-        let foreign = |given: &[(&str, Option<f64>)]| match given.iter().find(|(_, v)| v.is_some())
-        {
-            Some((name, _)) => {
-                let problem = format!("rule \"{}\" does not know it", word(latency));
-                Err(context.error(&format!("{at}.{name}"), problem))
-            }
-            None => Ok(()),
-        };
-        let anchored_only =
-            [("emc_over_gpu", latency.emc_over_gpu), ("anchor_scale", latency.anchor_scale)];
-        let scaled_only = [
-            ("gpu_mhz_ms_per_mmac", latency.gpu_mhz_ms_per_mmac),
-            ("emc_mhz_ms_per_mb", latency.emc_mhz_ms_per_mb),
+    fn read(at: &str, file: &LatencyFile, context: &Context<'_>) -> Result<Self, BoardError> {
+        let fields = [
+            ("cpu_ref_mhz", file.cpu_ref_mhz, (1.0, 20_000.0)),
+            ("p", file.p, (1.0, 100.0)),
+            ("cpu_ms_per_block", file.cpu_ms_per_block, (0.0, 1e3)),
+            ("gpu_mhz_ms_per_mmac", file.gpu_mhz_ms_per_mmac, (0.0, 1e6)),
+            ("emc_mhz_ms_per_mb", file.emc_mhz_ms_per_mb, (0.0, 1e6)),
+            ("cpu_share", file.cpu_share, (0.0, 0.99)),
+            ("emc_over_gpu", file.emc_over_gpu, (0.0, 1e3)),
+            ("anchor_scale", file.anchor_scale, (1e-3, 1e3)),
         ];
-        match latency.rule {
-            Rule::Scaled => {
-                foreign(&anchored_only)?;
-                Ok(Self::Scaled {
-                    p: field("p", latency.p, 1.0, 100.0)?,
-                    cpu_ms_per_block: field(
-                        "cpu_ms_per_block",
-                        latency.cpu_ms_per_block,
-                        0.0,
-                        1e3,
-                    )?,
-                    gpu_mhz_ms_per_mmac: field(
-                        "gpu_mhz_ms_per_mmac",
-                        latency.gpu_mhz_ms_per_mmac,
-                        0.0,
-                        1e6,
-                    )?,
-                    emc_mhz_ms_per_mb: field(
-                        "emc_mhz_ms_per_mb",
-                        latency.emc_mhz_ms_per_mb,
-                        0.0,
-                        1e6,
-                    )?,
-                })
-            }
-            Rule::Anchored => {
-                foreign(&scaled_only)?;
-                Ok(Self::Anchored {
-                    p: field("p", latency.p, 1.0, 100.0)?,
-                    cpu_ms_per_block: field(
-                        "cpu_ms_per_block",
-                        latency.cpu_ms_per_block,
-                        0.0,
-                        1e3,
-                    )?,
-                    emc_over_gpu: field("emc_over_gpu", latency.emc_over_gpu, 0.0, 1e3)?,
-                    scale: field(
-                        "anchor_scale",
-                        Some(latency.anchor_scale.unwrap_or(1.0)),
-                        1e-3,
-                        1e3,
-                    )?,
-                })
-            }
-            Rule::Explicit => {
-                foreign(&anchored_only)?;
-                foreign(&scaled_only)?;
-                foreign(&[("p", latency.p), ("cpu_ms_per_block", latency.cpu_ms_per_block)])?;
-                Ok(Self::Explicit)
+        let known: &[&str] = match file.rule {
+            Rule::Scaled => &[
+                "cpu_ref_mhz",
+                "p",
+                "cpu_ms_per_block",
+                "gpu_mhz_ms_per_mmac",
+                "emc_mhz_ms_per_mb",
+            ],
+            Rule::Anchored => &["p", "cpu_share", "emc_over_gpu", "anchor_scale"],
+            Rule::Explicit => &["cpu_ref_mhz"],
+        };
+        for (name, value, _) in fields {
+            if value.is_some() && !known.contains(&name) {
+                let problem = format!("rule \"{}\" does not know it", word(file));
+                return Err(context.error(&format!("{at}.{name}"), problem));
             }
         }
+        let read = |wanted: &str| {
+            let (name, value, range) = fields
+                .into_iter()
+                .find(|(name, ..)| *name == wanted)
+                .unwrap_or(("", None, (0.0, 0.0)));
+            needed(at, name, value, range, file, context)
+        };
+        Ok(match file.rule {
+            Rule::Scaled => Self::Scaled {
+                p: read("p")?,
+                cpu_ref_mhz: read("cpu_ref_mhz")?,
+                cpu_ms_per_block: read("cpu_ms_per_block")?,
+                gpu_mhz_ms_per_mmac: read("gpu_mhz_ms_per_mmac")?,
+                emc_mhz_ms_per_mb: read("emc_mhz_ms_per_mb")?,
+            },
+            Rule::Anchored => Self::Anchored {
+                p: read("p")?,
+                cpu_share: read("cpu_share")?,
+                emc_over_gpu: read("emc_over_gpu")?,
+                scale: if file.anchor_scale.is_some() { read("anchor_scale")? } else { 1.0 },
+            },
+            Rule::Explicit => Self::Explicit { cpu_ref_mhz: read("cpu_ref_mhz")? },
+        })
     }
 
     fn law(
@@ -174,61 +177,50 @@ impl Coefficients {
         context: &Context<'_>,
     ) -> Result<LatencyLaw, BoardError> {
         let need = |name: &str, value: Option<f64>| {
-            let field = format!("{at}.{name}");
-            let Some(value) = value else {
-                let problem =
-                    format!("missing field `{name}`, rule \"{}\" needs it", word(&network.latency));
-                return Err(context.error(&field, problem));
-            };
-            context.within(&field, value, 1e-6, MAX_COUNT)
+            needed(at, name, value, (1e-6, MAX_COUNT), &network.latency, context)
         };
-        let cpu_ref_mhz = network.latency.cpu_ref_mhz;
-        let blocks = || need("blocks", sub.blocks.map(f64::from));
-        let explicit = matches!(self, Self::Explicit);
-        if !explicit && sub.law.is_some() {
+        if sub.law.is_some() && !matches!(self, Self::Explicit { .. }) {
             return Err(context.error(&format!("{at}.law"), "goes with rule \"explicit\" only"));
         }
-        if !matches!(self, Self::Anchored { .. }) && sub.anchor_ms.is_some() {
+        if sub.anchor_ms.is_some() && !matches!(self, Self::Anchored { .. }) {
             let problem = "goes with rule \"anchored\" only";
             return Err(context.error(&format!("{at}.anchor_ms"), problem));
         }
         let law = match *self {
-            Self::Scaled { p, cpu_ms_per_block, gpu_mhz_ms_per_mmac, emc_mhz_ms_per_mb } => {
-                let tiles = f64::from(network.tiles);
+            Self::Scaled {
+                p,
+                cpu_ref_mhz,
+                cpu_ms_per_block,
+                gpu_mhz_ms_per_mmac,
+                emc_mhz_ms_per_mb,
+            } => {
+                let mega = f64::from(network.tiles) / 1e6;
                 let macs = need("macs", sub.macs.map(|count| count as f64))?;
                 let bytes = need("bytes", sub.bytes.map(|count| count as f64))?;
                 LatencyLaw {
-                    gpu_mhz_ms: gpu_mhz_ms_per_mmac * tiles * macs / 1e6,
-                    emc_mhz_ms: emc_mhz_ms_per_mb * tiles * bytes / 1e6,
-                    cpu_ms: cpu_ms_per_block * blocks()?,
+                    gpu_mhz_ms: gpu_mhz_ms_per_mmac * macs * mega,
+                    emc_mhz_ms: emc_mhz_ms_per_mb * bytes * mega,
+                    cpu_ms: cpu_ms_per_block * need("blocks", sub.blocks.map(f64::from))?,
                     cpu_ref_mhz,
                     p,
                 }
             }
-            Self::Anchored { p, cpu_ms_per_block, emc_over_gpu, scale } => {
+            Self::Anchored { p, cpu_share, emc_over_gpu, scale } => {
                 let Some(top) = levels.last() else {
                     return Err(context.error("levels", "at least one level goes"));
                 };
-                let cpu_ms = cpu_ms_per_block * blocks()?;
-                let anchor_ms = need("anchor_ms", sub.anchor_ms)? * scale;
-                let rest_ms = anchor_ms - cpu_ms * cpu_ref_mhz / top.cpu_mhz();
-                if rest_ms <= 0.0 {
-                    let problem = format!(
-                        "more than the launch part of its blocks ({:.3} ms) goes",
-                        (anchor_ms - rest_ms) / scale
-                    );
-                    return Err(context.error(&format!("{at}.anchor_ms"), problem));
-                }
-                let gpu_ms = rest_ms / (1.0 + emc_over_gpu.powf(p)).powf(p.recip());
+                let whole_ms = need("anchor_ms", sub.anchor_ms)? * scale;
+                let gpu_ms =
+                    whole_ms * (1.0 - cpu_share) / (1.0 + emc_over_gpu.powf(p)).powf(p.recip());
                 LatencyLaw {
                     gpu_mhz_ms: gpu_ms * top.gpu_mhz(),
                     emc_mhz_ms: gpu_ms * emc_over_gpu * top.emc_mhz(),
-                    cpu_ms,
-                    cpu_ref_mhz,
+                    cpu_ms: whole_ms * cpu_share,
+                    cpu_ref_mhz: top.cpu_mhz(),
                     p,
                 }
             }
-            Self::Explicit => {
+            Self::Explicit { cpu_ref_mhz } => {
                 let Some(law) = sub.law else {
                     let problem = "missing field `law`, rule \"explicit\" needs it";
                     return Err(context.error(&format!("{at}.law"), problem));

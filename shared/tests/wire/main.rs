@@ -1,0 +1,13 @@
+//! What goes over the wire: golden bytes of every protocol version, numbers that never change,
+//! sizes, round trips, and what becomes of damaged streams.
+
+mod discriminants;
+mod fingerprint;
+mod message;
+mod oracle;
+mod property;
+mod round_trip;
+mod session;
+mod size;
+mod stream;
+mod v1;

@@ -226,13 +226,20 @@ fn a_stalled_line_is_silence_and_then_caught_up_with() {
     simulation.link.stall = true;
     let periods = periods_until(&mut simulation, 1_000, |s| !mcu_decides(s));
     assert!(periods <= 4, "{periods}");
-    run_for(&mut simulation, 2_000);
+    run_for(&mut simulation, 500);
     simulation.link.stall = false;
     run_for(&mut simulation, 2 * PERIOD_MS);
     assert_eq!(simulation.runtime.core().link(), LinkState::InSession);
     assert_eq!(said(&simulation, |n| *n == Notice::HeardAgain), 1);
     periods_until(&mut simulation, 5_000, mcu_decides);
     assert_eq!(simulation.runtime.core().counters().sessions, 1);
+    // Longer than the agent is patient: a new session.
+    simulation.link.stall = true;
+    run_for(&mut simulation, 4_000);
+    assert_eq!(simulation.runtime.core().link(), LinkState::Greeting);
+    simulation.link.stall = false;
+    periods_until(&mut simulation, 5_000, mcu_decides);
+    assert_eq!(simulation.runtime.core().counters().sessions, 2);
 }
 
 #[test]

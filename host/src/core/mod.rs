@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!            LinkUp            Welcome fits             3 periods silent
-//!   Down ------------> Greeting ----------> InSession ------------------> (silent, twin decides)
-//!    ^                  |    ^                |   ^                             |
-//!    |   Welcome does   |    | new boot nonce |   +---- decisions again --------+
-//!    |   not fit        v    |                |
-//!    +--- LinkDown --- Mismatch <-------------+
+//!   Down ------------> Greeting ----------> InSession ------------------> Silent
+//!    ^                  |    ^                ^   |                        |  |
+//!    | LinkDown, from   |    |  reset, or     |   +--- reset: Greeting     |  |
+//!    | anywhere         |    |  fits now      +------ decisions again -----+  |
+//!                       v    |                                                |
+//!        Welcome      VersionsDiffer,        Greeting <--- 20 periods more ---+
+//!        does not fit PoliciesDiffer
 //! ```
 //!
 //! The **twin** is a controller of the agent's own. In session it is fed the very same frames as
@@ -21,16 +23,19 @@
 
 pub mod batch;
 mod decide;
+mod event;
 pub mod judge;
 mod session;
 pub mod twin;
+mod view;
+
+pub use event::{Action, Caps, Counters, Decider, Event, LinkState, Outcome, Settings};
 
 use coshift_shared::frame::Frame;
 use coshift_shared::packet::MAX_BODY;
 use coshift_shared::policy::PolicyView;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::session::{LinkCounters, Receiver, Sender};
-use coshift_shared::time::Duration;
 use coshift_shared::to_controller::{
     Application, Change, Limits, Query, Question, Targets, Telemetry, Temperature, ToController,
 };
@@ -42,150 +47,19 @@ use crate::notice::Notice;
 use crate::platform::{Reading, Readings};
 use batch::Slot;
 use judge::Judge;
+use session::Sessions;
 use twin::Twin;
 
 /// Periods without a decision of the microcontroller after which it is silent.
 pub const SILENT_PERIODS: u32 = 3;
 /// Periods between two questions for the microcontroller's counters.
 const QUERY_PERIODS: u64 = 10;
-/// Periods between two greetings of a microcontroller that does not fit or is silent.
+/// Periods between two greetings of a microcontroller that does not fit, and of silence before a
+/// new session is tried.
 const PATIENCE_PERIODS: u64 = 20;
-
-/// What the core is told once.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// Control period, 20 to 500 ms.
-    pub period: Duration,
-    /// Whether a microcontroller is at the other end of a link; otherwise the twin decides alone,
-    /// as the in-process controller.
-    pub remote: bool,
-    /// Drawn at the agent's start; names this agent in Hello.
-    pub boot_nonce: u32,
-    /// What session numbers are drawn from; differs at each start.
-    pub session_seed: u64,
-    /// Caps at the start.
-    pub caps: Caps,
-}
-
-/// Caps on the board.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caps {
-    /// Board input power, mW; [`coshift_shared::units::NO_POWER_CAP`] = none.
-    pub power_mw: u32,
-    /// Hottest zone, m°C; [`coshift_shared::units::NO_TEMP_CAP`] = none.
-    pub temp_mdeg_c: i32,
-}
-
-/// One finished inference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// Slot of the application.
-    pub slot: u8,
-    /// Sub-network that ran.
-    pub sub_network: u8,
-    /// Level achieved while it ran; [`NO_LEVEL`] = none of the list.
-    pub level: u8,
-    /// Latency of the inference, without waiting, µs.
-    pub latency_us: u32,
-    /// Whether to learn from it: it did not start in the settle window of a change.
-    pub learn: bool,
-    /// Whether the request missed its deadline, waiting included.
-    pub missed: bool,
-}
-
-/// What happens to the core.
-#[derive(Debug, Clone, Copy)]
-pub enum Event<'e> {
-    /// Nothing but time: [`AgentCore::next_wake`] was reached.
-    Time,
-    /// The link can carry frames.
-    LinkUp,
-    /// The link is gone.
-    LinkDown,
-    /// Bytes arrived from the microcontroller.
-    Bytes(&'e [u8]),
-    /// A control period is over ([`AgentCore::next_period`]); these are the readings for it.
-    Period(&'e Readings),
-    /// An inference finished.
-    Outcome(Outcome),
-    /// An application has these targets from now on.
-    Set {
-        /// Slot, 0 to 3.
-        slot: u8,
-        /// Its targets.
-        targets: Targets,
-    },
-    /// The application of a slot is gone.
-    Remove {
-        /// Slot, 0 to 3.
-        slot: u8,
-    },
-}
-
-/// What the core wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send to the microcontroller.
-    Send(Frame),
-    /// A frame to the twin, for the log.
-    ToTwin(Frame),
-    /// A frame of the twin, for the log.
-    FromTwin(Frame),
-    /// Say this.
-    Notice(Notice),
-}
-
-/// Who decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Decider {
-    /// The microcontroller.
-    Mcu,
-    /// The twin: degraded, or the microcontroller has not yet earned trust.
-    Twin,
-    /// The controller inside the agent; there is no microcontroller.
-    InProcess,
-}
-
-/// State of the link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LinkState {
-    /// There is none: the controller is in the agent.
-    InProcess,
-    /// The port is gone.
-    Down,
-    /// Hello is sent each period; no answer yet.
-    Greeting,
-    /// The protocol ranges do not meet.
-    VersionsDiffer,
-    /// The microcontroller has another policy.
-    PoliciesDiffer,
-    /// Frames go to both.
-    InSession,
-    /// In session, but no decision arrived for [`SILENT_PERIODS`].
-    Silent,
-}
-
-/// Counters of the core; wrapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Counters {
-    /// How often the twin took over from the microcontroller.
-    pub takeovers: u32,
-    /// How often the microcontroller took over from the twin.
-    pub handbacks: u32,
-    /// Sessions opened.
-    pub sessions: u32,
-    /// Seeds sent.
-    pub seeds: u32,
-    /// Decisions of the microcontroller.
-    pub mcu_decisions: u32,
-    /// Decisions of the microcontroller that name a level or sub-network there is not, or leave an
-    /// application out; the twin's were taken.
-    pub invalid_decisions: u32,
-    /// Periods the agent could not keep.
-    pub late_periods: u32,
-}
+/// Least time between two telemetries, µs: a new application does not wait for its first decision
+/// until the period is over, but many of them do not make a flood.
+const LEAST_PERIOD_US: u64 = 20_000;
 
 /// The agent's core.
 #[derive(Debug)]
@@ -226,32 +100,8 @@ pub struct AgentCore<'p> {
     latest_twin: Option<Decision>,
     counters: Counters,
     started: bool,
+    last_period: Time,
     next_period: Time,
-}
-
-/// Session numbers: never 0, never the same twice in a row.
-#[derive(Debug, Clone, Copy)]
-struct Sessions {
-    state: u64,
-    last: u16,
-}
-
-impl Sessions {
-    fn draw(&mut self) -> u16 {
-        loop {
-            // xorshift64 (Marsaglia, 2003); its state is never 0.
-            self.state ^= self.state << 13;
-            self.state ^= self.state >> 7;
-            self.state ^= self.state << 17;
-            let [.., high, low] = (self.state >> 16).to_le_bytes();
-            let [a, b] = [self.state.to_le_bytes()[0] ^ high, self.state.to_le_bytes()[1] ^ low];
-            let session = u16::from_le_bytes([a, b]);
-            if session != 0 && session != self.last {
-                self.last = session;
-                return session;
-            }
-        }
-    }
 }
 
 impl<'p> AgentCore<'p> {
@@ -261,7 +111,7 @@ impl<'p> AgentCore<'p> {
         Self {
             policy,
             settings,
-            sessions: Sessions { state: settings.session_seed | 1, last: 0 },
+            sessions: Sessions::new(settings.session_seed),
             twin: Twin::new(policy, crate::VERSION, settings.boot_nonce),
             judge: Judge::default(),
             slots: Default::default(),
@@ -286,6 +136,7 @@ impl<'p> AgentCore<'p> {
             latest_twin: None,
             counters: Counters::default(),
             started: false,
+            last_period: Time::START,
             next_period: Time::START,
         }
     }
@@ -337,19 +188,21 @@ impl<'p> AgentCore<'p> {
 
     fn period(&mut self, now: Time, readings: &Readings, out: &mut Vec<Action>) {
         let period = u64::from(self.settings.period.us());
+        self.last_period = now;
         self.next_period = self.next_period.after_us(period);
         if self.next_period <= now {
             self.counters.late_periods = self.counters.late_periods.wrapping_add(1);
             self.next_period = now.after_us(period);
         }
         self.periods_in_state = self.periods_in_state.saturating_add(1);
+        let patience_over = self.periods_in_state.is_multiple_of(PATIENCE_PERIODS);
         match self.link {
             LinkState::Greeting => self.send_hello(now, out),
-            LinkState::VersionsDiffer | LinkState::PoliciesDiffer | LinkState::Silent
-                if self.periods_in_state.is_multiple_of(PATIENCE_PERIODS) =>
-            {
+            LinkState::VersionsDiffer | LinkState::PoliciesDiffer if patience_over => {
                 self.send_hello(now, out);
             }
+            // Whatever became of it: a new session asks nothing of what it remembers.
+            LinkState::Silent if patience_over => self.greet(now, out),
             _ => {}
         }
         if self.resync_due {
@@ -414,6 +267,8 @@ impl<'p> AgentCore<'p> {
             _ => {
                 *known = Some(Slot::new(targets));
                 self.forget_sub_network(place);
+                let soon = self.last_period.after_us(LEAST_PERIOD_US).max(now);
+                self.next_period = self.next_period.min(soon);
             }
         }
         self.send_application(now, slot, Change::Set(targets), out);
@@ -516,88 +371,6 @@ impl<'p> AgentCore<'p> {
 
     fn in_session(&self) -> bool {
         matches!(self.link, LinkState::InSession | LinkState::Silent)
-    }
-}
-
-/// What the status shows of the core.
-impl<'p> AgentCore<'p> {
-    /// The decision in force: the last valid one.
-    #[must_use]
-    pub fn decision(&self) -> Option<&Decision> {
-        self.held.as_ref()
-    }
-
-    /// Who decides.
-    #[must_use]
-    pub fn decider(&self) -> Decider {
-        self.decider
-    }
-
-    /// State of the link.
-    #[must_use]
-    pub fn link(&self) -> LinkState {
-        self.link
-    }
-
-    /// Counters of the core.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    /// How the decisions of both compare.
-    #[must_use]
-    pub fn judge(&self) -> &Judge {
-        &self.judge
-    }
-
-    /// The microcontroller's last Welcome.
-    #[must_use]
-    pub fn peer(&self) -> Option<&Welcome> {
-        self.peer.as_ref()
-    }
-
-    /// The session with the microcontroller; in-process, the one with the controller inside.
-    #[must_use]
-    pub fn session(&self) -> u16 {
-        if self.settings.remote { self.sender.session() } else { self.alone.session() }
-    }
-
-    /// Counters of frames from the microcontroller.
-    #[must_use]
-    pub fn from_mcu(&self) -> LinkCounters {
-        self.receiver.counters
-    }
-
-    /// Counters of frames to the microcontroller as it reported them last; in-process, those of
-    /// the controller inside.
-    #[must_use]
-    pub fn to_mcu(&self) -> Option<LinkCounters> {
-        if self.settings.remote { self.mcu_link } else { Some(self.twin.link()) }
-    }
-
-    /// Counters of the microcontroller's control loop as it reported them last.
-    #[must_use]
-    pub fn mcu_work(&self) -> Option<WorkCounters> {
-        self.mcu_work
-    }
-
-    /// The twin.
-    #[must_use]
-    pub fn twin(&self) -> &Twin<'p> {
-        &self.twin
-    }
-
-    /// The policy.
-    #[must_use]
-    pub fn policy(&self) -> &PolicyView<'p> {
-        &self.policy
-    }
-
-    /// What the core was told.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
     }
 }
 

@@ -18,6 +18,35 @@ const LOST_SESSION: u32 = 2;
 /// Least periods between two seeds in a session: time for the answers to the first.
 const RESYNC_PERIODS: u32 = 4;
 
+/// Session numbers: never 0, never the same twice in a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sessions {
+    state: u64,
+    last: u16,
+}
+
+impl Sessions {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { state: seed | 1, last: 0 }
+    }
+
+    pub(super) fn draw(&mut self) -> u16 {
+        loop {
+            // xorshift64 (Marsaglia, 2003); its state is never 0.
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            let [.., high, low] = (self.state >> 16).to_le_bytes();
+            let [a, b] = [self.state.to_le_bytes()[0] ^ high, self.state.to_le_bytes()[1] ^ low];
+            let session = u16::from_le_bytes([a, b]);
+            if session != 0 && session != self.last {
+                self.last = session;
+                return session;
+            }
+        }
+    }
+}
+
 impl AgentCore<'_> {
     /// Greets the twin in a session of its own.
     pub(super) fn start_twin(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -89,10 +118,6 @@ impl AgentCore<'_> {
             Ok((_, frame)) => {
                 self.last_hello = Some(frame);
                 out.push(Action::Send(frame));
-                if self.in_session() {
-                    // A repeated Hello changes nothing but the numbers, which must stay equal.
-                    self.feed_twin(now, frame, out);
-                }
             }
             Err(fault) => out.push(Action::Notice(Notice::Unsendable(hello.kind(), fault))),
         }
@@ -127,19 +152,11 @@ impl AgentCore<'_> {
             LinkState::Greeting if !announced => self.join(now, out),
             // The next period says Hello again; the one under way may already be there.
             LinkState::Greeting => {}
-            LinkState::InSession | LinkState::Silent if announced => {
-                self.announcements = self.announcements.saturating_add(1);
+            LinkState::InSession | LinkState::Silent => {
+                self.announcements = self.announcements.saturating_add(u32::from(announced));
                 if rebooted || self.announcements >= LOST_SESSION {
                     self.take_over(now, TakeOver::Restarted, out);
                     self.greet(now, out);
-                }
-            }
-            LinkState::InSession | LinkState::Silent => {
-                if rebooted {
-                    self.take_over(now, TakeOver::Restarted, out);
-                    self.greet(now, out);
-                } else if self.link == LinkState::Silent {
-                    self.resync_due = true;
                 }
             }
             // It fits now: another firmware or policy was loaded.

@@ -152,7 +152,7 @@ impl<'p> FakeMcu<'p> {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        count > 0 && self.random % u64::from(count) == 0
+        count > 0 && self.random.is_multiple_of(u64::from(count))
     }
 
     /// Its own clock: since its boot, and it runs 0.01 % slow.

@@ -23,7 +23,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent: serve the applications, apply the clocks
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Show what a running agent does, and why
     Status(status::Arguments),
     /// Set, list or remove applications of a running agent

@@ -1,0 +1,90 @@
+//! What others see of the core.
+
+use coshift_shared::policy::PolicyView;
+use coshift_shared::session::LinkCounters;
+use coshift_shared::to_host::{Decision, Welcome, WorkCounters};
+
+use super::judge::Judge;
+use super::twin::Twin;
+use super::{AgentCore, Counters, Decider, LinkState, Settings};
+
+impl<'p> AgentCore<'p> {
+    /// The decision in force: the last valid one.
+    #[must_use]
+    pub fn decision(&self) -> Option<&Decision> {
+        self.held.as_ref()
+    }
+
+    /// Who decides.
+    #[must_use]
+    pub fn decider(&self) -> Decider {
+        self.decider
+    }
+
+    /// State of the link.
+    #[must_use]
+    pub fn link(&self) -> LinkState {
+        self.link
+    }
+
+    /// Counters of the core.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How the decisions of both compare.
+    #[must_use]
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// The microcontroller's last Welcome.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Welcome> {
+        self.peer.as_ref()
+    }
+
+    /// The session with the microcontroller; in-process, the one with the controller inside.
+    #[must_use]
+    pub fn session(&self) -> u16 {
+        if self.settings.remote { self.sender.session() } else { self.alone.session() }
+    }
+
+    /// Counters of frames from the microcontroller.
+    #[must_use]
+    pub fn from_mcu(&self) -> LinkCounters {
+        self.receiver.counters
+    }
+
+    /// Counters of frames to the microcontroller as it reported them last; in-process, those of
+    /// the controller inside.
+    #[must_use]
+    pub fn to_mcu(&self) -> Option<LinkCounters> {
+        if self.settings.remote { self.mcu_link } else { Some(self.twin.link()) }
+    }
+
+    /// Counters of the microcontroller's control loop as it reported them last.
+    #[must_use]
+    pub fn mcu_work(&self) -> Option<WorkCounters> {
+        self.mcu_work
+    }
+
+    /// The twin.
+    #[must_use]
+    pub fn twin(&self) -> &Twin<'p> {
+        &self.twin
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &PolicyView<'p> {
+        &self.policy
+    }
+
+    /// What the core was told.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}

@@ -58,7 +58,7 @@ pub(super) fn board(text: &str, file: &str) -> Result<Board, BoardError> {
         let offset = error.span().map(|span| span.start);
         let (field, line) = match (outline, offset) {
             (Some(outline), Some(offset)) => {
-                let (field, line) = outline.place_of(offset);
+                let (field, line) = outline.place_of(text, offset);
                 (field, Some(line))
             }
             (_, offset) => (String::new(), offset.map(|offset| outline::line_in(text, offset))),

@@ -53,14 +53,21 @@ impl Outline {
         }
     }
 
-    /// Path and line of the innermost field around an offset.
-    pub(super) fn place_of(&self, offset: usize) -> (String, usize) {
+    /// Path and line of the innermost field around an offset of the text.
+    pub(super) fn place_of(&self, text: &str, offset: usize) -> (String, usize) {
+        let line = self.line_at(offset);
+        let written = text.lines().nth(line.saturating_sub(1)).unwrap_or("");
+        // What is missing in a table is told of its header, whose keys start behind the bracket.
+        let header = written.trim_start().starts_with('[');
         let innermost = self
             .fields
             .iter()
-            .filter(|field| field.start <= offset && offset < field.value.end.max(field.start + 1))
+            .filter(|field| {
+                let around = field.start <= offset && offset < field.value.end.max(field.start + 1);
+                around || (header && self.line_at(field.start) == line)
+            })
             .max_by_key(|field| field.path.len());
-        (innermost.map(|field| field.path.clone()).unwrap_or_default(), self.line_at(offset))
+        (innermost.map(|field| field.path.clone()).unwrap_or_default(), line)
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the tests share.
+//! What the tests share. Each test binary uses its part.
+#![allow(dead_code)]
 
 use std::path::PathBuf;
 
@@ -8,4 +9,33 @@ use coshift_plant::Board;
 pub(crate) fn shipped(name: &str) -> Board {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../boards");
     Board::load(&folder.join(format!("{name}.toml"))).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The text of a small board with round figures.
+pub(crate) fn minimal() -> String {
+    include_str!("minimal.toml").to_owned()
+}
+
+/// Rows of a CSV file among the measured data, by the names of its columns. The data lie beside
+/// the project and are no part of it: where they are missing the test says so and is skipped.
+pub(crate) fn measured(path: &str) -> Option<Vec<Vec<(String, String)>>> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(path);
+    let Ok(text) = std::fs::read_to_string(&file) else {
+        println!("SKIPPED: ../shared/data/{path} (measured data beside the project)");
+        return None;
+    };
+    let mut lines = text.lines();
+    let names: Vec<_> = lines.next().expect("a header").split(',').map(str::to_owned).collect();
+    let row = |line: &str| names.iter().cloned().zip(line.split(',').map(str::to_owned)).collect();
+    Some(lines.map(row).collect())
+}
+
+/// A column of a row, as it stands.
+pub(crate) fn text<'a>(row: &'a [(String, String)], column: &str) -> &'a str {
+    row.iter().find(|(name, _)| name == column).map(|(_, value)| value.as_str()).expect(column)
+}
+
+/// A column of a row, as a number.
+pub(crate) fn number(row: &[(String, String)], column: &str) -> f64 {
+    text(row, column).parse().unwrap_or_else(|_| panic!("{column}: {}", text(row, column)))
 }

@@ -108,8 +108,8 @@ pub enum Named {
 impl core::fmt::Display for Named {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Board => f.write_str("board"),
-            Self::Runtime => f.write_str("runtime"),
+            Self::Board => f.write_str("the board"),
+            Self::Runtime => f.write_str("the runtime"),
             Self::Table(table) => write!(f, "table {table}"),
         }
     }
@@ -131,7 +131,7 @@ impl core::fmt::Display for PolicyFault {
                 write!(f, "damaged: CRC {found:08x} where the header says {expected:08x}")
             }
             Self::Name(what) => {
-                write!(f, "name of the {what}: ASCII characters padded with zeros go")
+                write!(f, "name of {what}: ASCII characters padded with zeros go")
             }
             Self::Precision => f.write_str("precision 0 bits where 1 or more goes"),
             Self::Batch => f.write_str("batch 0 where 1 or more goes"),

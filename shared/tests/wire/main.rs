@@ -5,6 +5,7 @@ mod discriminants;
 mod fingerprint;
 mod message;
 mod oracle;
+#[path = "../common/property.rs"]
 mod property;
 mod round_trip;
 mod session;

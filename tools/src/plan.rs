@@ -272,6 +272,32 @@ mod tests {
     }
 
     #[test]
+    fn every_board_gives_a_policy_of_all_its_networks() {
+        for name in ["agx_xavier.toml", "orin_nano.toml", "xavier_nx.toml"] {
+            let board = shipped(name);
+            let image = policy_image(&board, &board.network_names(), 1).unwrap();
+            let bytes = bytes(&image).unwrap();
+            let view = PolicyView::open(&bytes).unwrap();
+            assert_eq!(usize::from(view.levels()), board.levels.len());
+            let clocks = |index| view.level(index).map(|level| level.order());
+            assert!((1..view.levels()).all(|index| clocks(index - 1) < clocks(index)));
+            if board.caps.power_mw.is_none() {
+                assert_eq!(view.power_cap_mw(), NO_POWER_CAP);
+            }
+            // The GPU clock never falls along the list: where memory and CPU clock do not fall
+            // either, every latency does.
+            for (index, pair) in image.levels.windows(2).enumerate() {
+                if pair[0].emc_khz > pair[1].emc_khz || pair[0].cpu_khz > pair[1].cpu_khz {
+                    continue;
+                }
+                for row in image.tables.iter().flat_map(|table| &table.cells) {
+                    assert!(row[index].latency_us > row[index + 1].latency_us, "{name} {index}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn tables_stand_in_the_order_asked_for() {
         let image = policy_image(&xavier_nx(), &["dynamic-ofa-7", "dynamic-ofa-6"], 1).unwrap();
         let names: Vec<_> = image.tables.iter().map(|table| table.name.as_str()).collect();

@@ -291,6 +291,9 @@ fn a_varied_board_differs_in_that_field_only() {
     assert_eq!(settled.settle.cpu_us, 2 * plain.settle.cpu_us);
     assert_eq!(settled.settle.emc_us, 2 * plain.settle.emc_us);
 
+    let tiles = varied("network.*.tiles", 3.0).expect("a sound board");
+    assert_eq!(tiles.networks.iter().map(|n| n.tiles).collect::<Vec<_>>(), [3, 300]);
+
     let error = varied("power.gpu", 2.0).unwrap_err().to_string();
     assert_eq!(error, "board.toml: no number in field \"power.gpu\"");
     let error = varied("power.cpu.idle_share", 10.0).unwrap_err().to_string();

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::shipped;
+use common::{shipped, shipped_text};
 use coshift_plant::Board;
-use coshift_plant::board::{Mark, Network};
+use coshift_plant::board::{Mark, Network, varied};
 
 const BOARDS: [&str; 3] = ["agx_xavier", "orin_nano", "xavier_nx"];
 
@@ -178,4 +178,32 @@ fn whole_energy_has_its_least_between_the_lowest_and_the_highest_clock() {
         let lowest = whole(&0) as f64 / whole(&best) as f64;
         assert!((1.9..=3.5).contains(&lowest), "lowest clock costs {lowest:.2} times the least");
     }
+}
+
+#[test]
+fn a_network_is_added_as_the_decision_says() {
+    let page = include_str!("../../../docs/decisions/0003-board-files.md");
+    let example = page
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("the page shows a network");
+    let text = format!("{}\n{example}", shipped_text("xavier_nx")).replacen(
+        "[sources]\n",
+        "[sources]\ncard = \"the model's card\"\n",
+        1,
+    );
+    let board = Board::parse(&text, "with coshift-28").unwrap_or_else(|error| panic!("{error}"));
+    let own = network(&board, "coshift-28");
+    let tiles = board.tiles_for(own, 32_500.0);
+    let factor = f64::from(tiles) / f64::from(own.tiles);
+    let board = varied(&text, "with tiles", "network.coshift-28.tiles", factor)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let own = network(&board, "coshift-28");
+    assert_eq!(own.tiles, tiles);
+    let top = board.levels.last().expect("levels");
+    let [small, large] = &own.sub_networks[..] else { panic!("two sub-networks") };
+    let (small, large) = (board.latency_us(small, top), board.latency_us(large, top));
+    assert!((25_000..=40_000).contains(&large), "{large} µs");
+    assert!(large >= 2 * small, "{small} to {large} µs");
 }

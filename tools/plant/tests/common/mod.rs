@@ -7,8 +7,16 @@ use coshift_plant::Board;
 
 /// A board that comes with the project.
 pub(crate) fn shipped(name: &str) -> Board {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../boards");
-    Board::load(&folder.join(format!("{name}.toml"))).unwrap_or_else(|error| panic!("{error}"))
+    Board::load(&shipped_path(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Its text.
+pub(crate) fn shipped_text(name: &str) -> String {
+    std::fs::read_to_string(shipped_path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn shipped_path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../boards").join(format!("{name}.toml"))
 }
 
 /// The text of a small board with round figures.

@@ -15,6 +15,7 @@
 //! | `level_khz` | clocks of the run level: CPU, GPU, memory, kHz |
 //! | `sub_networks` | decided sub-network of slots 0 to 3; `null` = empty |
 //! | `reason`, `reason_text` | why, as a word and as a sentence |
+//! | `changed` | when the decision in force last became another, and the reason given then: `time_us`, `reason`, `reason_text`; `null` before the first |
 //! | `shortfall` | what is missing, `null` where nothing is: `what`, `application`, `amount`, `text` |
 //! | `predicted_power_mw` | mean power the decision expects, mW |
 //! | `digest` | of the decision in force, eight hex digits |
@@ -86,6 +87,17 @@ pub struct ShortfallReport {
     pub amount: u32,
     /// The same as a sentence.
     pub text: String,
+}
+
+/// The last change of the decision in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeReport {
+    /// When it was, µs since the agent's start.
+    pub time_us: u64,
+    /// Why, as a word.
+    pub reason: String,
+    /// Why, as a sentence.
+    pub reason_text: String,
 }
 
 /// The microcontroller.
@@ -166,6 +178,7 @@ pub struct Report {
     pub sub_networks: [Option<u8>; 4],
     pub reason: Option<String>,
     pub reason_text: Option<String>,
+    pub changed: Option<ChangeReport>,
     pub shortfall: Option<ShortfallReport>,
     pub predicted_power_mw: Option<u32>,
     pub digest: Option<String>,
@@ -250,6 +263,11 @@ pub fn report<P: Platform>(
         }),
         reason: decision.map(|decision| explain::reason_word(decision.reason).into()),
         reason_text: decision.map(|decision| explain::reason(decision.reason).into()),
+        changed: core.changed().map(|(at, reason)| ChangeReport {
+            time_us: at.us(),
+            reason: explain::reason_word(reason).into(),
+            reason_text: explain::reason(reason).into(),
+        }),
         shortfall,
         predicted_power_mw: decision.map(|decision| decision.power_mw),
         digest: decision.map(|decision| hex(decision.digest)),

@@ -10,13 +10,13 @@ use crate::clock::Time;
 use crate::notice::{Notice, TakeOver};
 
 impl AgentCore<'_> {
-    pub(super) fn twin_answered(&mut self, _now: Time, answers: Answers, out: &mut Vec<Action>) {
+    pub(super) fn twin_answered(&mut self, now: Time, answers: Answers, out: &mut Vec<Action>) {
         out.extend(answers.frames.into_iter().map(Action::FromTwin));
         for decision in answers.decisions {
             self.judge.remember(decision);
             self.latest_twin = Some(decision);
             if self.decider != Decider::Mcu {
-                self.adopt(decision);
+                self.adopt(now, decision);
             }
         }
         for refused in answers.refused {
@@ -26,10 +26,15 @@ impl AgentCore<'_> {
     }
 
     /// Takes a decision that can be carried out; a decision without a level leaves the last one.
-    fn adopt(&mut self, decision: Decision) {
-        if decision.run_level < self.policy.levels() {
-            self.held = Some(decision);
+    fn adopt(&mut self, now: Time, decision: Decision) {
+        if decision.run_level >= self.policy.levels() {
+            return;
         }
+        let same = |held: Decision| held.same_action(&decision) && held.mode == decision.mode;
+        if !self.held.is_some_and(same) {
+            self.changed = Some((now, decision.reason));
+        }
+        self.held = Some(decision);
     }
 
     pub(super) fn mcu_decided(&mut self, now: Time, decision: &Decision, out: &mut Vec<Action>) {
@@ -48,14 +53,14 @@ impl AgentCore<'_> {
                     out.push(Action::Notice(Notice::HandBack { equal: self.judge.equal_run }));
                 }
                 if self.decider == Decider::Mcu {
-                    self.adopt(*decision);
+                    self.adopt(now, *decision);
                 }
             }
             Verdict::Differs(twin) => {
                 out.push(Action::Notice(Notice::Differs { mcu: *decision, twin }));
                 self.take_over(now, TakeOver::Differs, out);
                 if let Some(latest) = self.latest_twin {
-                    self.adopt(latest);
+                    self.adopt(now, latest);
                 }
             }
             Verdict::DigestsUnequal => self.digests_unequal(now, decision, was_silent, out),
@@ -72,11 +77,11 @@ impl AgentCore<'_> {
         if self.decider == Decider::Mcu {
             // It knows a little less, or noticed silence: still a decision for this board.
             if self.can_be_carried_out(decision) {
-                self.adopt(*decision);
+                self.adopt(now, *decision);
             } else {
                 self.counters.invalid_decisions = self.counters.invalid_decisions.wrapping_add(1);
                 if let Some(latest) = self.latest_twin {
-                    self.adopt(latest);
+                    self.adopt(now, latest);
                 }
             }
         }
@@ -114,7 +119,7 @@ impl AgentCore<'_> {
     }
 
     /// The twin decides from here on, if it does not already.
-    pub(super) fn take_over(&mut self, _now: Time, cause: TakeOver, out: &mut Vec<Action>) {
+    pub(super) fn take_over(&mut self, now: Time, cause: TakeOver, out: &mut Vec<Action>) {
         if self.decider != Decider::Mcu {
             return;
         }
@@ -122,7 +127,7 @@ impl AgentCore<'_> {
         self.judge.equal_run = 0;
         self.counters.takeovers = self.counters.takeovers.wrapping_add(1);
         if let Some(latest) = self.latest_twin {
-            self.adopt(latest);
+            self.adopt(now, latest);
         }
         out.push(Action::Notice(Notice::TakeOver(cause)));
     }

@@ -39,7 +39,7 @@ pub struct Outcome {
     pub slot: u8,
     /// Sub-network that ran.
     pub sub_network: u8,
-    /// Level achieved while it ran; [`NO_LEVEL`] = none of the list.
+    /// Level achieved while it ran; [`NO_LEVEL`](coshift_shared::units::NO_LEVEL) = none of the list.
     pub level: u8,
     /// Latency of the inference, without waiting, µs.
     pub latency_us: u32,
@@ -52,7 +52,7 @@ pub struct Outcome {
 /// What happens to the core.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'e> {
-    /// Nothing but time: [`AgentCore::next_wake`] was reached.
+    /// Nothing but time: [`AgentCore::next_wake`](super::AgentCore::next_wake) was reached.
     Time,
     /// The link can carry frames.
     LinkUp,
@@ -60,7 +60,7 @@ pub enum Event<'e> {
     LinkDown,
     /// Bytes arrived from the microcontroller.
     Bytes(&'e [u8]),
-    /// A control period is over ([`AgentCore::next_period`]); these are the readings for it.
+    /// A control period is over ([`AgentCore::next_period`](super::AgentCore::next_period)); these are the readings for it.
     Period(&'e Readings),
     /// An inference finished.
     Outcome(Outcome),
@@ -119,7 +119,7 @@ pub enum LinkState {
     PoliciesDiffer,
     /// Frames go to both.
     InSession,
-    /// In session, but no decision arrived for [`SILENT_PERIODS`].
+    /// In session, but no decision arrived for [`SILENT_PERIODS`](super::SILENT_PERIODS).
     Silent,
 }
 

@@ -39,7 +39,7 @@ use coshift_shared::session::{LinkCounters, Receiver, Sender};
 use coshift_shared::to_controller::{
     Application, Change, Limits, Query, Question, Targets, Telemetry, Temperature, ToController,
 };
-use coshift_shared::to_host::{Decision, Refusal, Status, ToHost, Welcome, WorkCounters};
+use coshift_shared::to_host::{Decision, Reason, Refusal, Status, ToHost, Welcome, WorkCounters};
 use coshift_shared::units::{Age, MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK, slowdown};
 
 use crate::clock::Time;
@@ -97,6 +97,8 @@ pub struct AgentCore<'p> {
 
     decider: Decider,
     held: Option<Decision>,
+    /// When the decision in force last became another, and why.
+    changed: Option<(Time, Reason)>,
     latest_twin: Option<Decision>,
     counters: Counters,
     started: bool,
@@ -133,6 +135,7 @@ impl<'p> AgentCore<'p> {
             mcu_work: None,
             decider: if settings.remote { Decider::Twin } else { Decider::InProcess },
             held: None,
+            changed: None,
             latest_twin: None,
             counters: Counters::default(),
             started: false,

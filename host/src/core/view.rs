@@ -2,17 +2,24 @@
 
 use coshift_shared::policy::PolicyView;
 use coshift_shared::session::LinkCounters;
-use coshift_shared::to_host::{Decision, Welcome, WorkCounters};
+use coshift_shared::to_host::{Decision, Reason, Welcome, WorkCounters};
 
 use super::judge::Judge;
 use super::twin::Twin;
 use super::{AgentCore, Counters, Decider, LinkState, Settings};
+use crate::clock::Time;
 
 impl<'p> AgentCore<'p> {
     /// The decision in force: the last valid one.
     #[must_use]
     pub fn decision(&self) -> Option<&Decision> {
         self.held.as_ref()
+    }
+
+    /// When the decision in force last became another, and the reason given then.
+    #[must_use]
+    pub fn changed(&self) -> Option<(Time, Reason)> {
+        self.changed
     }
 
     /// Who decides.

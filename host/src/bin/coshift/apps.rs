@@ -8,6 +8,9 @@ use coshift_host::control::{Answer, Request};
 use crate::status::{ask, ask_status, unexpected};
 use crate::{Connection, Fault, human};
 
+const SPEC_HELP: &str = "NAME=NETWORK,deadline=33ms,rate=15[,floor=92.5][,priority=0][,miss=1%]\
+                         [,degrade=accuracy|deadline]; coshift run --help says what they mean";
+
 /// Set, list or remove applications of a running agent
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -21,8 +24,8 @@ enum Command {
     ///
     /// What was learned about an application stays as long as its network does.
     Set {
-        /// NAME=NETWORK,deadline=33ms,rate=15[,floor=92.5][,priority=0][,miss=1%]
-        /// [,degrade=accuracy|deadline]
+        // Brackets in a doc comment would be links.
+        #[arg(help = SPEC_HELP)]
         spec: String,
         #[command(flatten)]
         connection: Connection,

@@ -69,7 +69,12 @@ pub(crate) fn decision(report: &Report) -> String {
             _ => write!(line, ", {} waits", application.name),
         };
     }
-    if let Some(reason) = &report.reason_text {
+    // "Nothing is better" says nothing of why it runs: that was said when it changed.
+    let reason = match (&report.changed, report.reason.as_deref()) {
+        (Some(changed), Some("keep")) => Some(&changed.reason_text),
+        _ => report.reason_text.as_ref(),
+    };
+    if let Some(reason) = reason {
         let _ = write!(line, "; {reason}");
     }
     if let Some(shortfall) = &report.shortfall {
@@ -136,6 +141,11 @@ fn link(report: &Report) -> String {
 /// Everything `coshift status` says.
 pub(crate) fn status(report: &Report) -> String {
     let mut text = format!("{}\n", decision(report));
+    if let Some(changed) = &report.changed {
+        let since = changed.time_us as f64 / 1e6;
+        let reason = report.reason_text.as_deref().unwrap_or("none yet");
+        let _ = writeln!(text, "unchanged since {since:.3} s; now: {reason}");
+    }
     let _ = writeln!(text, "decider: {}", decider(report.decider));
     let _ = writeln!(text, "link: {}", link(report));
     let theirs = report

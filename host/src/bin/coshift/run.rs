@@ -28,6 +28,20 @@ const PERIOD_US: (u64, u64) = (20_000, 500_000);
 /// Longest run, µs: a year.
 const MAX_DURATION_US: u64 = 365 * 86_400 * 1_000_000;
 
+const LINK_HELP: &str =
+    "Where the controller is: in-process, or serial:PATH[@BAUD], 1000000 baud if not given";
+const APP_HELP: &str =
+    "Application, up to four: NAME=NETWORK,deadline=33ms,rate=15[,floor=92.5][,...]";
+const APP_LONG_HELP: &str = "\
+Application, up to four: NAME=NETWORK,deadline=33ms,rate=15
+[,floor=92.5][,priority=0][,miss=1%][,degrade=accuracy|deadline]
+
+NETWORK is one of the policy. deadline is relative to a request's release, rate in requests a
+second, floor the least accuracy in percent, miss the share that may be late; a larger priority
+(0 to 255) is served first; degrade is what is given up first.";
+const SLOWDOWN_HELP: &str =
+    "Slow an application down: NAME=FACTOR[,TIME:FACTOR]..., like cam0=1.0,10s:1.3,20s:1.0";
+
 /// Run the agent: serve the applications, apply the clocks
 ///
 /// The controller says which sub-network each application runs and at which clocks; it sits on a
@@ -45,16 +59,10 @@ pub(crate) struct Arguments {
     /// Policy image: levels, networks, latencies and energies of the board
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// Where the controller is: in-process, or serial:PATH[@BAUD], 1000000 baud if not given
-    #[arg(long, value_name = "LINK")]
+    // Brackets in a doc comment would be links.
+    #[arg(long, value_name = "LINK", help = LINK_HELP)]
     link: String,
-    /// Application: NAME=NETWORK,deadline=33ms,rate=15[,floor=92.5][,priority=0][,miss=1%]
-    /// [,degrade=accuracy|deadline]; up to four
-    ///
-    /// NETWORK is one of the policy. deadline is relative to a request's release, rate in requests
-    /// a second, floor the least accuracy in percent, miss the share that may be late; a larger
-    /// priority (0 to 255) is served first; degrade is what is given up first.
-    #[arg(long = "app", value_name = "SPEC")]
+    #[arg(long = "app", value_name = "SPEC", help = APP_HELP, long_help = APP_LONG_HELP)]
     apps: Vec<String>,
     /// Control period, 20ms to 500ms
     #[arg(long, value_name = "TIME", default_value = "50ms")]
@@ -65,8 +73,7 @@ pub(crate) struct Arguments {
     /// Cap on the hottest temperature, like 85C [default: the policy's]
     #[arg(long, value_name = "TEMPERATURE")]
     temp_cap: Option<String>,
-    /// Slow an application down: NAME=FACTOR[,TIME:FACTOR]..., like cam0=1.0,10s:1.3,20s:1.0
-    #[arg(long, value_name = "SCRIPT")]
+    #[arg(long, value_name = "SCRIPT", help = SLOWDOWN_HELP)]
     slowdown: Vec<String>,
     /// Standard deviation of the latencies, percent of their mean
     #[arg(long, value_name = "PERCENT", default_value = "1%")]

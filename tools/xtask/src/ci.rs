@@ -31,8 +31,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         "clippy",
         cargo(&workspace, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     );
+    // Libraries only: the doc comments of programs are their help texts, in which brackets mark
+    // what may be left out.
     let mut doc = workspace.cargo();
-    doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    doc.args(["doc", "--workspace", "--no-deps", "--lib"]).env("RUSTDOCFLAGS", "-D warnings");
     tally.check("rustdoc", workspace::run(&mut doc));
     deny(&workspace, &mut tally);
     match firmware::toolchain(args.yes) {

@@ -3,13 +3,19 @@
 mod support;
 
 use coshift_host::clock::Time;
-use coshift_host::core::{Decider, LinkState};
+use coshift_host::core::{Action, AgentCore, Decider, Event, LinkState, Outcome};
 use coshift_host::notice::{Notice, TakeOver};
+use coshift_host::platform::Readings;
 use coshift_host::report::{ReportEvent, report};
 use coshift_host::simulation::NoLink;
+use coshift_host::spec::ApplicationSpec;
+use coshift_shared::kind::Kind;
 use coshift_shared::policy::PolicyView;
 use coshift_shared::protocol::VersionRange;
-use support::{FakeMcu, PERIOD_MS, Sim, image, set, simulation, simulation_of_start};
+use coshift_shared::reader::{FrameReader, Received};
+use coshift_shared::to_controller::{Outcomes, ToController};
+use coshift_shared::units::{NO_LEVEL, slowdown};
+use support::{FakeMcu, PERIOD_MS, Sim, image, set, settings, simulation, simulation_of_start};
 
 const STEADY: &str = "cam0=1.0";
 
@@ -60,6 +66,75 @@ fn in_process_the_loop_closes_and_deadlines_are_kept() {
     assert_eq!(served.requests, 450);
     assert!(served.misses <= 6, "only the step itself may miss: {}", served.misses);
     assert_eq!(served.done + served.source.dropped, 450);
+}
+
+/// The Outcomes among frames to the controller.
+fn outcomes(actions: &[Action]) -> Vec<Outcomes> {
+    let mut reader = FrameReader::new();
+    let mut found = Vec::new();
+    for action in actions {
+        let Action::ToTwin(frame) = action else { continue };
+        for byte in frame.bytes() {
+            let Received::Packet(header, body) = reader.feed(*byte) else { continue };
+            let kind = Kind::from_byte(header.kind).unwrap();
+            if let Ok(ToController::Outcomes(message)) = ToController::decode(kind, body) {
+                found.push(message);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn slowdowns_are_formed_against_the_policy_and_what_says_nothing_is_sent_as_zero() {
+    let bytes = image(1);
+    let policy = PolicyView::open(&bytes).unwrap();
+    let mut core = AgentCore::new(policy, settings(false, 1));
+    let spec = ApplicationSpec::parse("--app", "a=net-a,deadline=33ms,rate=15").unwrap();
+    let targets = spec.targets("--app", &policy).unwrap();
+    let mut actions = Vec::new();
+    let now = Time::START;
+    core.poll(now, Event::Set { slot: 0, targets }, &mut actions);
+    let expected = policy.table(0).unwrap().cell(2, 5).unwrap().latency_us;
+    let outcome = Outcome {
+        slot: 0,
+        sub_network: 2,
+        level: 5,
+        latency_us: expected * 3 / 2,
+        learn: true,
+        missed: false,
+    };
+    core.poll(now, Event::Outcome(outcome), &mut actions);
+    core.poll(now, Event::Outcome(Outcome { learn: false, ..outcome }), &mut actions);
+    core.poll(now, Event::Outcome(Outcome { level: NO_LEVEL, ..outcome }), &mut actions);
+    assert!(outcomes(&actions).iter().all(|message| message.samples.len() < 3), "by cell");
+    core.poll(now, Event::Period(&Readings::default()), &mut actions);
+    let messages = outcomes(&actions);
+    let samples: Vec<_> = messages.iter().flat_map(|m| m.samples.iter().copied()).collect();
+    assert_eq!(samples, [slowdown::to_wire(3, 2), slowdown::NOT_LEARNED, slowdown::NOT_LEARNED]);
+    assert_eq!(messages.iter().map(|m| m.level).collect::<Vec<_>>(), [5, NO_LEVEL]);
+    // A missed deadline does not wait for the period.
+    actions.clear();
+    core.poll(now, Event::Outcome(Outcome { missed: true, ..outcome }), &mut actions);
+    core.poll(now, Event::Outcome(Outcome { missed: true, ..outcome }), &mut actions);
+    let messages = outcomes(&actions);
+    assert_eq!(messages.len(), 1, "but only once a period");
+    assert_eq!((messages[0].first_index, messages[0].misses_total), (3, 1));
+}
+
+#[test]
+fn what_starts_in_a_settle_window_is_not_learned_from() {
+    let bytes = image(1);
+    let policy = PolicyView::open(&bytes).unwrap();
+    let mut simulation = simulation(policy, NoLink, false, STEADY);
+    run_for(&mut simulation, 400);
+    let runtime = &simulation.runtime;
+    assert_eq!(runtime.level_changes(), 1, "from the level at the start");
+    let done = runtime.served()[0].as_ref().unwrap().done;
+    let learned = runtime.core().twin().node().controller().work().samples;
+    // The first request starts together with the change; the last may not have been sent yet.
+    assert!((5..=6).contains(&done), "{done}");
+    assert!((u64::from(learned) + 1..=u64::from(learned) + 2).contains(&done), "{learned}");
 }
 
 #[test]

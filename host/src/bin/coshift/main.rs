@@ -14,19 +14,17 @@ use clap::{Parser, Subcommand};
 
 /// Shifts two gears at once: the sub-network that runs, and the clocks it runs at.
 #[derive(Debug, Parser)]
-#[command(name = "coshift", version, max_term_width = 100)]
+#[command(name = "coshift", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+// Each is described where its arguments are.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent: serve the applications, apply the clocks
     Run(Box<run::Arguments>),
-    /// Show what a running agent does, and why
     Status(status::Arguments),
-    /// Set, list or remove applications of a running agent
     Apps(apps::Arguments),
 }
 

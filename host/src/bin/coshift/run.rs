@@ -55,6 +55,7 @@ const SLOWDOWN_HELP: &str =
 /// Prints a line per change of decision, or with --json an object per control period and one at
 /// the end. SIGINT and SIGTERM end the run with its summary.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// Policy image: levels, networks, latencies and energies of the board
     #[arg(long, value_name = "FILE")]

@@ -12,6 +12,7 @@ use crate::{Connection, Fault, human};
 /// missing where nothing fits; the link with versions, policy and counters of both sides; every
 /// application with its latencies.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     connection: Connection,

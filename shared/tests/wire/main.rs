@@ -2,6 +2,7 @@
 //! sizes, round trips, and what becomes of damaged streams.
 
 mod discriminants;
+mod document;
 mod fingerprint;
 mod message;
 mod oracle;

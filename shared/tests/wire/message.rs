@@ -170,13 +170,16 @@ pub(crate) fn max_bytes(named: &NamedType, path: &str) -> usize {
     }
 }
 
-/// The structs and enums of a type, itself included, by name; two types of one name must be equal.
+/// The structs, newtypes and enums of a type, itself included, by name; two of one name must be
+/// equal.
 pub(crate) fn named_types(
     named: &'static NamedType,
     found: &mut BTreeMap<&'static str, &'static NamedType>,
 ) {
     match named.ty {
-        DataModelType::NewtypeStruct(inner) | DataModelType::Seq(inner) => {
+        DataModelType::Seq(inner) => named_types(inner, found),
+        DataModelType::NewtypeStruct(inner) => {
+            note(named, found);
             named_types(inner, found);
         }
         DataModelType::Tuple(items) | DataModelType::TupleStruct(items) => {

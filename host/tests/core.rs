@@ -14,8 +14,11 @@ use coshift_shared::policy::PolicyView;
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::to_controller::{Outcomes, ToController};
+use coshift_shared::to_host::{Missing, Reason};
 use coshift_shared::units::{NO_LEVEL, slowdown};
-use support::{FakeMcu, PERIOD_MS, Sim, image, set, settings, simulation, simulation_of_start};
+use support::{
+    FakeMcu, PERIOD_MS, Sim, image, set, settings, simulation, simulation_of_start, simulation_with,
+};
 
 const STEADY: &str = "cam0=1.0";
 
@@ -207,6 +210,43 @@ fn a_reset_that_is_faster_than_silence_opens_a_new_session() {
     assert_ne!(simulation.runtime.core().session(), session);
     assert_eq!(said(&simulation, |n| *n == Notice::TakeOver(TakeOver::Restarted)), 1);
     periods_until(&mut simulation, 3_000, mcu_decides);
+}
+
+#[test]
+fn a_reset_into_the_session_by_an_old_greeting_is_noticed() {
+    let bytes = image(1);
+    let policy = PolicyView::open(&bytes).unwrap();
+    let mut simulation = simulation(policy, FakeMcu::new(policy), true, STEADY);
+    periods_until(&mut simulation, 3_000, mcu_decides);
+    // The new boot is in the agent's session, without applications, and counts from 0 again.
+    let now = simulation.now();
+    simulation.link.boot_with_old_hello(now);
+    assert_eq!(simulation.link.node().session(), simulation.runtime.core().session());
+    run_for(&mut simulation, 2 * PERIOD_MS);
+    assert_eq!(said(&simulation, |n| *n == Notice::TakeOver(TakeOver::Restarted)), 1);
+    assert_eq!(simulation.runtime.core().counters().sessions, 2);
+    periods_until(&mut simulation, 3_000, mcu_decides);
+}
+
+#[test]
+fn caps_hold_after_a_reset_too() {
+    let bytes = image(1);
+    let policy = PolicyView::open(&bytes).unwrap();
+    let mut settings = settings(true, 1);
+    settings.caps.power_mw = 3_100;
+    let mut simulation = simulation_with(policy, FakeMcu::new(policy), STEADY, settings);
+    for _ in 0..2 {
+        periods_until(&mut simulation, 3_000, mcu_decides);
+        run_for(&mut simulation, 1_000);
+        let decision = simulation.runtime.core().decision().unwrap();
+        assert_eq!(decision.reason, Reason::Infeasible);
+        assert_eq!(decision.shortfall.what, Missing::Power);
+        assert!(decision.power_mw <= 3_100, "{}", decision.power_mw);
+        let now = simulation.now();
+        simulation.link.boot(now);
+        run_for(&mut simulation, 4 * PERIOD_MS);
+        assert!(!mcu_decides(&simulation));
+    }
 }
 
 #[test]

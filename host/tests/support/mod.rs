@@ -11,12 +11,15 @@ use coshift_host::platform::ScriptedPlatform;
 use coshift_host::runtime::Runtime;
 use coshift_host::simulation::{Simulation, VirtualLink};
 use coshift_host::spec::{ApplicationSpec, SlowdownScript};
+use coshift_shared::frame::Frame;
+use coshift_shared::kind::Kind;
 use coshift_shared::policy::{
     Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
 };
 use coshift_shared::protocol::VersionRange;
+use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::time::{Duration, Instant};
-use coshift_shared::to_host::{FaultCode, ResetCause};
+use coshift_shared::to_host::{FaultCode, ResetCause, ToHost};
 use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 
 /// A board with eight levels and a network of five sub-networks, by simple laws.
@@ -89,6 +92,8 @@ pub(crate) struct FakeMcu<'p> {
     pub(crate) flip_one_in: u32,
     /// The next so many decisions to the agent name another level.
     pub(crate) lie: u32,
+    /// The last Hello that was sent here.
+    pub(crate) hello: Vec<u8>,
     random: u64,
     local: Time,
 }
@@ -113,6 +118,7 @@ impl<'p> FakeMcu<'p> {
             double_one_in: 0,
             flip_one_in: 0,
             lie: 0,
+            hello: Vec::new(),
             random: 0x5eed_0000_0000_0001,
             local: Time::START,
         };
@@ -137,6 +143,13 @@ impl<'p> FakeMcu<'p> {
             fault_detail: 0,
         };
         self.node = Some(Node::with_versions(Some(self.policy), identity, self.versions));
+    }
+
+    /// Boots with an old Hello already waiting in the line.
+    pub(crate) fn boot_with_old_hello(&mut self, now: Time) {
+        self.boot(now);
+        let hello = self.hello.clone();
+        self.deliver(now, &hello);
     }
 
     pub(crate) fn node(&self) -> &Node<'p> {
@@ -178,12 +191,17 @@ impl<'p> FakeMcu<'p> {
     }
 }
 
+/// Kind of the frame in `bytes`.
+fn kind(bytes: &[u8]) -> Option<Kind> {
+    let mut reader = FrameReader::new();
+    bytes.iter().find_map(|byte| match reader.feed(*byte) {
+        Received::Packet(header, _) => Kind::from_byte(header.kind),
+        _ => None,
+    })
+}
+
 /// Sends a decision with another level, in a frame whose CRC is right; `false` for other frames.
-fn twist(frame: &coshift_shared::frame::Frame, out: &mut VecDeque<u8>) -> bool {
-    use coshift_shared::frame::Frame;
-    use coshift_shared::kind::Kind;
-    use coshift_shared::reader::{FrameReader, Received};
-    use coshift_shared::to_host::ToHost;
+fn twist(frame: &Frame, out: &mut VecDeque<u8>) -> bool {
     let mut reader = FrameReader::new();
     for byte in frame.bytes() {
         let Received::Packet(header, body) = reader.feed(*byte) else { continue };
@@ -199,6 +217,9 @@ fn twist(frame: &coshift_shared::frame::Frame, out: &mut VecDeque<u8>) -> bool {
 
 impl VirtualLink for FakeMcu<'_> {
     fn send(&mut self, now: Time, bytes: &[u8]) {
+        if kind(bytes) == Some(Kind::Hello) {
+            self.hello = bytes.to_vec();
+        }
         if self.one_in(self.drop_one_in) {
             return;
         }
@@ -277,7 +298,17 @@ pub(crate) fn simulation_of_start<'p, L: VirtualLink>(
     slowdown: &str,
     start: u32,
 ) -> Sim<'p, L> {
-    let core = AgentCore::new(policy, settings(remote, start));
+    simulation_with(policy, link, slowdown, settings(remote, start))
+}
+
+/// The same with all settings given.
+pub(crate) fn simulation_with<'p, L: VirtualLink>(
+    policy: PolicyView<'p>,
+    link: L,
+    slowdown: &str,
+    settings: Settings,
+) -> Sim<'p, L> {
+    let core = AgentCore::new(policy, settings);
     let runtime = Runtime::new(core, ScriptedPlatform::new(&policy, 7));
     let scripts = vec![SlowdownScript::parse("--slowdown", slowdown).unwrap()];
     let engine = ScriptedEngine::new(&policy, scripts, 100, 7);

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 
+use crate::emulator::{Emulator, Needs};
 use coshift_shared::frame::Frame;
 use coshift_shared::kind::Kind;
 use coshift_shared::policy::PolicyView;
@@ -13,9 +14,6 @@ use coshift_shared::session::{LinkCounters, NO_SESSION, Sender};
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{Hello, Query, Question, ToController};
 use coshift_shared::to_host::{FaultCode, ResetCause, Status, ToHost, Welcome};
-use emulator::{Emulator, Needs};
-
-mod emulator;
 
 const RELEASE: &str = "COSHIFT_FIRMWARE";
 const DEVELOPMENT: &str = "COSHIFT_FIRMWARE_DEV";

@@ -4,9 +4,7 @@
 
 use std::io::{Read, Write};
 
-use emulator::{Emulator, Needs};
-
-mod emulator;
+use crate::emulator::{Emulator, Needs};
 
 const RELEASE: &str = "COSHIFT_BRINGUP";
 const DEVELOPMENT: &str = "COSHIFT_BRINGUP_DEV";

@@ -85,16 +85,18 @@ impl<'p> Board<'p> {
         let demands =
             slots.map(|slot| slot.and_then(|slot| slot.demand(&policy, hysteresis_permille)));
         let mut weights = [0; MAX_APPLICATIONS];
-        for (slot, weight) in weights.iter_mut().enumerate() {
+        for (slot, weight) in (0..MAX_APPLICATIONS).zip(&mut weights) {
             let Some(own) = demands.get(slot).and_then(Option::as_ref) else { continue };
-            let lower = demands.iter().enumerate().filter(|(other, demand)| {
+            let lower = (0..MAX_APPLICATIONS).zip(&demands).filter(|(other, demand)| {
                 demand.as_ref().is_some_and(|demand| {
                     // Among equals the lower slot came first and counts more.
                     (demand.priority(), core::cmp::Reverse(*other))
                         < (own.priority(), core::cmp::Reverse(slot))
                 })
             });
-            *weight = 1_u32.checked_shl(u32::try_from(lower.count()).unwrap_or(0)).unwrap_or(0);
+            // Not `count`: adapters of core that count inherit the overflow checks of this crate,
+            // and a check the compiler cannot remove is a panic path.
+            *weight = lower.fold(1_u32, |weight, _| weight.wrapping_shl(1));
         }
         Self { policy, demands, weights, power_cap_mw }
     }
@@ -128,7 +130,7 @@ impl<'p> Board<'p> {
         };
         let alone: [Option<Pick>; MAX_APPLICATIONS] =
             core::array::from_fn(|slot| self.demands.get(slot).and_then(|d| choose(d, 0)));
-        let picks = if alone.iter().flatten().count() < 2 {
+        let picks = if alone.iter().flatten().nth(1).is_none() {
             alone
         } else {
             self.with_blocking(&alone, choose)
@@ -197,8 +199,9 @@ impl<'p> Board<'p> {
     /// Names what is missing where no level fits.
     #[must_use]
     pub fn shortfall(&self) -> Shortfall {
-        let slots =
-            || (0_u8..).zip(&self.demands).filter_map(|(slot, d)| d.as_ref().map(|d| (slot, d)));
+        let slots = || {
+            (0..u8::MAX).zip(&self.demands).filter_map(|(slot, d)| d.as_ref().map(|d| (slot, d)))
+        };
         if let Some((slot, missing)) = slots()
             .map(|(slot, demand)| (slot, demand.accuracy_missing_bp()))
             .find(|(_, missing)| *missing > 0)
@@ -222,7 +225,7 @@ impl<'p> Board<'p> {
             let amount = uncapped.trouble.over_utilisation_permille;
             return Shortfall { what: Missing::Utilisation, slot: u8::MAX, amount };
         }
-        let slot = (0_u8..)
+        let slot = (0..u8::MAX)
             .zip(self.weights)
             .find(|(_, weight)| uncapped.trouble.unserved & weight != 0)
             .map_or(u8::MAX, |(slot, _)| slot);
@@ -232,9 +235,8 @@ impl<'p> Board<'p> {
 
 /// The longest guarded request of the other slots, µs.
 fn longest_other(picks: &[Option<Pick>; MAX_APPLICATIONS], own: usize) -> u32 {
-    picks
-        .iter()
-        .enumerate()
+    (0..MAX_APPLICATIONS)
+        .zip(picks)
         .filter(|(slot, _)| *slot != own)
         .filter_map(|(_, pick)| pick.as_ref().map(|pick| pick.guarded_us))
         .max()

@@ -15,11 +15,14 @@
 //! in, everything that time alone brings about up to its stamp is done first, at the instants it
 //! was due; so a controller that is woken late decides like one that is woken in time.
 
+mod decide;
+mod seed;
+
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
 use coshift_shared::to_controller::{
-    Application as ApplicationMessage, Change, DeviceState, Objective, Outcomes, Query, Question,
-    Seed, SeedState, SensorState, Targets, Telemetry, Temperature, ToController,
+    Application as ApplicationMessage, Change, Objective, Outcomes, Query, Question, Targets,
+    Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{
     Decision, Mode, Reason, Refusal, Shortfall, Status, ToHost, Trace, TraceEvent, WorkCounters,
@@ -29,16 +32,16 @@ use coshift_shared::units::{
 };
 use heapless::Vec;
 
+pub use seed::SEED_PARTS;
+
 use crate::application::Application;
-use crate::device::{Board, Candidate, HYSTERESIS_PERMILLE, Slots, Trouble};
+use crate::device::Slots;
 use crate::digest::Digest;
 
 /// Messages that one input can cause at most.
 pub const MAX_OUTPUTS: usize = 8;
 /// Messages to send after a step.
 pub type Outputs = Vec<ToHost, MAX_OUTPUTS>;
-/// Parts of a seed: one an application, two of the device.
-pub const SEED_PARTS: usize = MAX_APPLICATIONS + 2;
 
 /// Shortest control period.
 pub const MIN_PERIOD: Duration = Duration::from_ms(20);
@@ -311,46 +314,6 @@ impl<'p> Controller<'p> {
         }
     }
 
-    /// The whole state for a seed, device last.
-    #[must_use]
-    pub fn seed(&self) -> Vec<SeedState, SEED_PARTS> {
-        let mut parts = Vec::new();
-        for (slot, application) in (0_u8..).zip(&self.slots) {
-            if let Some(application) = application {
-                // There is room for every slot.
-                let _full = parts.push(SeedState::Application(application.state(slot)));
-            }
-        }
-        let nominal_since = match self.state {
-            State::TooHot { nominal_since } => nominal_since,
-            _ => None,
-        };
-        let _full = parts.push(SeedState::Sensors(SensorState {
-            telemetry_us: self.sensors.telemetry_at.us(),
-            achieved_level: self.sensors.achieved_level,
-            temp_mdeg_c: self.sensors.hottest_mdeg_c.unwrap_or(i32::MIN),
-            dirty: self.dirty,
-        }));
-        let decision = self.decision(Instant::default());
-        let _full = parts.push(SeedState::Device(DeviceState {
-            mode: self.state.mode(),
-            hold_since_us: match self.state {
-                State::Hold { since } => since.us(),
-                _ => 0,
-            },
-            too_hot: matches!(self.state, State::TooHot { .. }),
-            nominal: nominal_since.is_some(),
-            nominal_since_us: nominal_since.unwrap_or_default().us(),
-            run_level: decision.run_level,
-            level_since_us: self.level_since.us(),
-            extra_decision_us: self.extra_at.us(),
-            reason: decision.reason,
-            shortfall: decision.shortfall,
-            power_mw: decision.power_mw,
-        }));
-        parts
-    }
-
     /// Does what time alone brings about up to `now`.
     fn advance(&mut self, now: Instant, out: &mut Outputs) {
         // At most two changes: Run to Hold, Hold to Silent.
@@ -507,172 +470,6 @@ impl<'p> Controller<'p> {
             self.send_decision(now, out);
         }
         Ok(())
-    }
-
-    /// Whether the standing decision kept every promise and no longer does.
-    fn in_danger(&self) -> bool {
-        let (Some(board), Some(standing)) = (self.board(0), self.standing) else { return false };
-        standing.reason != Reason::Infeasible
-            && board.judge(standing.choice.level).trouble != Trouble::NONE
-    }
-
-    fn board(&self, hysteresis_permille: u32) -> Option<Board<'p>> {
-        let policy = self.policy?;
-        Some(Board::new(policy, &self.slots, self.limits.power_mw, hysteresis_permille))
-    }
-
-    /// Decides afresh.
-    fn decide(&mut self, now: Instant) {
-        let Some(board) = self.board(0) else { return };
-        if self.slots.iter().all(Option::is_none) {
-            let candidate = board.judge(board.safest_level());
-            return self.stand(now, candidate, Reason::Idle, Shortfall::NONE);
-        }
-        let Some(standing) = self.standing.filter(|standing| standing.reason != Reason::Idle)
-        else {
-            let best = board.best();
-            return self.stand_or_degrade(now, &board, best, Reason::Start);
-        };
-        let current = board.judge(standing.choice.level);
-        // Another level must be better by the hysteresis as long as this one keeps everything.
-        let reserve =
-            if current.trouble == Trouble::NONE && !self.dirty { HYSTERESIS_PERMILLE } else { 0 };
-        let best =
-            if reserve == 0 { board.best() } else { self.board(reserve).unwrap_or(board).best() };
-        if best.trouble < current.trouble {
-            let reason = if self.dirty {
-                Reason::TargetsChanged
-            } else if current.trouble.over_cap_mw > 0 {
-                Reason::PowerCap
-            } else {
-                Reason::DeadlineAtRisk
-            };
-            return self.stand_or_degrade(now, &board, best, reason);
-        }
-        let saved = current.power_mw.saturating_sub(best.power_mw);
-        let least = u64::from(current.power_mw).saturating_mul(u64::from(HYSTERESIS_PERMILLE));
-        let worth = u64::from(saved).saturating_mul(1000) > least;
-        let rested = self.dirty || now.since(self.level_since) >= DWELL;
-        if best.trouble == current.trouble && worth && rested && best.level != current.level {
-            let reason = if self.dirty { Reason::TargetsChanged } else { Reason::LessPower };
-            return self.stand_or_degrade(now, &board, best, reason);
-        }
-        let reason = if current.sub_networks == standing.choice.sub_networks {
-            Reason::Keep
-        } else if self.dirty {
-            Reason::TargetsChanged
-        } else {
-            Reason::BetterSubNetwork
-        };
-        self.stand_or_degrade(now, &board, current, reason);
-    }
-
-    fn stand_or_degrade(&mut self, now: Instant, board: &Board<'p>, best: Candidate, why: Reason) {
-        if best.trouble == Trouble::NONE {
-            self.stand(now, best, why, Shortfall::NONE);
-        } else {
-            self.stand(now, best, Reason::Infeasible, board.shortfall());
-        }
-    }
-
-    fn stand(&mut self, now: Instant, candidate: Candidate, reason: Reason, shortfall: Shortfall) {
-        if self.standing.is_none_or(|standing| standing.choice.level != candidate.level) {
-            self.level_since = now;
-        }
-        for (slot, sub_network) in self.slots.iter_mut().zip(candidate.sub_networks) {
-            if let Some(application) = slot {
-                application.sub_network = sub_network;
-            }
-        }
-        let Candidate { level, sub_networks, power_mw, .. } = candidate;
-        let choice = Choice { level, sub_networks, power_mw };
-        self.standing = Some(Standing { choice, reason, shortfall });
-        self.dirty = false;
-    }
-
-    fn stand_with_reason(&mut self, reason: Reason) {
-        if let Some(standing) = &mut self.standing {
-            standing.reason = reason;
-        }
-    }
-
-    /// Takes the safest level.
-    fn retreat(&mut self, now: Instant, reason: Reason) {
-        if let Some(board) = self.board(0) {
-            let candidate = board.judge(board.safest_level());
-            self.stand(now, candidate, reason, Shortfall::NONE);
-        }
-    }
-
-    fn park_level(&self, run_level: u8) -> u8 {
-        let park = self.policy.as_ref().filter(|_| self.limits.parking).and_then(|policy| {
-            let park = policy.park_level()?;
-            let (parked, running) = (policy.level(park)?, policy.level(run_level)?);
-            (parked.idle_mw < running.idle_mw).then_some(park)
-        });
-        park.unwrap_or(NO_LEVEL)
-    }
-
-    fn load(&mut self, now: Instant, seed: &Seed, out: &mut Outputs) -> Result<(), Refusal> {
-        if seed.part == 0 {
-            self.seed_part = 0;
-        }
-        let last = seed.parts.checked_sub(1).ok_or(Refusal::BadValue)?;
-        if seed.part != self.seed_part || seed.part > last {
-            self.seed_part = 0;
-            return Err(Refusal::SeedOutOfOrder);
-        }
-        match seed.state {
-            SeedState::Application(state) => {
-                let slot =
-                    self.slots.get_mut(usize::from(state.slot)).ok_or(Refusal::NoSuchSlot)?;
-                slot.as_mut().ok_or(Refusal::EmptySlot)?.load(&state);
-            }
-            SeedState::Device(state) => self.load_device(&state),
-            SeedState::Sensors(state) => self.load_sensors(&state),
-            SeedState::Unused => return Err(Refusal::BadValue),
-        }
-        self.seed_part = seed.part.wrapping_add(1);
-        if seed.part == last {
-            self.seed_part = 0;
-            self.digest = Digest::default();
-            self.trace(now, TraceEvent::Seeded, u32::from(seed.parts), out);
-        }
-        Ok(())
-    }
-
-    fn load_sensors(&mut self, state: &SensorState) {
-        self.sensors = Sensors {
-            telemetry_at: Instant::from_us(state.telemetry_us),
-            achieved_level: state.achieved_level,
-            hottest_mdeg_c: (state.temp_mdeg_c != i32::MIN).then_some(state.temp_mdeg_c),
-        };
-        self.dirty = state.dirty;
-    }
-
-    fn load_device(&mut self, state: &DeviceState) {
-        if self.policy.is_none() {
-            return;
-        }
-        let nominal_since = state.nominal.then_some(Instant::from_us(state.nominal_since_us));
-        self.state = match state.mode {
-            Mode::Hold => State::Hold { since: Instant::from_us(state.hold_since_us) },
-            Mode::Safe if state.too_hot => State::TooHot { nominal_since },
-            Mode::Safe => State::Silent,
-            _ => State::Run,
-        };
-        self.level_since = Instant::from_us(state.level_since_us);
-        self.extra_at = Instant::from_us(state.extra_decision_us);
-        let mut sub_networks = [NO_SUB_NETWORK; MAX_APPLICATIONS];
-        for (sub_network, slot) in sub_networks.iter_mut().zip(&self.slots) {
-            *sub_network = slot.as_ref().map_or(NO_SUB_NETWORK, |slot| slot.sub_network);
-        }
-        let known = self.policy.as_ref().is_some_and(|policy| state.run_level < policy.levels());
-        self.standing = known.then_some(Standing {
-            choice: Choice { level: state.run_level, sub_networks, power_mw: state.power_mw },
-            reason: state.reason,
-            shortfall: state.shortfall,
-        });
     }
 
     fn enter(&mut self, state: State, now: Instant, out: &mut Outputs) {

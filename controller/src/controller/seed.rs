@@ -1,0 +1,125 @@
+//! Handing the whole state over, in parts.
+//!
+//! The agent takes the parts from the twin and sends them to microcontroller and twin alike. The
+//! targets, caps and period are not among them: they are told by messages of their own before.
+
+use coshift_shared::time::Instant;
+use coshift_shared::to_controller::{DeviceState, Seed, SeedState, SensorState};
+use coshift_shared::to_host::{Mode, Refusal, TraceEvent};
+use coshift_shared::units::{MAX_APPLICATIONS, NO_SUB_NETWORK};
+use heapless::Vec;
+
+use super::{Choice, Controller, Outputs, Sensors, Standing, State};
+use crate::digest::Digest;
+
+/// Parts of a seed at most: one an application, two of the device.
+pub const SEED_PARTS: usize = MAX_APPLICATIONS + 2;
+
+impl Controller<'_> {
+    /// The whole state for a seed, device last.
+    #[must_use]
+    pub fn seed(&self) -> Vec<SeedState, SEED_PARTS> {
+        let mut parts = Vec::new();
+        for (slot, application) in (0_u8..).zip(&self.slots) {
+            if let Some(application) = application {
+                // There is room for every slot.
+                let _full = parts.push(SeedState::Application(application.state(slot)));
+            }
+        }
+        let nominal_since = match self.state {
+            State::TooHot { nominal_since } => nominal_since,
+            _ => None,
+        };
+        let _full = parts.push(SeedState::Sensors(SensorState {
+            telemetry_us: self.sensors.telemetry_at.us(),
+            achieved_level: self.sensors.achieved_level,
+            temp_mdeg_c: self.sensors.hottest_mdeg_c.unwrap_or(i32::MIN),
+            dirty: self.dirty,
+        }));
+        let decision = self.decision(Instant::default());
+        let _full = parts.push(SeedState::Device(DeviceState {
+            mode: self.state.mode(),
+            hold_since_us: match self.state {
+                State::Hold { since } => since.us(),
+                _ => 0,
+            },
+            too_hot: matches!(self.state, State::TooHot { .. }),
+            nominal: nominal_since.is_some(),
+            nominal_since_us: nominal_since.unwrap_or_default().us(),
+            run_level: decision.run_level,
+            level_since_us: self.level_since.us(),
+            extra_decision_us: self.extra_at.us(),
+            reason: decision.reason,
+            shortfall: decision.shortfall,
+            power_mw: decision.power_mw,
+        }));
+        parts
+    }
+
+    pub(super) fn load(
+        &mut self,
+        now: Instant,
+        seed: &Seed,
+        out: &mut Outputs,
+    ) -> Result<(), Refusal> {
+        if seed.part == 0 {
+            self.seed_part = 0;
+        }
+        let last = seed.parts.checked_sub(1).ok_or(Refusal::BadValue)?;
+        if seed.part != self.seed_part || seed.part > last {
+            self.seed_part = 0;
+            return Err(Refusal::SeedOutOfOrder);
+        }
+        match seed.state {
+            SeedState::Application(state) => {
+                let slot =
+                    self.slots.get_mut(usize::from(state.slot)).ok_or(Refusal::NoSuchSlot)?;
+                slot.as_mut().ok_or(Refusal::EmptySlot)?.load(&state);
+            }
+            SeedState::Device(state) => self.load_device(&state),
+            SeedState::Sensors(state) => self.load_sensors(&state),
+            SeedState::Unused => return Err(Refusal::BadValue),
+        }
+        self.seed_part = seed.part.wrapping_add(1);
+        if seed.part == last {
+            self.seed_part = 0;
+            self.digest = Digest::default();
+            self.trace(now, TraceEvent::Seeded, u32::from(seed.parts), out);
+        }
+        Ok(())
+    }
+
+    fn load_sensors(&mut self, state: &SensorState) {
+        self.sensors = Sensors {
+            telemetry_at: Instant::from_us(state.telemetry_us),
+            achieved_level: state.achieved_level,
+            hottest_mdeg_c: (state.temp_mdeg_c != i32::MIN).then_some(state.temp_mdeg_c),
+        };
+        self.dirty = state.dirty;
+    }
+
+    fn load_device(&mut self, state: &DeviceState) {
+        if self.policy.is_none() {
+            return;
+        }
+        let nominal_since = state.nominal.then_some(Instant::from_us(state.nominal_since_us));
+        self.state = match state.mode {
+            Mode::Hold => State::Hold { since: Instant::from_us(state.hold_since_us) },
+            Mode::Safe if state.too_hot => State::TooHot { nominal_since },
+            Mode::Safe => State::Silent,
+            _ => State::Run,
+        };
+        self.level_since = Instant::from_us(state.level_since_us);
+        self.extra_at = Instant::from_us(state.extra_decision_us);
+        let mut sub_networks = [NO_SUB_NETWORK; MAX_APPLICATIONS];
+        for (sub_network, slot) in sub_networks.iter_mut().zip(&self.slots) {
+            *sub_network = slot.as_ref().map_or(NO_SUB_NETWORK, |slot| slot.sub_network);
+        }
+        let known = self.policy.as_ref().is_some_and(|policy| state.run_level < policy.levels());
+        self.standing = known.then_some(Standing {
+            choice: Choice { level: state.run_level, sub_networks, power_mw: state.power_mw },
+            reason: state.reason,
+            shortfall: state.shortfall,
+        });
+    }
+}

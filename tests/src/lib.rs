@@ -1,2 +1,27 @@
-//! Scenarios written once against a rig.
+//! Scenarios of the whole system, written once against a rig.
+//!
+//! * [`rig`] — what a rig can do: agent, microcontroller, and a line between them that lies
+//! * [`sim_rig`] — agent and controller in virtual time, deterministic by seed
+//! * [`qemu_rig`] — the real agent process and the release image under QEMU, with [`relay`] between
+//! * [`scenario`] — what must hold, whatever the rig
+//! * [`case`] — an application that fits the policy at hand
+//! * [`line`], [`faults`], [`wire`] — the line: faults put in, frames read along
+//!
+//! Scenarios assert order and counters, never wall-clock time.
 #![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod case;
+pub mod emulator;
+pub mod faults;
+pub mod line;
+pub mod need;
+pub mod qemu_rig;
+pub mod random;
+pub mod relay;
+pub mod rewrite;
+pub mod rig;
+pub mod scenario;
+pub mod sim_mcu;
+pub mod sim_rig;
+pub mod wire;

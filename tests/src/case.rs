@@ -1,0 +1,163 @@
+//! An application that fits the policy at hand, so that scenarios hold for any board.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, ensure};
+use coshift_plant::Board;
+use coshift_shared::crc32c;
+use coshift_shared::policy::{PolicyView, TableView};
+use coshift_shared::units::MAX_APPLICATIONS;
+use coshift_tools::plan;
+
+/// Board file of the policy that simulated rigs use.
+const BOARD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../boards/xavier_nx.toml");
+/// Deadline ÷ latency at the fastest level.
+const ROOM: u32 = 2;
+
+/// A policy image and an application for it.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// The policy image.
+    pub image: Vec<u8>,
+    /// Levels of the board.
+    pub levels: u8,
+    /// Network of the application.
+    pub network: String,
+    /// Sub-networks of it.
+    pub sub_networks: u8,
+    /// Accuracies of the sub-networks, 0.01 %.
+    pub accuracy_bp: Vec<u16>,
+    /// The sub-network whose accuracy is the floor at the start; there are better ones.
+    pub first: u8,
+    /// The best sub-network that the deadline leaves room for at the fastest level.
+    pub best: u8,
+    /// Deadline: twice the latency of `first` at the fastest level, µs.
+    pub deadline_us: u32,
+}
+
+impl Case {
+    /// Name of the application.
+    pub const NAME: &str = "cam0";
+
+    /// The case of a policy image.
+    ///
+    /// # Errors
+    /// What is wrong with the image, or that it leaves no choice to decide about.
+    pub fn of(image: Vec<u8>) -> Result<Self> {
+        let policy = PolicyView::open(&image).context("policy image")?;
+        let table = policy.table(0).context("policy image: no table")?;
+        ensure!(policy.levels() >= 3, "the policy has too few levels to choose from");
+        ensure!(table.len() >= 3, "network {} has too few sub-networks", table.name());
+        let first = table.len() / 3;
+        let top = policy.levels() - 1;
+        let deadline_us = latency_us(&table, first, top)? * ROOM;
+        let mut best = first;
+        for row in first..table.len() {
+            // A quarter more than the policy says: the controller keeps a margin.
+            if latency_us(&table, row, top)? * 5 / 4 <= deadline_us {
+                best = row;
+            }
+        }
+        ensure!(best > first, "network {}: nothing better fits the deadline", table.name());
+        let rows = (0..table.len()).filter_map(|row| table.sub_network(row));
+        Ok(Self {
+            levels: policy.levels(),
+            network: table.name().to_owned(),
+            sub_networks: table.len(),
+            accuracy_bp: rows.map(|row| row.accuracy_bp).collect(),
+            first,
+            best,
+            deadline_us,
+            image,
+        })
+    }
+
+    /// The case of the reference board, built once from its board file with its first networks.
+    ///
+    /// # Errors
+    /// What is wrong with the board file.
+    pub fn reference() -> Result<&'static Self> {
+        static REFERENCE: OnceLock<Case> = OnceLock::new();
+        if let Some(case) = REFERENCE.get() {
+            return Ok(case);
+        }
+        let board = Board::load(Path::new(BOARD))?;
+        let networks: Vec<_> = board.network_names().into_iter().take(MAX_APPLICATIONS).collect();
+        let image = plan::bytes(&plan::policy_image(&board, &networks, 1)?)?;
+        let case = Self::of(image)?;
+        Ok(REFERENCE.get_or_init(|| case))
+    }
+
+    /// The image with another sequence number: a policy that differs in nothing that matters, and
+    /// still is another one.
+    #[must_use]
+    pub fn other_image(&self) -> Vec<u8> {
+        const CHECKED_FROM: usize = 16;
+        let mut image = self.image.clone();
+        image[16] ^= 0x40;
+        let crc = crc32c::of(&image[CHECKED_FROM..]);
+        image[12..16].copy_from_slice(&crc.to_le_bytes());
+        image
+    }
+
+    /// The application with `row`'s accuracy as its floor, as `--app` takes it.
+    #[must_use]
+    pub fn spec(&self, row: u8) -> String {
+        let floor = self.accuracy_bp.get(usize::from(row)).copied().unwrap_or(0);
+        // The next request comes when this one's deadline is long over.
+        let period_us = u64::from(self.deadline_us) * 2;
+        let rate = 1_000_000_000 / period_us;
+        format!(
+            "{}={},deadline={}us,floor={}.{:02},rate={}.{:03}",
+            Self::NAME,
+            self.network,
+            self.deadline_us,
+            floor / 100,
+            floor % 100,
+            rate / 1000,
+            rate % 1000
+        )
+    }
+
+    /// Accuracy of a sub-network, 0.01 %; 0 where there is none.
+    #[must_use]
+    pub fn accuracy(&self, row: u8) -> u16 {
+        self.accuracy_bp.get(usize::from(row)).copied().unwrap_or(0)
+    }
+}
+
+fn latency_us(table: &TableView<'_>, row: u8, level: u8) -> Result<u32> {
+    let cell = table.cell(row, level).with_context(|| format!("no cell {row}, {level}"))?;
+    Ok(cell.latency_us)
+}
+
+#[cfg(test)]
+mod tests {
+    use coshift_host::spec::ApplicationSpec;
+    use coshift_shared::policy::PolicyView;
+
+    use super::Case;
+
+    #[test]
+    fn the_reference_case_can_be_asked_for() {
+        let case = Case::reference().unwrap();
+        let policy = PolicyView::open(&case.image).unwrap();
+        for row in 0..case.sub_networks {
+            let spec = ApplicationSpec::parse("--app", &case.spec(row)).unwrap();
+            let targets = spec.targets("--app", &policy).unwrap();
+            assert_eq!(targets.accuracy_floor_bp, case.accuracy(row));
+            assert_eq!(targets.deadline_us, case.deadline_us);
+        }
+    }
+
+    #[test]
+    fn the_other_policy_is_sound_and_another() {
+        let case = Case::reference().unwrap();
+        let other = case.other_image();
+        let (ours, theirs) =
+            (PolicyView::open(&case.image).unwrap(), PolicyView::open(&other).unwrap());
+        assert_ne!(ours.crc(), theirs.crc());
+        assert_eq!(ours.levels(), theirs.levels());
+    }
+}

@@ -1,0 +1,89 @@
+//! The release image in the emulator.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::need::Needs;
+
+/// How long the emulator may take to connect.
+const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+
+/// A running emulator; killed when it is dropped.
+#[derive(Debug)]
+pub struct Emulator {
+    child: Child,
+    /// Accesses that real hardware would refuse, and what else it complains of.
+    complaints: [PathBuf; 2],
+}
+
+impl Emulator {
+    /// Boots the image and returns the port of its protocol. Files go to `folder`, named with
+    /// `number`.
+    ///
+    /// # Errors
+    /// What the system or the emulator says.
+    pub fn start(needs: &Needs, folder: &Path, number: u32) -> Result<(Self, UnixStream)> {
+        let socket = folder.join(format!("port-{number}"));
+        // The emulator connects to a socket that listens already: no byte is lost.
+        let listener = UnixListener::bind(&socket)
+            .with_context(|| format!("cannot listen at {}", socket.display()))?;
+        let complaints =
+            ["errors", "stderr"].map(|name| folder.join(format!("emulator-{number}.{name}")));
+        let [errors, stderr] = &complaints;
+        let mut command = Command::new(&needs.qemu);
+        command.args(["-machine", "mps2-an386", "-cpu", "cortex-m4", "-display", "none"]);
+        command.args(["-monitor", "none"]);
+        command.arg("-chardev").arg(format!("socket,id=port,path={}", socket.display()));
+        command.args(["-serial", "chardev:port", "-serial", "null"]);
+        command.args(["-d", "guest_errors,unimp"]).arg("-D").arg(errors);
+        command.arg("-kernel").arg(&needs.firmware);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(stderr)?);
+        let child = command.spawn().context("cannot start the emulator")?;
+        let emulator = Self { child, complaints };
+        let mut ends = [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
+        if poll(&mut ends, Some(&PATIENCE))? == 0 {
+            bail!("the emulator does not connect: {:?}", emulator.complaints()?);
+        }
+        let (port, _) = listener.accept()?;
+        Ok((emulator, port))
+    }
+
+    /// Ends the emulator at once.
+    ///
+    /// # Errors
+    /// What it complained of while it ran.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let complaints = self.complaints()?;
+        ensure!(complaints.is_empty(), "the emulator complains: {complaints:?}");
+        Ok(())
+    }
+
+    fn complaints(&self) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for path in &self.complaints {
+            let text = match fs::read_to_string(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                text => text?,
+            };
+            let known = |line: &&str| !line.contains("terminating on signal");
+            lines.extend(text.lines().filter(known).map(str::to_owned));
+        }
+        Ok(lines)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // Where it is gone already there is nothing to do.
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}

@@ -1,0 +1,94 @@
+//! What a scenario can do with a rig.
+
+use std::sync::MutexGuard;
+
+use anyhow::Result;
+use coshift_host::report::Report;
+use coshift_shared::protocol::VersionRange;
+
+use crate::case::Case;
+use crate::line::Line;
+
+/// How a rig is set up.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What faults and noise come from.
+    pub seed: u64,
+    /// Slowdown of the application over time, as `--slowdown` takes it.
+    pub slowdown: String,
+    /// Versions the microcontroller speaks.
+    pub mcu_versions: VersionRange,
+    /// Whether the agent has another policy than the microcontroller.
+    pub other_policy: bool,
+}
+
+impl Setup {
+    /// An application at its policy's latency, both sides of this build.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            slowdown: format!("{}=1.0", Case::NAME),
+            mcu_versions: VersionRange::OURS,
+            other_policy: false,
+        }
+    }
+}
+
+/// An agent and a microcontroller with a line between them. The agent serves one application,
+/// [`Case::spec`] of [`Case::first`].
+pub trait Rig {
+    /// The policy and the application.
+    fn case(&self) -> &Case;
+
+    /// Whether time is virtual: then nothing is late because the machine is busy.
+    fn in_virtual_time(&self) -> bool;
+
+    /// Most garbage that the line carries to the microcontroller in reasonable time, bytes.
+    fn garbage_to_mcu(&self) -> u64;
+
+    /// The line.
+    fn line(&self) -> MutexGuard<'_, Line>;
+
+    /// The agent's report of its next control period.
+    ///
+    /// # Errors
+    /// The agent ended, or does not go on.
+    fn report(&mut self) -> Result<Report>;
+
+    /// Lets time pass, about a control period; without the agent's help.
+    fn pass_time(&mut self);
+
+    /// What the agent said so far beside its reports, a line each.
+    fn notices(&self) -> Vec<String>;
+
+    /// Sets an application of the running agent.
+    ///
+    /// # Errors
+    /// What the agent answers.
+    fn set(&mut self, spec: &str) -> Result<()>;
+
+    /// Ends the microcontroller at once, as a power cut would.
+    ///
+    /// # Errors
+    /// It could not be ended.
+    fn kill_mcu(&mut self) -> Result<()>;
+
+    /// Boots a microcontroller, on the same line.
+    ///
+    /// # Errors
+    /// It could not be booted.
+    fn boot_mcu(&mut self) -> Result<()>;
+
+    /// The agent says nothing any more, until this is called with `false`.
+    ///
+    /// # Errors
+    /// It could not be stopped, or not go on.
+    fn stall_agent(&mut self, stalled: bool) -> Result<()>;
+
+    /// Ends the run in order and returns its last report.
+    ///
+    /// # Errors
+    /// What complains at the end: an exit code, accesses that hardware would have refused.
+    fn end(&mut self) -> Result<Report>;
+}

@@ -1,0 +1,53 @@
+//! Garbage on the port.
+
+use anyhow::{Context, Result, ensure};
+use coshift_host::core::Decider;
+
+use super::Play;
+use crate::wire::Direction;
+
+/// Garbage to the agent, bytes.
+const TO_AGENT: u64 = 1 << 20;
+/// Bytes of garbage that give at least one fault: a zero, which ends a frame, comes every 256
+/// bytes on average.
+const BYTES_A_FAULT: u64 = 512;
+/// Periods within which all of it is through.
+const MOST: u32 = 600;
+
+pub(super) fn run(play: &mut Play<'_>) -> Result<()> {
+    let before = play.until_mcu_decides()?;
+    let amounts = [(Direction::ToMcu, play.rig.garbage_to_mcu()), (Direction::FromMcu, TO_AGENT)];
+    for (direction, bytes) in amounts {
+        play.rig.line().add_garbage(direction, bytes);
+    }
+    let mut last = before.clone();
+    let mut left = 1;
+    for _ in 0..MOST {
+        // Each report is checked: no decision is invalid.
+        last = play.report()?;
+        let floor = play.rig.case().accuracy(play.rig.case().first);
+        let accuracy = last.applications[0].accuracy_bp;
+        ensure!(accuracy.is_some_and(|bp| bp >= floor), "accuracy under its floor: {last:?}");
+        let line = play.rig.line();
+        left = Direction::BOTH.iter().map(|way| line.garbage_left(*way)).sum();
+        if left == 0 {
+            break;
+        }
+    }
+    ensure!(left == 0, "{left} bytes of garbage are not through after {MOST} periods");
+    ensure!(last.applications[0].done > before.applications[0].done, "nothing was served");
+    // What was said last before the first clean frame may have been hit.
+    let injected = amounts.map(|(way, bytes)| (play.rig.line().injected(way).garbage, bytes));
+    ensure!(injected.iter().all(|(put, asked)| put == asked), "{injected:?}");
+
+    let least = |bytes: u64| u32::try_from(bytes / BYTES_A_FAULT).unwrap_or(u32::MAX);
+    let (_, after) =
+        play.until("the microcontroller decides and tells of its faults", 300, |r| {
+            let told = r.to_mcu.is_some_and(|counters| counters.faults() >= least(amounts[0].1));
+            told && r.decider == Decider::Mcu && r.time_us > last.time_us
+        })?;
+    ensure!(after.from_mcu.faults() >= least(amounts[1].1), "{:?}", after.from_mcu);
+    let to_mcu = after.to_mcu.context("no counters of the microcontroller")?;
+    ensure!(to_mcu.malformed == 0 && after.from_mcu.malformed == 0, "a CRC let garbage through");
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! What must hold, whatever the rig.
+
+mod co_runner;
+mod garbage;
+mod loop_closes;
+mod lossy;
+mod mismatch;
+mod play;
+mod restart;
+mod stall;
+mod targets;
+
+use anyhow::Result;
+
+use crate::rig::{Rig, Setup};
+
+pub use play::{Play, check};
+pub use restart::early;
+
+/// A scenario.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// What it shows.
+    pub name: &'static str,
+    /// How its rig is set up.
+    pub setup: fn(&mut Setup),
+    /// What happens, and what must hold.
+    pub run: fn(&mut Play<'_>) -> Result<()>,
+}
+
+/// Decisions come from the microcontroller, fit the application and are carried out.
+pub const LOOP_CLOSES: Scenario =
+    Scenario { name: "the loop closes", setup: |_| {}, run: loop_closes::run };
+/// A target changed at run time is answered within two periods.
+pub const TARGET_CHANGED: Scenario =
+    Scenario { name: "a target is changed", setup: |_| {}, run: targets::run };
+/// A co-runner slows the application down: the level rises within ten inferences.
+pub const CO_RUNNER: Scenario =
+    Scenario { name: "a co-runner starts", setup: co_runner::setup, run: co_runner::run };
+/// The microcontroller dies: the twin takes over within four periods; the next one is brought to
+/// its state and decides after twenty equal decisions.
+pub const RESTART: Scenario = Scenario {
+    name: "the microcontroller dies and another one boots",
+    setup: |_| {},
+    run: restart::run,
+};
+/// A mebibyte of garbage: faults are counted, no decision is invalid, the loop goes on.
+pub const GARBAGE: Scenario =
+    Scenario { name: "garbage on the port", setup: |_| {}, run: garbage::run };
+/// Frames get lost, damaged and doubled: gaps are seen, no sample is counted twice.
+pub const LOSSY: Scenario = Scenario { name: "a lossy line", setup: |_| {}, run: lossy::run };
+/// Ranges of versions that do not meet are shown on both sides.
+pub const VERSIONS_DIFFER: Scenario = Scenario {
+    name: "the versions do not meet",
+    setup: mismatch::setup_versions,
+    run: mismatch::run_versions,
+};
+/// Another policy is shown.
+pub const POLICIES_DIFFER: Scenario = Scenario {
+    name: "the policies differ",
+    setup: mismatch::setup_policies,
+    run: mismatch::run_policies,
+};
+/// The agent stalls: the microcontroller holds, then takes the safest level.
+pub const STALL: Scenario = Scenario { name: "the agent stalls", setup: |_| {}, run: stall::run };
+
+impl Scenario {
+    /// The set-up of this scenario with a seed.
+    #[must_use]
+    pub fn setup(&self, seed: u64) -> Setup {
+        let mut setup = Setup::new(seed);
+        (self.setup)(&mut setup);
+        setup
+    }
+
+    /// Runs the scenario to its end, the end of the agent included.
+    ///
+    /// # Errors
+    /// The first thing that does not hold, with what the rig did before it.
+    pub fn play(&self, rig: &mut dyn Rig) -> Result<()> {
+        let mut play = Play::new(rig);
+        let result = (self.run)(&mut play).and_then(|()| play.end());
+        result.map_err(|error| error.context(play.circumstances()).context(self.name))
+    }
+}

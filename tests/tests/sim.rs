@@ -1,0 +1,66 @@
+//! The scenarios in virtual time.
+
+use coshift_tests::case::Case;
+use coshift_tests::scenario::{self, Scenario};
+use coshift_tests::sim_mcu::Mutant;
+use coshift_tests::sim_rig::{Policies, SimRig};
+
+/// Seeds of faults and noise.
+const SEEDS: std::ops::Range<u64> = 1..9;
+
+fn play(scenario: &Scenario) {
+    let case = Case::reference().unwrap();
+    for seed in SEEDS {
+        let setup = scenario.setup(seed);
+        let policies = Policies::new(case, &setup);
+        let mut rig = SimRig::start(&policies, &setup, Mutant::Sound).unwrap();
+        if let Err(error) = scenario.play(&mut rig) {
+            panic!("seed {seed}: {error:#}");
+        }
+    }
+}
+
+#[test]
+fn loop_closes() {
+    play(&scenario::LOOP_CLOSES);
+}
+
+#[test]
+fn target_changed() {
+    play(&scenario::TARGET_CHANGED);
+}
+
+#[test]
+fn co_runner() {
+    play(&scenario::CO_RUNNER);
+}
+
+#[test]
+fn restart() {
+    play(&scenario::RESTART);
+}
+
+#[test]
+fn garbage() {
+    play(&scenario::GARBAGE);
+}
+
+#[test]
+fn lossy() {
+    play(&scenario::LOSSY);
+}
+
+#[test]
+fn versions_differ() {
+    play(&scenario::VERSIONS_DIFFER);
+}
+
+#[test]
+fn policies_differ() {
+    play(&scenario::POLICIES_DIFFER);
+}
+
+#[test]
+fn stall() {
+    play(&scenario::STALL);
+}

@@ -99,7 +99,8 @@ impl FrameReader {
         let result = if self.zero_due { self.push(0) } else { Received::Nothing };
         let overflow = matches!(result, Received::Fault(_));
         self.group = byte.wrapping_sub(1);
-        self.zero_due = byte != u8::MAX;
+        // The code 255 stands for no zero, but its group is longer than a packet and overflows.
+        self.zero_due = true;
         if overflow { Received::Fault(FrameFault::Overflow) } else { Received::Nothing }
     }
 

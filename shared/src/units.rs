@@ -92,6 +92,26 @@ mod tests {
     }
 
     #[test]
+    fn slowdown_is_the_nearest_one() {
+        for (measured_us, expected_us, nearest) in [
+            // 2730.67, 1365.33, 2.5 and 3.5 (a half goes up), 1 and 65535 at the ends.
+            (2, 3, 2731),
+            (1, 3, 1365),
+            (5, 8192, 3),
+            (7, 8192, 4),
+            (1, 8193, 1),
+            (1, 1_000_000, 1),
+            (65_535, 4096, 65_535),
+            (65_536, 4096, 65_535),
+            (u32::MAX, u32::MAX, 4096),
+            (u32::MAX - 1, u32::MAX, 4096),
+        ] {
+            let wire = slowdown::to_wire(measured_us, expected_us);
+            assert_eq!(u16::from_le_bytes(wire), nearest, "{measured_us} of {expected_us}");
+        }
+    }
+
+    #[test]
     fn slowdown_of_one_is_one_in_q8_24() {
         assert_eq!(slowdown::from_wire(slowdown::to_wire(777, 777)), Some(1 << 24));
         assert_eq!(slowdown::from_wire(slowdown::NOT_LEARNED), None);
@@ -100,7 +120,11 @@ mod tests {
     #[test]
     fn ages_saturate_below_missing() {
         assert_eq!(Age::from_us(0), Age::FRESH);
+        assert_eq!((Age::from_us(9_999), Age::from_us(10_000)), (Age::FRESH, Age(1)));
         assert_eq!(Age::from_us(50_000), Age(5));
+        assert_eq!((Age::from_us(2_539_999), Age::from_us(2_540_000)), (Age(253), Age(254)));
+        // 255 steps are old, not missing.
+        assert_eq!(Age::from_us(2_550_000), Age(254));
         assert_eq!(Age::from_us(u32::MAX), Age(254));
         assert_eq!(Age::MISSING.us(), None);
         assert_eq!(Age(5).us(), Some(50_000));

@@ -21,9 +21,6 @@ use crate::rewrite::Rewrite;
 use crate::rig::{Rig, Setup};
 use crate::wire::Direction;
 
-/// Garbage to the microcontroller, bytes. Its emulated port takes some ten kB/s, so that a MiB
-/// would take minutes; the other way it is a MiB.
-const GARBAGE_TO_MCU: u64 = 128 << 10;
 /// Between two looks at something that no report tells of.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -99,10 +96,6 @@ impl Rig for QemuRig {
 
     fn in_virtual_time(&self) -> bool {
         false
-    }
-
-    fn garbage_to_mcu(&self) -> u64 {
-        GARBAGE_TO_MCU
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {

@@ -15,6 +15,10 @@ pub enum Rewrite {
     Versions(VersionRange),
     /// Decisions name a level that there is not, and other inputs.
     NoSuchLevel,
+    /// Decisions name another level, on the same inputs.
+    OtherLevel,
+    /// Telemetry has another number.
+    OtherNumber,
 }
 
 impl Rewrite {
@@ -47,13 +51,22 @@ impl Rewrite {
                 (welcome.protocol_min, welcome.protocol_current) = (range.min, range.current);
                 Frame::build(header, |out| ToHost::Welcome(welcome).encode(out))
             }
-            (Self::NoSuchLevel, Kind::Decision) => {
+            (Self::NoSuchLevel | Self::OtherLevel, Kind::Decision) => {
                 let ToHost::Decision(mut decision) = ToHost::decode(kind, body).ok()? else {
                     return None;
                 };
-                decision.run_level = 200;
-                decision.digest ^= 1;
+                if self == Self::OtherLevel {
+                    decision.run_level ^= 1;
+                } else {
+                    decision.run_level = 200;
+                    decision.digest ^= 1;
+                }
                 Frame::build(header, |out| ToHost::Decision(decision).encode(out))
+            }
+            (Self::OtherNumber, Kind::Telemetry) => {
+                let telemetry = ToController::decode(kind, body).ok()?;
+                let header = Header { seq: header.seq.wrapping_add(1000), ..header };
+                Frame::build(header, |out| telemetry.encode(out))
             }
             _ => return None,
         };

@@ -44,9 +44,6 @@ pub trait Rig {
     /// Whether time is virtual: then nothing is late because the machine is busy.
     fn in_virtual_time(&self) -> bool;
 
-    /// Most garbage that the line carries to the microcontroller in reasonable time, bytes.
-    fn garbage_to_mcu(&self) -> u64;
-
     /// The line.
     fn line(&self) -> MutexGuard<'_, Line>;
 

@@ -26,8 +26,6 @@ use crate::wire::Direction;
 const PERIOD_MS: u32 = 50;
 /// Standard deviation of the latencies, 0.01 %.
 const NOISE_BP: u16 = 100;
-/// Garbage that is put in, bytes.
-const GARBAGE: u64 = 1 << 20;
 
 /// Agent and microcontroller in virtual time.
 #[derive(Debug)]
@@ -104,10 +102,6 @@ impl Rig for SimRig<'_> {
 
     fn in_virtual_time(&self) -> bool {
         true
-    }
-
-    fn garbage_to_mcu(&self) -> u64 {
-        GARBAGE
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {

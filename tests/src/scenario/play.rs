@@ -20,6 +20,8 @@ pub(super) const PERIODS_TO_DECIDE: u32 = 150;
 pub struct Play<'r> {
     /// The rig.
     pub rig: &'r mut dyn Rig,
+    /// Periods within which a microcontroller must decide.
+    patience: u32,
     last: Option<Report>,
 }
 
@@ -33,7 +35,13 @@ impl<'r> Play<'r> {
     /// At the start of the rig.
     #[must_use]
     pub fn new(rig: &'r mut dyn Rig) -> Self {
-        Self { rig, last: None }
+        Self { rig, patience: PERIODS_TO_DECIDE, last: None }
+    }
+
+    /// Gives up on a microcontroller that does not decide after so many periods.
+    #[must_use]
+    pub fn patience(self, periods: u32) -> Self {
+        Self { patience: periods, ..self }
     }
 
     /// The next report, checked.
@@ -72,7 +80,7 @@ impl<'r> Play<'r> {
     /// None comes.
     pub fn until_mcu_decides(&mut self) -> Result<Report> {
         let decides = |report: &Report| report.decider == Decider::Mcu;
-        Ok(self.until("the microcontroller decides", PERIODS_TO_DECIDE, decides)?.1)
+        Ok(self.until("the microcontroller decides", self.patience, decides)?.1)
     }
 
     /// Lets time pass until the line has carried what is wanted; `from` is a number of frames

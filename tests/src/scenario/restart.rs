@@ -14,6 +14,8 @@ use crate::wire::Seen;
 
 /// Periods within which the twin takes over.
 const MOST_SILENT: u32 = 4;
+/// Periods within which that must be seen, with reports that were made before its end.
+const MOST_UNDER_WAY: u32 = 20;
 /// Periods without a microcontroller that are watched.
 const ALONE: u32 = 8;
 
@@ -24,8 +26,11 @@ pub(super) fn run(play: &mut Play<'_>) -> Result<()> {
     play.rig.kill_mcu()?;
     let mut last_heard = before;
     let mut silent = 0;
+    let mut periods = 0;
     loop {
         let report = play.report()?;
+        periods += 1;
+        ensure!(periods <= MOST_UNDER_WAY, "it is dead and goes on deciding: {report:?}");
         // From the last period in which a decision came: that is when it fell silent.
         silent = if report.mcu_decisions == last_heard.mcu_decisions { silent + 1 } else { 0 };
         ensure!(silent <= MOST_SILENT, "no take-over after {silent} silent periods: {report:?}");

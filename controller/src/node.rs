@@ -156,10 +156,17 @@ impl<'p> Node<'p> {
         let theirs = VersionRange { min: hello.protocol_min, current: hello.protocol_current };
         let Some(protocol) = self.versions.settle(theirs) else {
             self.receiver.counters.version = self.receiver.counters.version.wrapping_add(1);
-            self.send(&ToHost::Welcome(self.welcome()), out);
+            // In no session: the agent that asks is in none that this node knows, and would drop
+            // an answer in another one.
+            let mut outside = Sender::default();
             let why = Refusal::VersionMismatch;
             let refused = Refused { kind: Kind::Hello as u8, seq: header.seq, why };
-            return self.send(&ToHost::Refused(refused), out);
+            for message in [ToHost::Welcome(self.welcome()), ToHost::Refused(refused)] {
+                if let Ok(frame) = outside.to_host(&message) {
+                    out(&frame);
+                }
+            }
+            return;
         };
         if header.session == NO_SESSION {
             self.receiver.counters.old_session = self.receiver.counters.old_session.wrapping_add(1);

@@ -202,6 +202,25 @@ fn ranges_that_do_not_meet_are_answered_with_both_numbers() {
 }
 
 #[test]
+fn a_hello_of_another_range_is_answered_in_no_session_also_by_a_node_in_one() {
+    let image = policy();
+    let mut agent = Agent::new(PolicyView::open(&image).unwrap());
+    agent.greet(42);
+    agent.set();
+    let before = agent.period().unwrap();
+    let mut other = Sender::default();
+    other.open(43);
+    let ToController::Hello(hello) = agent.hello() else { unreachable!() };
+    let newer = Hello { protocol_min: 7, protocol_current: 9, ..hello };
+    let frame = other.to_controller(&ToController::Hello(newer)).unwrap().1;
+    let answer = agent.bytes(frame.bytes());
+    assert!(matches!(answer[..], [(0, ToHost::Welcome(_)), (0, ToHost::Refused(_))]), "{answer:?}");
+    // The session there is goes on.
+    let after = agent.period().unwrap();
+    assert_eq!(after.sub_networks, before.sub_networks);
+}
+
+#[test]
 fn garbage_is_counted_and_the_next_frame_is_taken_in() {
     let image = policy();
     let mut agent = Agent::new(PolicyView::open(&image).unwrap());

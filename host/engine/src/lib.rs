@@ -1,1 +1,11 @@
-//! Dynamic super-network inference on candle.
+//! Dynamic super-networks: one resident set of weights, many sub-networks.
+//!
+//! * [`family`] — the OFA-MobileNetV3 family, described by data
+//! * [`layout`] — the layers of a super-network and what a sub-network uses of them
+//! * [`kernels`] — the operators, as functions over slices
+//! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
+
+pub mod family;
+pub mod kernels;
+pub mod layout;
+pub mod train;

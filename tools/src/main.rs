@@ -1,0 +1,34 @@
+//! The command line of the offline tools.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Offline tools of Coshift.
+#[derive(Parser, Debug)]
+#[command(name = "coshift-tools", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    #[cfg(feature = "engine")]
+    Train(coshift_tools::train::TrainArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        #[cfg(feature = "engine")]
+        Command::Train(args) => coshift_tools::train::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -91,7 +91,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         side = train.side,
         res = family.resolution
     );
-    ensure!(args.settings.batch >= 2 * args.settings.shares, "--batch: at least two images a share");
+    ensure!(
+        args.settings.batch >= 2 * args.settings.shares,
+        "--batch: at least two images a share"
+    );
     ensure!(args.settings.shares > 0, "--shares: at least 1");
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let checkpoint_path = args.out.join("checkpoint.safetensors");
@@ -193,7 +196,8 @@ fn epoch(
     let family = layout.family();
     // Everything random of an epoch comes from the seed and its number, so that a resumed training
     // is the same as one without a break.
-    let mut random = Random(settings.seed ^ (u64::from(state.epochs) + 1).wrapping_mul(0x9E37_79B9));
+    let mut random =
+        Random(settings.seed ^ (u64::from(state.epochs) + 1).wrapping_mul(0x9E37_79B9));
     let mut order: Vec<usize> = (0..train.len()).collect();
     random.shuffle(&mut order);
     let steps = order.len() / settings.batch;
@@ -295,7 +299,11 @@ pub fn calibrate(layout: &Layout, net: &SubNet, values: &Values, train: &ImageSe
         let images = plain(train, batch * count, count);
         let pass = forward(layout, &units, values, &images, None);
         if sum.is_empty() {
-            sum = pass.statistics.iter().map(|(m, v)| (vec![0.0; m.len()], vec![0.0; v.len()])).collect();
+            sum = pass
+                .statistics
+                .iter()
+                .map(|(m, v)| (vec![0.0; m.len()], vec![0.0; v.len()]))
+                .collect();
         }
         for ((mean, variance), (m, v)) in sum.iter_mut().zip(&pass.statistics) {
             mean.iter_mut().zip(m).for_each(|(sum, x)| *sum += x / batches as f32);

@@ -3,8 +3,10 @@
 //! * [`family`] — the OFA-MobileNetV3 family, described by data
 //! * [`layout`] — the layers of a super-network and what a sub-network uses of them
 //! * [`kernels`] — the operators, as functions over slices
+//! * [`candle_ops`] — the same operators in candle graphs, with gradients
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
 
+pub mod candle_ops;
 pub mod family;
 pub mod kernels;
 pub mod layout;

@@ -44,9 +44,21 @@ fn activate(z: f32, activation: Option<Activation>) -> f32 {
 fn slope(z: f32, activation: Option<Activation>) -> f32 {
     match activation {
         None => 1.0,
-        Some(Activation::Relu) => if z > 0.0 { 1.0 } else { 0.0 },
+        Some(Activation::Relu) => {
+            if z > 0.0 {
+                1.0
+            } else {
+                0.0
+            }
+        }
         Some(Activation::HSwish) => {
-            if z <= -3.0 { 0.0 } else if z >= 3.0 { 1.0 } else { (2.0 * z + 3.0) / 6.0 }
+            if z <= -3.0 {
+                0.0
+            } else if z >= 3.0 {
+                1.0
+            } else {
+                (2.0 * z + 3.0) / 6.0
+            }
         }
     }
 }

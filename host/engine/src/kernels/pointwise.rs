@@ -56,7 +56,14 @@ fn product(
 }
 
 /// `y = x · Wᵀ`.
-pub fn forward(x: &[f32], weight: &[f32], row: usize, inputs: usize, outputs: usize, y: &mut [f32]) {
+pub fn forward(
+    x: &[f32],
+    weight: &[f32],
+    row: usize,
+    inputs: usize,
+    outputs: usize,
+    y: &mut [f32],
+) {
     let pixels = x.len() / inputs;
     product(
         (pixels, outputs, inputs),

@@ -74,18 +74,16 @@ impl TensorFile {
     /// [`FileFault::Io`], [`FileFault::Format`].
     pub fn read(path: &Path) -> Result<Self, FileFault> {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path)
-            .map_err(|source| FileFault::Io { path: name.clone(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| FileFault::Io { path: name.clone(), source })?;
         let file = Self { path: name, bytes };
         file.open()?;
         Ok(file)
     }
 
     fn open(&self) -> Result<SafeTensors<'_>, FileFault> {
-        SafeTensors::deserialize(&self.bytes).map_err(|error| FileFault::Format {
-            path: self.path.clone(),
-            why: error.to_string(),
-        })
+        SafeTensors::deserialize(&self.bytes)
+            .map_err(|error| FileFault::Format { path: self.path.clone(), why: error.to_string() })
     }
 
     /// A tensor of `f32` of this shape.
@@ -94,10 +92,9 @@ impl TensorFile {
     /// [`FileFault::Missing`], [`FileFault::Shape`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, FileFault> {
         let tensors = self.open()?;
-        let view = tensors.tensor(name).map_err(|_| FileFault::Missing {
-            path: self.path.clone(),
-            tensor: name.to_owned(),
-        })?;
+        let view = tensors
+            .tensor(name)
+            .map_err(|_| FileFault::Missing { path: self.path.clone(), tensor: name.to_owned() })?;
         if view.dtype() != Dtype::F32 || view.shape() != shape {
             return Err(FileFault::Shape {
                 path: self.path.clone(),
@@ -135,9 +132,7 @@ impl TensorFile {
         layout
             .parameters
             .iter()
-            .map(|parameter| {
-                self.tensor(&format!("{prefix}{}", parameter.name), &parameter.shape)
-            })
+            .map(|parameter| self.tensor(&format!("{prefix}{}", parameter.name), &parameter.shape))
             .collect()
     }
 }

@@ -16,6 +16,7 @@ pub fn zeros(layout: &Layout) -> Values {
 }
 
 /// What the backward pass needs of one unit.
+#[derive(Debug)]
 struct Kept {
     input: Vec<f32>,
     /// Output of the convolution.
@@ -29,7 +30,8 @@ struct Kept {
     width: usize,
 }
 
-/// A forward pass with batch statistics, kept for the backward pass.
+/// A forward pass, with what the backward pass needs where it was one with batch statistics.
+#[derive(Debug)]
 pub struct Pass {
     kept: Vec<Kept>,
     head_input: Vec<f32>,
@@ -141,8 +143,7 @@ pub fn backward(
     gradients: &mut Values,
 ) {
     let family = layout.family();
-    let (classifier, features, classes) =
-        (layout.classifier(), family.feature_mix, family.classes);
+    let (classifier, features, classes) = (layout.classifier(), family.feature_mix, family.classes);
     let batch = pass.batch;
     pointwise::backward_weight(
         dlogits,
@@ -264,8 +265,8 @@ fn patches(x: &[f32], batch: usize, height: usize, width: usize, unit: &Unit) ->
                         let y = (row * unit.stride + tap / 3).wrapping_sub(1);
                         let z = (column * unit.stride + tap % 3).wrapping_sub(1);
                         let inside = y < height && z < width;
-                        let place = ((image * height + y) * width + z) * unit.inputs + channel;
-                        out.push(if inside { x[place] } else { 0.0 });
+                        let place = || ((image * height + y) * width + z) * unit.inputs + channel;
+                        out.push(if inside { x[place()] } else { 0.0 });
                     }
                 }
             }

@@ -81,7 +81,7 @@ pub struct Settings {
 /// Names what is missing or does not fit.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let family: Family = serde_json::from_str(COSHIFT_28).context("the built-in description")?;
-    let layout = Layout::new(&family);
+    let layout = Layout::new(&family)?;
     let mut train = ImageSet::read(&args.data, Half::Train)?;
     ensure!(
         train.side == family.resolution,

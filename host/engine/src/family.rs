@@ -6,6 +6,8 @@
 //! a layer and the centre of a kernel, brought to the smaller size by learned matrices
 //! (Cai et al., Once-for-All, ICLR 2020; geometry of `ofa/imagenet_classification/elastic_nn`).
 
+use std::fmt::Debug;
+
 use serde::{Deserialize, Serialize};
 
 /// Activation of a layer.
@@ -130,6 +132,127 @@ impl Family {
     #[must_use]
     pub fn max_expand(&self) -> usize {
         self.expands.last().copied().unwrap_or(1)
+    }
+}
+
+/// Why a description is not one of a network that can run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {place} is {found}, expected {expected}")]
+pub struct FamilyFault {
+    /// The family.
+    pub name: String,
+    /// The field.
+    pub place: String,
+    /// What it is.
+    pub found: String,
+    /// What it should be.
+    pub expected: String,
+}
+
+/// Largest size of anything a description may name: keeps products of sizes within `usize`.
+const MOST: usize = 1 << 14;
+
+impl Family {
+    fn fault(&self, place: impl Into<String>, found: impl Debug, expected: &str) -> FamilyFault {
+        FamilyFault {
+            name: self.name.clone(),
+            place: place.into(),
+            found: format!("{found:?}"),
+            expected: expected.to_owned(),
+        }
+    }
+
+    /// Checks the description.
+    ///
+    /// # Errors
+    /// [`FamilyFault`] names the field. Squeeze-excite is refused: there is no kernel for it.
+    pub fn check(&self) -> Result<(), FamilyFault> {
+        let sizes = [
+            ("resolution", self.resolution),
+            ("image_channels", self.image_channels),
+            ("classes", self.classes),
+            ("stem", self.stem),
+            ("first", self.first),
+            ("final_expand", self.final_expand),
+            ("feature_mix", self.feature_mix),
+        ];
+        for (place, size) in sizes {
+            if size == 0 || size > MOST {
+                return Err(self.fault(place, size, "1 to 16384"));
+            }
+        }
+        for (place, stride) in
+            [("stem_stride", self.stem_stride), ("first_stride", self.first_stride)]
+        {
+            if !matches!(stride, 1 | 2) {
+                return Err(self.fault(place, stride, "1 or 2"));
+            }
+        }
+        let ascending = |sizes: &[usize]| sizes.windows(2).all(|pair| pair[0] < pair[1]);
+        let odd = |size: &usize| size % 2 == 1 && *size <= 31;
+        if self.kernels.is_empty() || !ascending(&self.kernels) || !self.kernels.iter().all(odd) {
+            return Err(self.fault("kernels", &self.kernels, "odd sizes to 31, ascending"));
+        }
+        let expand = |ratio: &usize| (1..=64).contains(ratio);
+        if self.expands.is_empty() || !ascending(&self.expands) || !self.expands.iter().all(expand)
+        {
+            return Err(self.fault("expands", &self.expands, "ratios of 1 to 64, ascending"));
+        }
+        if !(self.bn_epsilon > 0.0 && self.bn_epsilon < 1.0) {
+            return Err(self.fault("bn_epsilon", self.bn_epsilon, "above 0 and below 1"));
+        }
+        if self.stages.is_empty() || self.stages.len() > 64 {
+            return Err(self.fault("stages", self.stages.len(), "1 to 64 stages"));
+        }
+        for (index, stage) in self.stages.iter().enumerate() {
+            let place = |field: &str| format!("stages[{index}].{field}");
+            if stage.channels == 0 || stage.channels > MOST {
+                return Err(self.fault(place("channels"), stage.channels, "1 to 16384"));
+            }
+            if !matches!(stage.stride, 1 | 2) {
+                return Err(self.fault(place("stride"), stage.stride, "1 or 2"));
+            }
+            if stage.squeeze_excite {
+                return Err(self.fault(
+                    place("squeeze_excite"),
+                    true,
+                    "false: there is no kernel for squeeze-excite",
+                ));
+            }
+            // Without its first block a stage would not change the channels.
+            if stage.min_depth == 0 || stage.min_depth > stage.max_depth || stage.max_depth > 64 {
+                let depths = (stage.min_depth, stage.max_depth);
+                return Err(self.fault(
+                    place("min_depth, max_depth"),
+                    depths,
+                    "1 ≤ least ≤ largest ≤ 64",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a sub-network is one of this family.
+    ///
+    /// # Errors
+    /// [`FamilyFault`] names the list and what it should hold.
+    pub fn check_net(&self, net: &SubNet) -> Result<(), FamilyFault> {
+        let in_range =
+            |(depth, stage): (&usize, &Stage)| (stage.min_depth..=stage.max_depth).contains(depth);
+        let whole = net.depths.len() == self.stages.len();
+        if !whole || !net.depths.iter().zip(&self.stages).all(in_range) {
+            let expected = "one depth a stage, within its range";
+            return Err(self.fault("depths of a sub-network", &net.depths, expected));
+        }
+        let lists =
+            [("kernels", &net.kernels, &self.kernels), ("expands", &net.expands, &self.expands)];
+        for (name, list, known) in lists {
+            if list.len() != self.blocks() || !list.iter().all(|item| known.contains(item)) {
+                let expected = format!("{} of {known:?}", self.blocks());
+                return Err(self.fault(format!("{name} of a sub-network"), list, &expected));
+            }
+        }
+        Ok(())
     }
 }
 

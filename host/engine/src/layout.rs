@@ -3,7 +3,7 @@
 //! Parameter names are those of the published checkpoints (`first_conv.conv.weight`,
 //! `blocks.{i}.conv.depth_conv.conv.conv.weight`, …).
 
-use crate::family::{Activation, Family, SubNet};
+use crate::family::{Activation, Family, FamilyFault, SubNet};
 
 /// One parameter tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,8 +118,11 @@ impl Builder {
 
 impl Layout {
     /// The layout of a family.
-    #[must_use]
-    pub fn new(family: &Family) -> Self {
+    ///
+    /// # Errors
+    /// [`FamilyFault`] where the description is not one of a network that the kernels can run.
+    pub fn new(family: &Family) -> Result<Self, FamilyFault> {
+        family.check()?;
         let mut build = Builder(Vec::new());
         let stem = build.unit(
             "first_conv.conv",
@@ -187,7 +190,7 @@ impl Layout {
             Role::Weight { fan_in: family.feature_mix },
         );
         build.push("classifier.linear.bias".into(), vec![family.classes], Role::Shift);
-        Self {
+        Ok(Self {
             family: family.clone(),
             parameters: build.0,
             blocks,
@@ -196,7 +199,7 @@ impl Layout {
             final_expand,
             feature_mix,
             classifier,
-        }
+        })
     }
 
     /// The family.
@@ -214,7 +217,7 @@ impl Layout {
     /// The units of a sub-network, from the stem to the layer before the classifier.
     ///
     /// # Panics
-    /// If the sub-network is not one of the family; see [`Layout::check`].
+    /// If the sub-network is not one of the family; see [`Family::check_net`].
     #[must_use]
     pub fn units(&self, net: &SubNet) -> Vec<Unit> {
         let family = &self.family;

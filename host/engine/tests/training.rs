@@ -1,39 +1,14 @@
 //! The backward pass of whole sub-networks against differences of the loss.
 
-use coshift_engine::family::{Activation, Family, Stage, SubNet};
+mod common;
+
+use common::family;
+use coshift_engine::family::{Family, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::train::network::{Values, forward};
 use coshift_engine::train::optimiser;
 use coshift_engine::train::random::Random;
 use coshift_engine::train::sandwich::{Batch, gradients, sample, softmax};
-
-/// A small member with every kind of layer: shortcuts, both activations, kernels 3, 5, 7.
-fn family() -> Family {
-    let stage = |channels, stride, activation, max_depth| Stage {
-        channels,
-        stride,
-        activation,
-        squeeze_excite: false,
-        min_depth: 1,
-        max_depth,
-    };
-    Family {
-        name: "test".into(),
-        resolution: 8,
-        image_channels: 1,
-        classes: 4,
-        stem: 8,
-        stem_stride: 1,
-        first: 8,
-        first_stride: 1,
-        stages: vec![stage(8, 1, Activation::HSwish, 2), stage(16, 2, Activation::HSwish, 2)],
-        kernels: vec![3, 5, 7],
-        expands: vec![1, 2],
-        final_expand: 16,
-        feature_mix: 16,
-        bn_epsilon: 1e-3,
-    }
-}
 
 fn loss(layout: &Layout, values: &Values, net: &SubNet, images: &[f32], labels: &[u8]) -> f64 {
     let classes = layout.family().classes;
@@ -46,7 +21,7 @@ fn loss(layout: &Layout, values: &Values, net: &SubNet, images: &[f32], labels: 
 
 #[test]
 fn gradients_agree_with_differences_of_the_loss() {
-    let layout = Layout::new(&family());
+    let layout = Layout::new(&family()).unwrap();
     let mut random = Random(3);
     let mut values = optimiser::start(&layout, &mut random);
     // Transforms away from the identity, so that their gradients are not special.
@@ -84,7 +59,7 @@ fn gradients_agree_with_differences_of_the_loss() {
 
 #[test]
 fn shares_give_the_sum_of_their_gradients() {
-    let layout = Layout::new(&family());
+    let layout = Layout::new(&family()).unwrap();
     let mut random = Random(4);
     let values = optimiser::start(&layout, &mut random);
     let images: Vec<f32> = (0..8 * 64).map(|_| random.normal()).collect();
@@ -108,7 +83,7 @@ fn shares_give_the_sum_of_their_gradients() {
 
 #[test]
 fn a_small_network_learns_by_heart() {
-    let layout = Layout::new(&family());
+    let layout = Layout::new(&family()).unwrap();
     let mut random = Random(9);
     let mut values = optimiser::start(&layout, &mut random);
     let mut optimiser = optimiser::Optimiser::new(&layout, &values);
@@ -134,7 +109,7 @@ fn published_geometry_gives_the_published_counts() {
     assert_eq!(Family::rounded(1280.0 * 1.2), 1536);
     // 8 images of 8×8 through the smallest test network: counted by hand.
     let family = family();
-    let layout = Layout::new(&family);
+    let layout = Layout::new(&family).unwrap();
     let (macs, parameters) = layout.cost(&family.smallest());
     let stem = 64 * 9 * 8;
     let first = 64 * (9 * 8 + 8 * 8);

@@ -61,7 +61,9 @@ pub fn forward(
     let mut measured = Statistics::new();
     for unit in units {
         if unit.pools {
-            x = pool(&x, batch, height * width, unit.inputs);
+            let mut pooled = vec![0.0; batch * unit.inputs];
+            pool(&x, height * width, unit.inputs, &mut pooled);
+            x = pooled;
             (height, width) = (1, 1);
         }
         if unit.opens_shortcut {
@@ -78,8 +80,10 @@ pub fn forward(
                 pointwise::forward(&input, weight, unit.row, unit.inputs, unit.outputs, &mut conv);
             }
             Kind::Dense => {
-                input = patches(&input, batch, in_height, in_width, unit);
                 let row = unit.inputs * 9;
+                let mut columns = vec![0.0; batch * height * width * row];
+                patches(&input, batch, in_height, in_width, unit, &mut columns);
+                input = columns;
                 let weight = &values[unit.weight];
                 pointwise::forward(&input, weight, row, row, unit.outputs, &mut conv);
             }
@@ -225,13 +229,15 @@ pub fn backward(
     }
 }
 
-fn shape(unit: &Unit, batch: usize, height: usize, width: usize) -> depthwise::Shape {
+/// Shape of a depthwise unit.
+pub(crate) fn shape(unit: &Unit, batch: usize, height: usize, width: usize) -> depthwise::Shape {
     let (channels, kernel, stride) = (unit.inputs, unit.kernel, unit.stride);
     depthwise::Shape { batch, height, width, channels, kernel, stride }
 }
 
-fn pool(x: &[f32], batch: usize, pixels: usize, channels: usize) -> Vec<f32> {
-    let mut out = vec![0.0; batch * channels];
+/// Means over the pixels of each image.
+pub(crate) fn pool(x: &[f32], pixels: usize, channels: usize, out: &mut [f32]) {
+    out.fill(0.0);
     for (x, out) in x.chunks_exact(pixels * channels).zip(out.chunks_exact_mut(channels)) {
         for row in x.chunks_exact(channels) {
             for (out, x) in out.iter_mut().zip(row) {
@@ -239,7 +245,6 @@ fn pool(x: &[f32], batch: usize, pixels: usize, channels: usize) -> Vec<f32> {
             }
         }
     }
-    out
 }
 
 fn unpool(d: &[f32], batch: usize, pixels: usize, channels: usize) -> Vec<f32> {
@@ -254,25 +259,31 @@ fn unpool(d: &[f32], batch: usize, pixels: usize, channels: usize) -> Vec<f32> {
 
 /// The 3×3 neighbourhoods of every output pixel, `[pixels, inputs·9]`, zero outside the image;
 /// channel by channel, as the weight stores them.
-fn patches(x: &[f32], batch: usize, height: usize, width: usize, unit: &Unit) -> Vec<f32> {
+pub(crate) fn patches(
+    x: &[f32],
+    batch: usize,
+    height: usize,
+    width: usize,
+    unit: &Unit,
+    out: &mut [f32],
+) {
     let (out_height, out_width) = (height.div_ceil(unit.stride), width.div_ceil(unit.stride));
-    let mut out = Vec::with_capacity(batch * out_height * out_width * unit.inputs * 9);
+    let mut out = out.iter_mut();
     for image in 0..batch {
         for row in 0..out_height {
             for column in 0..out_width {
                 for channel in 0..unit.inputs {
-                    for tap in 0..9 {
+                    for (tap, out) in out.by_ref().take(9).enumerate() {
                         let y = (row * unit.stride + tap / 3).wrapping_sub(1);
                         let z = (column * unit.stride + tap % 3).wrapping_sub(1);
                         let inside = y < height && z < width;
                         let place = || ((image * height + y) * width + z) * unit.inputs + channel;
-                        out.push(if inside { x[place()] } else { 0.0 });
+                        *out = if inside { x[place()] } else { 0.0 };
                     }
                 }
             }
         }
     }
-    out
 }
 
 /// Places of the centre `small`×`small` taps in a `large`×`large` kernel.

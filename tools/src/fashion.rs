@@ -3,13 +3,18 @@
 //! Format (LeCun et al., <http://yann.lecun.com/exdb/mnist/>): two zero bytes, the type 0x08 (u8),
 //! the number of dimensions, each dimension as a big-endian `u32`, then the data.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use coshift_engine::family::Family;
+use coshift_engine::tensors::write_whole;
 
 /// Where the Debian package `dataset-fashion-mnist` puts its files.
 pub const DEBIAN: &str = "/usr/share/datasets/fashion-mnist";
+
+/// Licence of Fashion-MNIST, which goes with every copy of its images.
+pub const LICENCE: &str = include_str!("fashion-mnist-licence.txt");
 
 /// Labelled grey images.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +70,50 @@ impl ImageSet {
             images.display()
         );
         Ok(Self { side: height, pixels, labels: labels_read })
+    }
+
+    /// [`ImageSet::read`] of images that a family takes.
+    ///
+    /// # Errors
+    /// Those of [`ImageSet::read`]; names the folder and what does not fit.
+    pub fn read_for(folder: &Path, half: Half, family: &Family) -> Result<Self> {
+        let set = Self::read(folder, half)?;
+        let (place, name) = (folder.display(), &family.name);
+        let (side, wanted) = (set.side, family.resolution);
+        ensure!(
+            side == wanted && family.image_channels == 1,
+            "{place}: grey images of {side}×{side} pixels where {name} takes {wanted}×{wanted} with \
+             {} channel(s)",
+            family.image_channels
+        );
+        ensure!(!set.is_empty(), "{place}: no {} images", half.stem());
+        let most = set.labels.iter().copied().max().unwrap_or(0);
+        ensure!(
+            usize::from(most) < family.classes,
+            "{place}: label {most} where {name} has classes 0 to {}",
+            family.classes - 1
+        );
+        Ok(set)
+    }
+
+    /// Whether a folder has the files of one half.
+    #[must_use]
+    pub fn is_in(folder: &Path, half: Half) -> bool {
+        find(folder, &format!("{}-images-idx3-ubyte", half.stem())).is_ok()
+            && find(folder, &format!("{}-labels-idx1-ubyte", half.stem())).is_ok()
+    }
+
+    /// Writes the set into a folder as gzipped IDX files, each whole or not at all.
+    ///
+    /// # Errors
+    /// Names the file that cannot be written.
+    pub fn write(&self, folder: &Path, half: Half) -> Result<()> {
+        let sizes = [self.len(), self.side, self.side];
+        let images = format!("{}-images-idx3-ubyte.gz", half.stem());
+        write_whole(&folder.join(images), &idx_gz(&sizes, &self.pixels)?)?;
+        let labels = format!("{}-labels-idx1-ubyte.gz", half.stem());
+        write_whole(&folder.join(labels), &idx_gz(&sizes[..1], &self.labels)?)?;
+        Ok(())
     }
 
     /// Number of images.
@@ -138,6 +187,18 @@ fn idx(path: &Path) -> Result<(Vec<usize>, Vec<u8>)> {
     Ok((sizes, rest.to_vec()))
 }
 
+/// An IDX file of bytes, gzipped without time stamp, so that equal sets give equal files.
+fn idx_gz(sizes: &[usize], data: &[u8]) -> Result<Vec<u8>> {
+    let mut plain = vec![0, 0, 8, u8::try_from(sizes.len())?];
+    for size in sizes {
+        plain.extend(u32::try_from(*size)?.to_be_bytes());
+    }
+    plain.extend(data);
+    let mut packed = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
+    packed.write_all(&plain)?;
+    Ok(packed.finish()?)
+}
+
 /// Pixels as the networks take them: mean 0, deviation 1 over the training set of Fashion-MNIST
 /// (mean 0.2860, deviation 0.3530 of pixels in 0..1).
 #[must_use]
@@ -146,6 +207,13 @@ pub fn normalised(pixel: u8) -> f32 {
 }
 
 impl ImageSet {
+    /// Images as a network takes them, `[count, side, side, 1]`.
+    #[must_use]
+    pub fn normalised(&self, from: usize, count: usize) -> Vec<f32> {
+        let size = self.side * self.side;
+        self.pixels[from * size..][..count * size].iter().map(|p| normalised(*p)).collect()
+    }
+
     /// Takes the images from `at` on out of the set.
     pub fn split_off(&mut self, at: usize) -> Self {
         let at = at.min(self.len());

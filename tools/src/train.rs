@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use coshift_engine::family::{COSHIFT_28, Family, SubNet};
 use coshift_engine::layout::Layout;
+use coshift_engine::model::Calibrated;
+use coshift_engine::network::Network;
 use coshift_engine::train::checkpoint::Checkpoint;
 use coshift_engine::train::network::{Statistics, Values, forward};
 use coshift_engine::train::optimiser::{self, Optimiser};
@@ -14,8 +16,11 @@ use coshift_engine::train::random::Random;
 use coshift_engine::train::sandwich::{Batch, gradients, sample};
 use serde::{Deserialize, Serialize};
 
+use crate::eval::accuracy_pct;
 use crate::fashion::{self, DEBIAN, Half, ImageSet};
 
+/// File name of the checkpoint in the folder of a training.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// Images that normalisation statistics are taken from.
 pub const CALIBRATION_IMAGES: usize = 2_000;
 /// Training images kept aside to judge by while training and to choose sub-networks.
@@ -36,6 +41,7 @@ pub struct TrainArgs {
     /// Stops after this many epochs of this run, to be resumed later.
     #[arg(long, value_name = "N")]
     pub stop_after: Option<u32>,
+    /// What the training is determined by.
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -81,73 +87,106 @@ pub struct Settings {
 /// Names what is missing or does not fit.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let family: Family = serde_json::from_str(COSHIFT_28).context("the built-in description")?;
-    let layout = Layout::new(&family)?;
-    let mut train = ImageSet::read(&args.data, Half::Train)?;
-    ensure!(
-        train.side == family.resolution,
-        "{}: images of {side}×{side} pixels where {} takes {res}×{res}",
-        args.data.display(),
-        family.name,
-        side = train.side,
-        res = family.resolution
-    );
-    ensure!(
-        args.settings.batch >= 2 * args.settings.shares,
-        "--batch: at least two images a share"
-    );
-    ensure!(args.settings.shares > 0, "--shares: at least 1");
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let checkpoint_path = args.out.join("checkpoint.safetensors");
-    let settings_text = serde_json::to_string(&args.settings)?;
-    let mut state = if args.resume {
-        let state = Checkpoint::read(&layout, &checkpoint_path)?;
-        let known: Settings = serde_json::from_str(&state.settings)
-            .with_context(|| format!("{}: its settings", checkpoint_path.display()))?;
-        ensure!(
-            known == args.settings,
-            "{}: was trained with {known:?}, asked for {:?}",
-            checkpoint_path.display(),
-            args.settings
-        );
-        state
-    } else {
-        ensure!(
-            !checkpoint_path.exists(),
-            "{}: is there already: --resume goes on from it, another --out starts anew",
-            checkpoint_path.display()
-        );
-        let values = optimiser::start(&layout, &mut Random(args.settings.seed));
-        let optimiser = Optimiser::new(&layout, &values);
-        Checkpoint { values, optimiser, epochs: 0, seconds: 0.0, settings: settings_text }
-    };
-    let keep = train.len().saturating_sub(VALIDATION_IMAGES);
-    let validation = train.split_off(keep);
-    if let Some(limit) = args.settings.limit {
-        train.split_off(limit.min(keep));
+    train(&family, args, &mut |line| println!("{line}"))
+}
+
+/// Trains a family; tells `report` of each epoch when its checkpoint is written.
+///
+/// # Errors
+/// Names what is missing or does not fit.
+pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -> Result<()> {
+    let layout = Layout::new(family)?;
+    let settings = &args.settings;
+    ensure!(settings.shares > 0, "--shares: at least 1");
+    ensure!(settings.batch >= 2 * settings.shares, "--batch: at least two images a share");
+    let (mut train, validation) = split(ImageSet::read_for(&args.data, Half::Train, family)?);
+    if let Some(limit) = settings.limit {
+        train.split_off(limit);
     }
+    ensure!(
+        train.len() >= settings.batch,
+        "{}: {} images to learn from where --batch takes {}",
+        args.data.display(),
+        train.len(),
+        settings.batch
+    );
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let path = args.out.join(CHECKPOINT);
+    let mut state = if args.resume {
+        resumed(&layout, settings, &path)?
+    } else {
+        begun(&layout, settings, &path)?
+    };
     let mut epochs_now = 0;
-    while state.epochs < args.settings.epochs
-        && args.stop_after.is_none_or(|most| epochs_now < most)
-    {
-        let line = epoch(&layout, &args.settings, &train, &validation, &mut state);
-        state.write(&layout, &checkpoint_path)?;
+    while state.epochs < settings.epochs && args.stop_after.is_none_or(|most| epochs_now < most) {
+        let line = epoch(&layout, settings, &train, &validation, &mut state)?;
+        state.write(&layout, &path)?;
         log(&args.out.join("log.csv"), &line)?;
-        println!("{line}");
+        report(&line);
         epochs_now += 1;
     }
     Ok(())
 }
 
+fn begun(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
+    ensure!(
+        !path.exists(),
+        "{}: is there already: --resume goes on from it, another --out starts anew",
+        path.display()
+    );
+    let values = optimiser::start(layout, &mut Random(settings.seed));
+    let optimiser = Optimiser::new(layout, &values);
+    let settings = serde_json::to_string(settings)?;
+    Ok(Checkpoint { values, optimiser, epochs: 0, seconds: 0.0, settings })
+}
+
+fn resumed(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
+    let (state, known) = checkpoint(layout, path)?;
+    ensure!(
+        known == *settings,
+        "{}: was trained with {known:?}, asked for {settings:?}",
+        path.display()
+    );
+    Ok(state)
+}
+
+/// Reads a checkpoint and the settings of its training.
+///
+/// # Errors
+/// Names the file and what is wrong in it.
+pub fn checkpoint(layout: &Layout, path: &Path) -> Result<(Checkpoint, Settings)> {
+    let state = Checkpoint::read(layout, path)?;
+    let settings = serde_json::from_str(&state.settings)
+        .with_context(|| format!("{}: its settings", path.display()))?;
+    Ok((state, settings))
+}
+
+/// The images to learn from and those kept aside: the last [`VALIDATION_IMAGES`], of a small set at
+/// most a tenth.
+#[must_use]
+pub fn split(mut train: ImageSet) -> (ImageSet, ImageSet) {
+    let aside = VALIDATION_IMAGES.min(train.len() / 10);
+    let validation = train.split_off(train.len() - aside);
+    (train, validation)
+}
+
 /// One line of the training log.
 #[derive(Debug, Clone, Copy)]
-struct Line {
-    epoch: u32,
-    loss: f32,
-    train_pct: f64,
-    largest_pct: f64,
-    smallest_pct: f64,
-    seconds: f64,
-    left_s: f64,
+pub struct Line {
+    /// Epochs done.
+    pub epoch: u32,
+    /// Mean cross-entropy of the largest sub-network on augmented images, nats.
+    pub loss: f32,
+    /// Accuracy of the largest sub-network on augmented images, %.
+    pub train_pct: f64,
+    /// Accuracy of the largest sub-network on the images kept aside, %.
+    pub largest_pct: f64,
+    /// Accuracy of the smallest one on them, %.
+    pub smallest_pct: f64,
+    /// Seconds of training, all runs together.
+    pub seconds: f64,
+    /// Seconds that the remaining epochs take at the pace of this one.
+    pub left_s: f64,
 }
 
 impl std::fmt::Display for Line {
@@ -191,7 +230,7 @@ fn epoch(
     train: &ImageSet,
     validation: &ImageSet,
     state: &mut Checkpoint,
-) -> Line {
+) -> Result<Line> {
     let start = Instant::now();
     let family = layout.family();
     // Everything random of an epoch comes from the seed and its number, so that a resumed training
@@ -223,21 +262,21 @@ fn epoch(
     }
     state.epochs += 1;
     state.seconds += start.elapsed().as_secs_f64();
-    let judge = |net: &SubNet| {
-        let average = &state.optimiser.average;
-        let statistics = calibrate(layout, net, average, train);
-        100.0 * accuracy(layout, net, average, &statistics, validation, settings.shares)
-    };
+    let average = &state.optimiser.average;
+    let nets = [family.largest(), family.smallest()]
+        .map(|net| Calibrated { statistics: calibrate(layout, &net, average, train), net });
+    let network = Network::new(layout.clone(), average.clone(), &nets)?;
+    let judge = |index| accuracy_pct(&network, index, validation, settings.shares);
     let left = settings.epochs - state.epochs;
-    Line {
+    Ok(Line {
         epoch: state.epochs,
         loss: loss / steps.max(1) as f32,
         train_pct: 100.0 * right as f64 / (steps * settings.batch).max(1) as f64,
-        largest_pct: judge(&family.largest()),
-        smallest_pct: judge(&family.smallest()),
+        largest_pct: judge(0)?,
+        smallest_pct: judge(1)?,
         seconds: state.seconds,
         left_s: start.elapsed().as_secs_f64() * f64::from(left),
-    }
+    })
 }
 
 /// Learning rate of a step: up over the first epoch, then half a cosine down to 0.
@@ -279,13 +318,6 @@ fn augmented(set: &ImageSet, index: usize, random: &mut Random) -> Vec<f32> {
     out
 }
 
-/// Images of a set as a network takes them.
-#[must_use]
-pub fn plain(set: &ImageSet, from: usize, count: usize) -> Vec<f32> {
-    let size = set.side * set.side;
-    set.pixels[from * size..][..count * size].iter().map(|p| fashion::normalised(*p)).collect()
-}
-
 /// Normalisation statistics of a sub-network: the mean over batches of the first
 /// [`CALIBRATION_IMAGES`] training images, unchanged ones.
 #[must_use]
@@ -296,7 +328,7 @@ pub fn calibrate(layout: &Layout, net: &SubNet, values: &Values, train: &ImageSe
     let mut sum: Statistics = Vec::new();
     for batch in 0..batches {
         let count = step.min(train.len());
-        let images = plain(train, batch * count, count);
+        let images = train.normalised(batch * count, count);
         let pass = forward(layout, &units, values, &images, None);
         if sum.is_empty() {
             sum = pass
@@ -311,46 +343,4 @@ pub fn calibrate(layout: &Layout, net: &SubNet, values: &Values, train: &ImageSe
         }
     }
     sum
-}
-
-/// Share of a set that a sub-network classifies right.
-#[must_use]
-pub fn accuracy(
-    layout: &Layout,
-    net: &SubNet,
-    values: &Values,
-    statistics: &Statistics,
-    set: &ImageSet,
-    threads: usize,
-) -> f64 {
-    let units = layout.units(net);
-    let classes = layout.family().classes;
-    let share = set.len().div_ceil(threads.max(1)).max(1);
-    let work = &|from: usize, to: usize| {
-        let mut right = 0;
-        for start in (from..to).step_by(100) {
-            let count = 100.min(to - start);
-            let images = plain(set, start, count);
-            let pass = forward(layout, &units, values, &images, Some(statistics));
-            for (logits, label) in pass.logits.chunks_exact(classes).zip(&set.labels[start..]) {
-                let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-                right += usize::from(best.is_some_and(|(class, _)| class == usize::from(*label)));
-            }
-        }
-        right
-    };
-    let right: usize = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..set.len())
-            .step_by(share)
-            .map(|from| scope.spawn(move || work(from, (from + share).min(set.len()))))
-            .collect();
-        handles
-            .into_iter()
-            .map(|handle| match handle.join() {
-                Ok(right) => right,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .sum()
-    });
-    right as f64 / set.len().max(1) as f64
 }

@@ -15,21 +15,15 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
-    #[cfg(feature = "engine")]
     Pack(coshift_tools::pack::PackArgs),
-    #[cfg(feature = "engine")]
     Train(coshift_tools::train::TrainArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),
-        #[cfg(feature = "engine")]
         Command::Pack(args) => coshift_tools::pack::run(&args),
-        #[cfg(feature = "engine")]
         Command::Train(args) => coshift_tools::train::run(&args),
     };
     match result {

@@ -46,7 +46,7 @@ pub struct PackArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub count: usize,
     /// Random sub-networks to choose from, beside the uniform ones.
-    #[arg(long, value_name = "N", default_value_t = 60)]
+    #[arg(long, value_name = "N", default_value_t = 120)]
     pub random: usize,
     /// Seed of the random ones.
     #[arg(long, default_value_t = 1)]
@@ -171,7 +171,7 @@ fn candidates(family: &Family, random: usize, seed: u64) -> Vec<SubNet> {
         }
     }
     let mut source = Random(seed);
-    nets.extend((0..random).map(|_| sample(family, &mut source)));
+    nets.extend((0..random).map(|_| drawn(family, &mut source)));
     let mut known = Vec::with_capacity(nets.len());
     for mut net in nets {
         settle_inactive(family, &mut net);
@@ -180,6 +180,25 @@ fn candidates(family: &Family, random: usize, seed: u64) -> Vec<SubNet> {
         }
     }
     known
+}
+
+/// A random sub-network of which a random share is as in the largest: entries drawn evenly would
+/// hardly ever give one of the upper half of the range of MACs.
+fn drawn(family: &Family, random: &mut Random) -> SubNet {
+    let (mut net, largest) = (sample(family, random), family.largest());
+    let share = random.unit();
+    for (list, most) in [
+        (&mut net.depths, &largest.depths),
+        (&mut net.kernels, &largest.kernels),
+        (&mut net.expands, &largest.expands),
+    ] {
+        for (entry, most) in list.iter_mut().zip(most) {
+            if random.unit() < share {
+                *entry = *most;
+            }
+        }
+    }
+    net
 }
 
 /// Gives the entries of blocks that are not in use the smallest kernel and expand ratio, so that

@@ -1,4 +1,16 @@
-//! Offline tools.
+//! Offline tools: everything that is done before or after a board runs.
+//!
+//! * [`plan`] — policy images from board files
+//! * `train`, `pack`, `eval` — the super-network: its training, the sub-networks that are shipped,
+//!   their accuracy (feature `engine`)
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "engine")]
+pub mod eval;
+#[cfg(feature = "engine")]
+pub mod fashion;
+#[cfg(feature = "engine")]
+pub mod pack;
 pub mod plan;
+#[cfg(feature = "engine")]
+pub mod train;

@@ -1,1 +1,19 @@
-//! Dynamic super-network inference on candle.
+//! Dynamic super-networks: one resident set of weights, many sub-networks.
+//!
+//! * [`family`] — the OFA-MobileNetV3 family, described by data
+//! * [`layout`] — the layers of a super-network and what a sub-network uses of them
+//! * [`kernels`] — the operators, as functions over slices
+//! * [`candle_ops`] — the same operators in candle graphs, with gradients
+//! * [`tensors`] — tensors in files
+//! * [`model`] — what a model folder says about itself
+//! * [`network`] — inference: resident weights, a sub-network by its index
+//! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
+
+pub mod candle_ops;
+pub mod family;
+pub mod kernels;
+pub mod layout;
+pub mod model;
+pub mod network;
+pub mod tensors;
+pub mod train;

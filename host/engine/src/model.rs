@@ -1,0 +1,174 @@
+//! The description of a model folder: `model.json`.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::family::{Family, SubNet};
+use crate::layout::Layout;
+use crate::tensors::{FileFault, TensorFile, TensorWriter, write_whole};
+use crate::train::network::{Statistics, Values};
+
+/// File name of the description inside a model folder.
+pub const FILE: &str = "model.json";
+
+/// A trained super-network and the sub-networks chosen from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// The super-network.
+    pub family: Family,
+    /// File name of the weights inside the folder.
+    pub weights: String,
+    /// [`crate::tensors::hash`] of the weight file, 16 hexadecimal digits: what a policy image names
+    /// the model by.
+    pub model_hash: String,
+    /// The sub-networks, in ascending accuracy.
+    pub sub_networks: Vec<SubNetwork>,
+}
+
+/// A sub-network of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubNetwork {
+    /// Place in the list.
+    pub index: usize,
+    /// Its configuration.
+    pub net: SubNet,
+    /// Multiply-accumulates of one image.
+    pub macs: u64,
+    /// Parameters in use, normalisations folded.
+    pub params: u64,
+    /// Blocks in use, the first one of the family included.
+    pub blocks: usize,
+    /// Top-1 accuracy on the test set, %.
+    pub accuracy_pct: f64,
+    /// Images the accuracy was measured on.
+    pub images: usize,
+}
+
+impl Model {
+    /// The hash as the number a policy image holds, `None` where it is not one.
+    #[must_use]
+    pub fn hash(&self) -> Option<u64> {
+        let digits = self.model_hash.len() == 16;
+        u64::from_str_radix(&self.model_hash, 16).ok().filter(|_| digits)
+    }
+
+    /// Reads and checks the description in a model folder.
+    ///
+    /// # Errors
+    /// [`FileFault`] names the file and what does not hold in it.
+    pub fn read(folder: &Path) -> Result<Self, FileFault> {
+        let path = folder.join(FILE);
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| FileFault::Io { path: name.clone(), source })?;
+        let content = |why: String| FileFault::Content { path: name.clone(), why };
+        let model: Self = serde_json::from_str(&text)
+            .map_err(|error| content(format!("not a model description: {error}")))?;
+        model.check().map_err(content)?;
+        Ok(model)
+    }
+
+    /// Writes the description into a model folder.
+    ///
+    /// # Errors
+    /// [`FileFault`]: the description does not hold, or the file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), FileFault> {
+        let path = folder.join(FILE);
+        let content = |why: String| FileFault::Content { path: path.display().to_string(), why };
+        self.check().map_err(content)?;
+        let mut text =
+            serde_json::to_string_pretty(self).map_err(|error| content(error.to_string()))?;
+        text.push('\n');
+        write_whole(&path, text.as_bytes())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let layout = Layout::new(&self.family).map_err(|fault| fault.to_string())?;
+        if self.hash().is_none() {
+            return Err(format!(
+                "model_hash is {:?}, expected 16 hexadecimal digits",
+                self.model_hash
+            ));
+        }
+        // A name with a folder in it would read a file from somewhere else.
+        if Path::new(&self.weights).file_name().is_none_or(|name| name != self.weights.as_str()) {
+            return Err(format!("weights is {:?}, expected a file name", self.weights));
+        }
+        if self.sub_networks.is_empty() {
+            return Err("sub_networks is empty, expected at least one".into());
+        }
+        for (place, sub) in self.sub_networks.iter().enumerate() {
+            let at = |why: String| format!("sub_networks[{place}]: {why}");
+            if sub.index != place {
+                return Err(at(format!("index is {}, expected {place}", sub.index)));
+            }
+            self.family.check_net(&sub.net).map_err(|fault| at(fault.to_string()))?;
+            let (macs, params) = layout.cost(&sub.net);
+            let blocks = blocks(&sub.net);
+            if (sub.macs, sub.params, sub.blocks) != (macs, params, blocks) {
+                return Err(at(format!(
+                    "macs, params, blocks are {}, {}, {}, expected {macs}, {params}, {blocks}",
+                    sub.macs, sub.params, sub.blocks
+                )));
+            }
+            if !(0.0..=100.0).contains(&sub.accuracy_pct) {
+                return Err(at(format!("accuracy_pct is {}, expected 0 to 100", sub.accuracy_pct)));
+            }
+            if place > 0 && self.sub_networks[place - 1].accuracy_pct > sub.accuracy_pct {
+                return Err(at(
+                    "less accurate than the one before, expected ascending order".into()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Blocks of a sub-network, the first, not elastic, one included.
+#[must_use]
+pub fn blocks(net: &SubNet) -> usize {
+    1 + net.depths.iter().sum::<usize>()
+}
+
+/// Names of the statistics of a sub-network's normalised unit in the weight file: mean, variance.
+#[must_use]
+pub fn statistics_names(index: usize, unit: usize) -> [String; 2] {
+    ["mean", "variance"].map(|what| format!("sub_network.{index}.norm.{unit}.{what}"))
+}
+
+/// A sub-network with the statistics it normalises by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Calibrated {
+    /// The sub-network.
+    pub net: SubNet,
+    /// Mean and variance of each normalised unit.
+    pub statistics: Statistics,
+}
+
+/// Writes the weight file of a model: the shared parameters under their names, and the statistics of
+/// each sub-network. Gives the file's hash.
+///
+/// # Errors
+/// As [`TensorWriter::write`].
+pub fn write_weights(
+    path: &Path,
+    layout: &Layout,
+    values: &Values,
+    nets: &[Calibrated],
+) -> Result<u64, FileFault> {
+    let mut file = TensorWriter::default();
+    file.values(layout, "", values);
+    for (index, calibrated) in nets.iter().enumerate() {
+        for (unit, (mean, variance)) in calibrated.statistics.iter().enumerate() {
+            let [mean_name, variance_name] = statistics_names(index, unit);
+            file.tensor(&mean_name, &[mean.len()], mean);
+            file.tensor(&variance_name, &[variance.len()], variance);
+        }
+    }
+    file.metadata("family", &layout.family().name);
+    file.write(path)?;
+    Ok(TensorFile::read(path)?.hash())
+}

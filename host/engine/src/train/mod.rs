@@ -1,0 +1,7 @@
+//! Training of super-networks on the CPU.
+
+pub mod checkpoint;
+pub mod network;
+pub mod optimiser;
+pub mod random;
+pub mod sandwich;

@@ -1,0 +1,123 @@
+//! The backward pass of whole sub-networks against differences of the loss.
+
+mod common;
+
+use common::family;
+use coshift_engine::family::{Family, SubNet};
+use coshift_engine::layout::Layout;
+use coshift_engine::train::network::{Values, forward};
+use coshift_engine::train::optimiser;
+use coshift_engine::train::random::Random;
+use coshift_engine::train::sandwich::{Batch, gradients, sample, softmax};
+
+fn loss(layout: &Layout, values: &Values, net: &SubNet, images: &[f32], labels: &[u8]) -> f64 {
+    let classes = layout.family().classes;
+    let pass = forward(layout, &layout.units(net), values, images, None);
+    let chances = softmax(&pass.logits, classes);
+    let rows = chances.chunks_exact(classes).zip(labels);
+    rows.map(|(row, label)| -f64::from(row[usize::from(*label)]).ln()).sum::<f64>()
+        / labels.len() as f64
+}
+
+#[test]
+fn gradients_agree_with_differences_of_the_loss() {
+    let layout = Layout::new(&family()).unwrap();
+    let mut random = Random(3);
+    let mut values = optimiser::start(&layout, &mut random);
+    // Transforms away from the identity, so that their gradients are not special.
+    for values in &mut values {
+        values.iter_mut().for_each(|value| *value += 0.05 * random.normal());
+    }
+    let images: Vec<f32> = (0..6 * 64).map(|_| random.normal()).collect();
+    let labels: Vec<u8> = (0..6).map(|_| random.below(4) as u8).collect();
+    for net in [family().largest(), family().smallest(), sample(&family(), &mut random)] {
+        let batch = Batch { images: &images, labels: &labels };
+        let (found, _) = gradients(&layout, &values, std::slice::from_ref(&net), batch, 0.0, 1);
+        for (index, parameter) in layout.parameters.iter().enumerate() {
+            // Along a random direction: one difference tests a whole tensor.
+            let direction: Vec<f32> = values[index].iter().map(|_| random.normal()).collect();
+            let size = direction.iter().map(|d| d * d).sum::<f32>().sqrt();
+            // Short enough to cross few kinks of the activations, long enough for f32.
+            let step = 5e-4 / size;
+            let at = |sign: f32| {
+                let mut moved = values.clone();
+                moved[index].iter_mut().zip(&direction).for_each(|(v, d)| *v += sign * step * d);
+                loss(&layout, &moved, &net, &images, &labels)
+            };
+            let difference = (at(1.0) - at(-1.0)) / (2.0 * f64::from(step));
+            let slope: f64 =
+                found[index].iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
+            let scale = difference.abs().max(slope.abs()).max(0.05 * f64::from(size));
+            assert!(
+                (difference - slope).abs() <= 0.04 * scale,
+                "{}: slope {slope}, difference {difference}",
+                parameter.name
+            );
+        }
+    }
+}
+
+#[test]
+fn shares_give_the_sum_of_their_gradients() {
+    let layout = Layout::new(&family()).unwrap();
+    let mut random = Random(4);
+    let values = optimiser::start(&layout, &mut random);
+    let images: Vec<f32> = (0..8 * 64).map(|_| random.normal()).collect();
+    let labels: Vec<u8> = (0..8).map(|_| random.below(4) as u8).collect();
+    let nets = [family().largest(), family().smallest()];
+    let of = |from: usize, to: usize| {
+        let batch = Batch { images: &images[from * 64..to * 64], labels: &labels[from..to] };
+        gradients(&layout, &values, &nets, batch, 0.1, 1).0
+    };
+    let batch = Batch { images: &images, labels: &labels };
+    let (whole, _) = gradients(&layout, &values, &nets, batch, 0.1, 2);
+    let (again, _) = gradients(&layout, &values, &nets, batch, 0.1, 2);
+    assert_eq!(whole, again, "threads must not change a bit");
+    let halves = of(0, 4).into_iter().zip(of(4, 8));
+    for ((first, second), whole) in halves.zip(&whole) {
+        for ((a, b), whole) in first.iter().zip(&second).zip(whole) {
+            assert!(((a + b) / 2.0 - whole).abs() <= 1e-5 * (1.0 + whole.abs()));
+        }
+    }
+}
+
+#[test]
+fn a_small_network_learns_by_heart() {
+    let layout = Layout::new(&family()).unwrap();
+    let mut random = Random(9);
+    let mut values = optimiser::start(&layout, &mut random);
+    let mut optimiser = optimiser::Optimiser::new(&layout, &values);
+    let images: Vec<f32> = (0..16 * 64).map(|_| random.normal()).collect();
+    let labels: Vec<u8> = (0..16).map(|_| random.below(4) as u8).collect();
+    let nets = [family().largest(), family().smallest()];
+    let constants = optimiser::Settings { momentum: 0.9, decay: 0.0, clip: 5.0, average: 0.9 };
+    let batch = Batch { images: &images, labels: &labels };
+    for _ in 0..60 {
+        let (gradient, _) = gradients(&layout, &values, &nets, batch, 0.0, 1);
+        optimiser.step(&layout, &mut values, &gradient, 0.05, &constants);
+    }
+    for net in &nets {
+        let loss = loss(&layout, &values, net, &images, &labels);
+        assert!(loss < 0.2, "loss {loss}");
+    }
+}
+
+#[test]
+fn published_geometry_gives_the_published_counts() {
+    assert_eq!(Family::rounded(16.0 * 1.2), 24);
+    assert_eq!(Family::rounded(112.0 * 1.2), 136);
+    assert_eq!(Family::rounded(1280.0 * 1.2), 1536);
+    // 8 images of 8×8 through the smallest test network: counted by hand.
+    let family = family();
+    let layout = Layout::new(&family).unwrap();
+    let (macs, parameters) = layout.cost(&family.smallest());
+    let stem = 64 * 9 * 8;
+    let first = 64 * (9 * 8 + 8 * 8);
+    let one = 64 * (8 * 8 + 9 * 8 + 8 * 8);
+    let two = 64 * 8 * 8 + 16 * (9 * 8 + 8 * 16);
+    let head = 16 * 16 * 16 + 16 * 16 + 16 * 4;
+    assert_eq!(macs, stem + first + one + two + head);
+    let weights = 9 * 8 + (9 * 8 + 64) + (64 + 72 + 64) + (64 + 72 + 128) + 256 + 256 + 64;
+    let biases = 8 + (8 + 8) + (8 + 8 + 8) + (8 + 8 + 16) + 16 + 4;
+    assert_eq!(parameters, weights + biases);
+}

@@ -1,0 +1,346 @@
+//! `coshift-tools train`: trains the super-network of a family.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use coshift_engine::family::{COSHIFT_28, Family, SubNet};
+use coshift_engine::layout::Layout;
+use coshift_engine::model::Calibrated;
+use coshift_engine::network::Network;
+use coshift_engine::train::checkpoint::Checkpoint;
+use coshift_engine::train::network::{Statistics, Values, forward};
+use coshift_engine::train::optimiser::{self, Optimiser};
+use coshift_engine::train::random::Random;
+use coshift_engine::train::sandwich::{Batch, gradients, sample};
+use serde::{Deserialize, Serialize};
+
+use crate::eval::accuracy_pct;
+use crate::fashion::{self, DEBIAN, Half, ImageSet};
+
+/// File name of the checkpoint in the folder of a training.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Images that normalisation statistics are taken from.
+pub const CALIBRATION_IMAGES: usize = 2_000;
+/// Training images kept aside to judge by while training and to choose sub-networks.
+pub const VALIDATION_IMAGES: usize = 2_000;
+
+/// Trains the dynamic super-network for 28×28 grey images.
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// Folder with the IDX files of the data set.
+    #[arg(long, value_name = "DIR", default_value = DEBIAN)]
+    pub data: PathBuf,
+    /// Folder for checkpoint and log.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Goes on from the checkpoint in --out.
+    #[arg(long)]
+    pub resume: bool,
+    /// Stops after this many epochs of this run, to be resumed later.
+    #[arg(long, value_name = "N")]
+    pub stop_after: Option<u32>,
+    /// What the training is determined by.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What a training is determined by.
+#[derive(Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Epochs in all.
+    #[arg(long, default_value_t = 16)]
+    pub epochs: u32,
+    /// First epochs, in which the largest sub-network is trained alone.
+    #[arg(long, default_value_t = 2)]
+    pub warm_up: u32,
+    /// Random sub-networks a step, beside the largest and the smallest.
+    #[arg(long, default_value_t = 1)]
+    pub random: usize,
+    /// Images a step.
+    #[arg(long, default_value_t = 128)]
+    pub batch: usize,
+    /// Largest learning rate; it rises over the first epoch and falls to 0 as a half cosine.
+    #[arg(long, default_value_t = 0.08)]
+    pub rate: f32,
+    /// Weight decay.
+    #[arg(long, default_value_t = 1e-4)]
+    pub decay: f32,
+    /// Label smoothing.
+    #[arg(long, default_value_t = 0.05)]
+    pub smoothing: f32,
+    /// Shares a batch is split into, one thread each. Results depend on it.
+    #[arg(long, default_value_t = 2)]
+    pub shares: usize,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Trains on the first N images only, for trials.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Names what is missing or does not fit.
+pub fn run(args: &TrainArgs) -> Result<()> {
+    let family: Family = serde_json::from_str(COSHIFT_28).context("the built-in description")?;
+    train(&family, args, &mut |line| println!("{line}"))
+}
+
+/// Trains a family; tells `report` of each epoch when its checkpoint is written.
+///
+/// # Errors
+/// Names what is missing or does not fit.
+pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -> Result<()> {
+    let layout = Layout::new(family)?;
+    let settings = &args.settings;
+    ensure!(settings.shares > 0, "--shares: at least 1");
+    ensure!(settings.batch >= 2 * settings.shares, "--batch: at least two images a share");
+    let (mut train, validation) = split(ImageSet::read_for(&args.data, Half::Train, family)?);
+    if let Some(limit) = settings.limit {
+        train.split_off(limit);
+    }
+    ensure!(
+        train.len() >= settings.batch,
+        "{}: {} images to learn from where --batch takes {}",
+        args.data.display(),
+        train.len(),
+        settings.batch
+    );
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let path = args.out.join(CHECKPOINT);
+    let mut state = if args.resume {
+        resumed(&layout, settings, &path)?
+    } else {
+        begun(&layout, settings, &path)?
+    };
+    let mut epochs_now = 0;
+    while state.epochs < settings.epochs && args.stop_after.is_none_or(|most| epochs_now < most) {
+        let line = epoch(&layout, settings, &train, &validation, &mut state)?;
+        state.write(&layout, &path)?;
+        log(&args.out.join("log.csv"), &line)?;
+        report(&line);
+        epochs_now += 1;
+    }
+    Ok(())
+}
+
+fn begun(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
+    ensure!(
+        !path.exists(),
+        "{}: is there already: --resume goes on from it, another --out starts anew",
+        path.display()
+    );
+    let values = optimiser::start(layout, &mut Random(settings.seed));
+    let optimiser = Optimiser::new(layout, &values);
+    let settings = serde_json::to_string(settings)?;
+    Ok(Checkpoint { values, optimiser, epochs: 0, seconds: 0.0, settings })
+}
+
+fn resumed(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
+    let (state, known) = checkpoint(layout, path)?;
+    ensure!(
+        known == *settings,
+        "{}: was trained with {known:?}, asked for {settings:?}",
+        path.display()
+    );
+    Ok(state)
+}
+
+/// Reads a checkpoint and the settings of its training.
+///
+/// # Errors
+/// Names the file and what is wrong in it.
+pub fn checkpoint(layout: &Layout, path: &Path) -> Result<(Checkpoint, Settings)> {
+    let state = Checkpoint::read(layout, path)?;
+    let settings = serde_json::from_str(&state.settings)
+        .with_context(|| format!("{}: its settings", path.display()))?;
+    Ok((state, settings))
+}
+
+/// The images to learn from and those kept aside: the last [`VALIDATION_IMAGES`], of a small set at
+/// most a tenth.
+#[must_use]
+pub fn split(mut train: ImageSet) -> (ImageSet, ImageSet) {
+    let aside = VALIDATION_IMAGES.min(train.len() / 10);
+    let validation = train.split_off(train.len() - aside);
+    (train, validation)
+}
+
+/// One line of the training log.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    /// Epochs done.
+    pub epoch: u32,
+    /// Mean cross-entropy of the largest sub-network on augmented images, nats.
+    pub loss: f32,
+    /// Accuracy of the largest sub-network on augmented images, %.
+    pub train_pct: f64,
+    /// Accuracy of the largest sub-network on the images kept aside, %.
+    pub largest_pct: f64,
+    /// Accuracy of the smallest one on them, %.
+    pub smallest_pct: f64,
+    /// Seconds of training, all runs together.
+    pub seconds: f64,
+    /// Seconds that the remaining epochs take at the pace of this one.
+    pub left_s: f64,
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "epoch {}: loss {:.4}, train {:.2} %, validation: largest {:.2} %, smallest {:.2} %, {:.0} s, {:.0} min left",
+            self.epoch,
+            self.loss,
+            self.train_pct,
+            self.largest_pct,
+            self.smallest_pct,
+            self.seconds,
+            self.left_s / 60.0
+        )
+    }
+}
+
+fn log(path: &Path, line: &Line) -> Result<()> {
+    use std::io::Write;
+    let new = !path.exists();
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| path.display().to_string())?;
+    if new {
+        writeln!(file, "epoch,loss,train_pct,largest_pct,smallest_pct,seconds")?;
+    }
+    writeln!(
+        file,
+        "{},{:.5},{:.3},{:.3},{:.3},{:.1}",
+        line.epoch, line.loss, line.train_pct, line.largest_pct, line.smallest_pct, line.seconds
+    )?;
+    Ok(())
+}
+
+fn epoch(
+    layout: &Layout,
+    settings: &Settings,
+    train: &ImageSet,
+    validation: &ImageSet,
+    state: &mut Checkpoint,
+) -> Result<Line> {
+    let start = Instant::now();
+    let family = layout.family();
+    // Everything random of an epoch comes from the seed and its number, so that a resumed training
+    // is the same as one without a break.
+    let mut random =
+        Random(settings.seed ^ (u64::from(state.epochs) + 1).wrapping_mul(0x9E37_79B9));
+    let mut order: Vec<usize> = (0..train.len()).collect();
+    random.shuffle(&mut order);
+    let steps = order.len() / settings.batch;
+    let constants =
+        optimiser::Settings { momentum: 0.9, decay: settings.decay, clip: 5.0, average: 0.998 };
+    let (mut loss, mut right) = (0.0, 0);
+    for chunk in order.chunks_exact(settings.batch) {
+        let images: Vec<f32> =
+            chunk.iter().flat_map(|index| augmented(train, *index, &mut random)).collect();
+        let labels: Vec<u8> = chunk.iter().map(|index| train.labels[*index]).collect();
+        let mut nets = vec![family.largest()];
+        if state.epochs >= settings.warm_up {
+            nets.push(family.smallest());
+            nets.extend((0..settings.random).map(|_| sample(family, &mut random)));
+        }
+        let batch = Batch { images: &images, labels: &labels };
+        let (gradient, progress) =
+            gradients(layout, &state.values, &nets, batch, settings.smoothing, settings.shares);
+        let rate = rate(settings, state.optimiser.steps, steps as u64);
+        state.optimiser.step(layout, &mut state.values, &gradient, rate, &constants);
+        loss += progress.loss;
+        right += progress.right;
+    }
+    state.epochs += 1;
+    state.seconds += start.elapsed().as_secs_f64();
+    let average = &state.optimiser.average;
+    let nets = [family.largest(), family.smallest()]
+        .map(|net| Calibrated { statistics: calibrate(layout, &net, average, train), net });
+    let network = Network::new(layout.clone(), average.clone(), &nets)?;
+    let judge = |index| accuracy_pct(&network, index, validation, settings.shares);
+    let left = settings.epochs - state.epochs;
+    Ok(Line {
+        epoch: state.epochs,
+        loss: loss / steps.max(1) as f32,
+        train_pct: 100.0 * right as f64 / (steps * settings.batch).max(1) as f64,
+        largest_pct: judge(0)?,
+        smallest_pct: judge(1)?,
+        seconds: state.seconds,
+        left_s: start.elapsed().as_secs_f64() * f64::from(left),
+    })
+}
+
+/// Learning rate of a step: up over the first epoch, then half a cosine down to 0.
+fn rate(settings: &Settings, step: u64, steps: u64) -> f32 {
+    let total = (u64::from(settings.epochs) * steps) as f32;
+    let (step, rise) = (step as f32, steps as f32);
+    if step < rise {
+        return settings.rate * (step + 1.0) / rise;
+    }
+    let done = (step - rise) / (total - rise).max(1.0);
+    settings.rate * 0.5 * (1.0 + (std::f32::consts::PI * done.min(1.0)).cos())
+}
+
+/// An image mirrored half of the time, moved by up to two pixels, and a quarter of the time with a
+/// rectangle erased (Zhong et al., Random Erasing, AAAI 2020).
+fn augmented(set: &ImageSet, index: usize, random: &mut Random) -> Vec<f32> {
+    let side = set.side;
+    let image = set.image(index);
+    let mirror = random.below(2) == 1;
+    let (down, across) = (random.below(5), random.below(5));
+    let mut out = Vec::with_capacity(side * side);
+    for row in 0..side {
+        for column in 0..side {
+            let column = if mirror { side - 1 - column } else { column };
+            let (y, x) = ((row + down).wrapping_sub(2), (column + across).wrapping_sub(2));
+            let inside = y < side && x < side;
+            out.push(fashion::normalised(if inside { image[y * side + x] } else { 0 }));
+        }
+    }
+    if random.below(4) == 0 {
+        let (height, width) = (2 + random.below(side / 3), 2 + random.below(side / 3));
+        let (top, left) = (random.below(side - height), random.below(side - width));
+        for row in top..top + height {
+            for column in left..left + width {
+                out[row * side + column] = random.normal();
+            }
+        }
+    }
+    out
+}
+
+/// Normalisation statistics of a sub-network: the mean over batches of the first
+/// [`CALIBRATION_IMAGES`] training images, unchanged ones.
+#[must_use]
+pub fn calibrate(layout: &Layout, net: &SubNet, values: &Values, train: &ImageSet) -> Statistics {
+    let units = layout.units(net);
+    let step = 250;
+    let batches = (train.len().min(CALIBRATION_IMAGES) / step).max(1);
+    let mut sum: Statistics = Vec::new();
+    for batch in 0..batches {
+        let count = step.min(train.len());
+        let images = train.normalised(batch * count, count);
+        let pass = forward(layout, &units, values, &images, None);
+        if sum.is_empty() {
+            sum = pass
+                .statistics
+                .iter()
+                .map(|(m, v)| (vec![0.0; m.len()], vec![0.0; v.len()]))
+                .collect();
+        }
+        for ((mean, variance), (m, v)) in sum.iter_mut().zip(&pass.statistics) {
+            mean.iter_mut().zip(m).for_each(|(sum, x)| *sum += x / batches as f32);
+            variance.iter_mut().zip(v).for_each(|(sum, x)| *sum += x / batches as f32);
+        }
+    }
+    sum
+}

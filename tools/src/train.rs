@@ -35,7 +35,8 @@ pub struct TrainArgs {
     /// Folder for checkpoint and log.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Goes on from the checkpoint in --out.
+    /// Goes on from the checkpoint in --out. --epochs may differ from what it was started with: the
+    /// rate then falls faster or slower from here on.
     #[arg(long)]
     pub resume: bool,
     /// Stops after this many epochs of this run, to be resumed later.
@@ -141,12 +142,15 @@ fn begun(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint
 }
 
 fn resumed(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
-    let (state, known) = checkpoint(layout, path)?;
+    let (mut state, known) = checkpoint(layout, path)?;
+    // The number of epochs only says how fast the rate falls from here on.
+    let same = Settings { epochs: settings.epochs, ..known.clone() };
     ensure!(
-        known == *settings,
-        "{}: was trained with {known:?}, asked for {settings:?}",
+        same == *settings,
+        "{}: was trained with {known:?}, asked for {settings:?}; only --epochs may differ",
         path.display()
     );
+    state.settings = serde_json::to_string(settings)?;
     Ok(state)
 }
 

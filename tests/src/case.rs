@@ -5,8 +5,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use coshift_plant::Board;
-use coshift_shared::crc32c;
-use coshift_shared::policy::{PolicyView, TableView};
+use coshift_shared::policy::{PolicyImage, PolicyView, TableImage, TableView};
 use coshift_shared::units::MAX_APPLICATIONS;
 use coshift_tools::plan;
 
@@ -89,16 +88,59 @@ impl Case {
         Ok(REFERENCE.get_or_init(|| case))
     }
 
+    /// The image with every latency longer by so much.
+    ///
+    /// # Errors
+    /// The image cannot be built.
+    pub fn slower(&self, permille: u32) -> Result<Vec<u8>> {
+        let mut image = self.parts()?;
+        let cells = image.tables.iter_mut().flat_map(|table| table.cells.iter_mut().flatten());
+        for cell in cells {
+            cell.latency_us += cell.latency_us / 1000 * permille;
+        }
+        Ok(image.to_bytes()?)
+    }
+
     /// The image with another sequence number: a policy that differs in nothing that matters, and
     /// still is another one.
-    #[must_use]
-    pub fn other_image(&self) -> Vec<u8> {
-        const CHECKED_FROM: usize = 16;
-        let mut image = self.image.clone();
-        image[16] ^= 0x40;
-        let crc = crc32c::of(&image[CHECKED_FROM..]);
-        image[12..16].copy_from_slice(&crc.to_le_bytes());
-        image
+    ///
+    /// # Errors
+    /// The image cannot be built.
+    pub fn other_image(&self) -> Result<Vec<u8>> {
+        let mut image = self.parts()?;
+        image.sequence += 1;
+        Ok(image.to_bytes()?)
+    }
+
+    /// The image taken apart, to be changed and built again.
+    fn parts(&self) -> Result<PolicyImage> {
+        let policy = PolicyView::open(&self.image).context("policy image")?;
+        let tables = (0..policy.tables()).filter_map(|index| policy.table(index));
+        Ok(PolicyImage {
+            sequence: policy.sequence(),
+            board: policy.board().to_owned(),
+            runtime: policy.runtime().to_owned(),
+            precision_bits: policy.precision_bits(),
+            batch: policy.batch(),
+            settle: policy.settle(),
+            power_cap_mw: policy.power_cap_mw(),
+            temp_cap_mdeg_c: policy.temp_cap_mdeg_c(),
+            utilisation_permille: policy.utilisation_permille(),
+            park_level: policy.park_level(),
+            levels: (0..policy.levels()).filter_map(|index| policy.level(index)).collect(),
+            tables: tables
+                .map(|table| TableImage {
+                    name: table.name().to_owned(),
+                    sub_networks: (0..table.len()).filter_map(|n| table.sub_network(n)).collect(),
+                    cells: (0..table.len())
+                        .map(|row| {
+                            let cell = |level| table.cell(row, level);
+                            (0..policy.levels()).filter_map(cell).collect()
+                        })
+                        .collect(),
+                })
+                .collect(),
+        })
     }
 
     /// The application with `row`'s accuracy as its floor, as `--app` takes it.
@@ -154,10 +196,30 @@ mod tests {
     #[test]
     fn the_other_policy_is_sound_and_another() {
         let case = Case::reference().unwrap();
-        let other = case.other_image();
+        let other = case.other_image().unwrap();
         let (ours, theirs) =
             (PolicyView::open(&case.image).unwrap(), PolicyView::open(&other).unwrap());
         assert_ne!(ours.crc(), theirs.crc());
         assert_eq!(ours.levels(), theirs.levels());
+    }
+
+    #[test]
+    fn the_slower_policy_is_slower_and_else_the_same() {
+        let case = Case::reference().unwrap();
+        let slower = case.slower(100).unwrap();
+        let (ours, theirs) =
+            (PolicyView::open(&case.image).unwrap(), PolicyView::open(&slower).unwrap());
+        for index in 0..ours.tables() {
+            let (ours, theirs) = (ours.table(index).unwrap(), theirs.table(index).unwrap());
+            for (row, level) in
+                (0..ours.len()).flat_map(|row| (0..case.levels).map(move |l| (row, l)))
+            {
+                let (a, b) = (ours.cell(row, level).unwrap(), theirs.cell(row, level).unwrap());
+                let factor = f64::from(b.latency_us) / f64::from(a.latency_us);
+                assert!((1.09..1.101).contains(&factor), "{row}, {level}: {factor}");
+                assert_eq!(a.energy_uj, b.energy_uj);
+            }
+        }
+        assert_eq!(case.slower(0).unwrap(), case.image);
     }
 }

@@ -63,7 +63,7 @@ impl QemuRig {
             .with_context(|| format!("policy image {}", needs.policy.display()))?;
         let case = Case::of(image)?;
         let policy = folder.0.join("policy.bin");
-        let bytes = if setup.other_policy { case.other_image() } else { case.image.clone() };
+        let bytes = if setup.other_policy { case.other_image()? } else { case.image.clone() };
         fs::write(&policy, bytes)?;
 
         let mut line = Line::new(setup.seed);

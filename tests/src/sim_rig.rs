@@ -45,10 +45,12 @@ pub struct Policies<'c> {
 
 impl<'c> Policies<'c> {
     /// The policies a set-up asks for.
-    #[must_use]
-    pub fn new(case: &'c Case, setup: &Setup) -> Self {
-        let agent = if setup.other_policy { case.other_image() } else { case.image.clone() };
-        Self { case, agent }
+    ///
+    /// # Errors
+    /// What is wrong with the image.
+    pub fn new(case: &'c Case, setup: &Setup) -> Result<Self> {
+        let agent = if setup.other_policy { case.other_image()? } else { case.image.clone() };
+        Ok(Self { case, agent })
     }
 }
 

@@ -74,7 +74,7 @@ fn complaint(
     mutant: Mutant,
     act: impl FnOnce(&mut SimRig<'_>) -> Result<()>,
 ) -> String {
-    let policies = Policies::new(Case::reference().unwrap(), setup);
+    let policies = Policies::new(Case::reference().unwrap(), setup).unwrap();
     let mut rig = SimRig::start(&policies, setup, mutant).unwrap();
     match act(&mut rig) {
         Ok(()) => "nothing".into(),
@@ -126,7 +126,7 @@ fn a_rig_that_does_not_do_what_it_is_told_is_noticed() {
     ];
     for (scenario, expected) in cases {
         let setup = scenario.setup(SEED);
-        let policies = Policies::new(Case::reference().unwrap(), &setup);
+        let policies = Policies::new(Case::reference().unwrap(), &setup).unwrap();
         let rig = SimRig::start(&policies, &setup, Mutant::Sound).unwrap();
         let error = scenario.play(&mut Disobedient(rig)).unwrap_err();
         assert_names(&error.root_cause().to_string(), expected);
@@ -173,7 +173,7 @@ fn frames_that_lie_are_noticed() {
 fn good() -> (&'static Case, Report) {
     let setup = Setup::new(SEED);
     let case = Case::reference().unwrap();
-    let policies = Policies::new(case, &setup);
+    let policies = Policies::new(case, &setup).unwrap();
     let mut rig = SimRig::start(&policies, &setup, Mutant::Sound).unwrap();
     (case, Play::new(&mut rig).until_mcu_decides().unwrap())
 }

@@ -12,7 +12,7 @@ fn play(scenario: &Scenario) {
     let case = Case::reference().unwrap();
     for seed in SEEDS {
         let setup = scenario.setup(seed);
-        let policies = Policies::new(case, &setup);
+        let policies = Policies::new(case, &setup).unwrap();
         let mut rig = SimRig::start(&policies, &setup, Mutant::Sound).unwrap();
         if let Err(error) = scenario.play(&mut rig) {
             panic!("seed {seed}: {error:#}");

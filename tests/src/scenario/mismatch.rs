@@ -65,7 +65,7 @@ pub(super) fn run_policies(play: &mut Play<'_>) -> Result<()> {
         Ok(format!("{:08x}", PolicyView::open(image).context("policy")?.crc()))
     };
     let case = play.rig.case();
-    let (theirs, ours) = (crc(&case.image)?, crc(&case.other_image())?);
+    let (theirs, ours) = (crc(&case.image)?, crc(&case.other_image()?)?);
     ensure!(report.policy_crc.agent == ours, "{:?}", report.policy_crc);
     ensure!(report.policy_crc.mcu.as_ref() == Some(&theirs), "{:?}", report.policy_crc);
     let text = format!("policies differ: agent CRC {ours}, MCU CRC {theirs}");

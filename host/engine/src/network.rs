@@ -192,7 +192,8 @@ impl Network {
     /// Runs sub-network `index` on images `[batch, height, width, channels]`, normalised as in its
     /// training; gives the logits `[batch, classes]`.
     ///
-    /// After the first call with as many images the engine allocates nothing.
+    /// After the first call with as many images the workspace does not grow; the matrix product still
+    /// packs into buffers that it allocates for itself, after a switch as without one.
     ///
     /// # Errors
     /// [`RunFault`]: no such sub-network, or not whole images.

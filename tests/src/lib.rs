@@ -5,7 +5,7 @@
 //! * [`qemu_rig`] — the real agent process and the release image under QEMU, with [`relay`] between
 //! * [`scenario`] — what must hold, whatever the rig
 //! * [`case`] — an application that fits the policy at hand
-//! * [`line`], [`faults`], [`wire`] — the line: faults put in, frames read along
+//! * [`mod@line`], [`faults`], [`wire`] — the line: faults put in, frames read along
 //!
 //! Scenarios assert order and counters, never wall-clock time.
 #![forbid(unsafe_code)]

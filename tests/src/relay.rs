@@ -100,7 +100,6 @@ impl Relay {
     }
 
     /// The line.
-    #[must_use]
     pub fn line(&self) -> MutexGuard<'_, Line> {
         lock(&self.line)
     }

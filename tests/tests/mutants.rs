@@ -180,9 +180,11 @@ fn good() -> (&'static Case, Report) {
 
 #[test]
 fn reports_that_cannot_be_are_noticed() {
+    type Change = fn(&mut Report, &Case);
+
     let (case, good) = good();
     check(case, None, &good).unwrap();
-    let changes: [(fn(&mut Report, &Case), &str); 6] = [
+    let changes: [(Change, &str); 6] = [
         (|r, case| r.run_level = Some(case.levels), "no such level"),
         (|r, case| r.sub_networks[0] = Some(case.sub_networks), "no such sub-network"),
         (|r, _| r.sub_networks[3] = Some(0), "a decision for nobody"),

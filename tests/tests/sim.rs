@@ -1,6 +1,7 @@
 //! The scenarios in virtual time.
 
 use coshift_tests::case::Case;
+use coshift_tests::rig::Rig;
 use coshift_tests::scenario::{self, Scenario};
 use coshift_tests::sim_mcu::Mutant;
 use coshift_tests::sim_rig::{Policies, SimRig};
@@ -63,4 +64,19 @@ fn policies_differ() {
 #[test]
 fn stall() {
     play(&scenario::STALL);
+}
+
+#[test]
+fn equal_seeds_give_equal_runs() {
+    let run = |seed| {
+        let setup = scenario::LOSSY.setup(seed);
+        let policies = Policies::new(Case::reference().unwrap(), &setup).unwrap();
+        let mut rig = SimRig::start(&policies, &setup, Mutant::Sound).unwrap();
+        scenario::LOSSY.play(&mut rig).unwrap();
+        let seen = rig.line().seen().to_vec();
+        (seen, rig.end().unwrap())
+    };
+    let first = run(1);
+    assert_eq!(first, run(1));
+    assert_ne!(first.0, run(2).0);
 }

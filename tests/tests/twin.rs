@@ -15,7 +15,7 @@ use coshift_shared::to_controller::{
     Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{Decision, FaultCode, ResetCause, ToHost};
-use coshift_shared::units::{Age, MAX_APPLICATIONS, NO_POWER_CAP, slowdown};
+use coshift_shared::units::{Age, MAX_APPLICATIONS, slowdown};
 use coshift_tests::case::Case;
 use coshift_tests::random::Random;
 use proptest::collection::vec;
@@ -198,7 +198,7 @@ impl<'p> Pair<'p> {
             now_us: 0,
             targets: [None; MAX_APPLICATIONS],
             index: [0; MAX_APPLICATIONS],
-            power_cap_mw: policy.power_cap_mw().min(NO_POWER_CAP),
+            power_cap_mw: policy.power_cap_mw(),
             temp_cap_mdeg_c: policy.temp_cap_mdeg_c(),
         };
         pair.open(Lost(0));

@@ -5,11 +5,12 @@ use coshift_host::core::{Decider, LinkState};
 use coshift_host::report::Report;
 use coshift_shared::policy::PolicyView;
 use coshift_shared::protocol::VersionRange;
+use coshift_shared::to_controller::ToController;
 use coshift_shared::to_host::{Refusal, ToHost};
 
 use super::Play;
 use crate::rig::Setup;
-use crate::wire::{Direction, Message, Stage};
+use crate::wire::{Message, Seen, Stage};
 
 /// Versions of a microcontroller of another time.
 const THEIRS: VersionRange = VersionRange { min: 7, current: 9 };
@@ -41,10 +42,7 @@ pub(super) fn run_versions(play: &mut Play<'_>) -> Result<()> {
     });
     ensure!(refused, "the microcontroller did not refuse");
     let hello = line.seen().iter().find_map(|seen| match (&seen.message, seen.stage) {
-        (Message::ToController(m), Stage::Delivered) => match m {
-            coshift_shared::to_controller::ToController::Hello(hello) => Some(*hello),
-            _ => None,
-        },
+        (Message::ToController(ToController::Hello(hello)), Stage::Delivered) => Some(*hello),
         _ => None,
     });
     let hello = hello.context("no Hello was delivered")?;
@@ -86,11 +84,10 @@ fn on_its_twin(play: &mut Play<'_>, link: LinkState) -> Result<Report> {
     }
     ensure!(last.applications[0].done > first.applications[0].done, "nothing is served: {last:?}");
     ensure!(last.mcu_decisions == 0, "it decided: {last:?}");
-    // Nothing but Hello goes to a stranger.
     let line = play.rig.line();
-    let told = line.seen()[from..]
-        .iter()
-        .any(|seen| seen.direction == Direction::ToMcu && seen.telemetry().is_some());
-    ensure!(!told, "a stranger gets telemetry");
+    let told = line.seen()[from..].iter().filter_map(Seen::sent_to_mcu);
+    for message in told {
+        ensure!(matches!(message, ToController::Hello(_)), "told to a stranger: {message:?}");
+    }
     Ok(last)
 }

@@ -25,11 +25,6 @@ use proptest::test_runner::TestRunner;
 
 /// Control period, µs.
 const PERIOD_US: u32 = 50_000;
-/// Whether frames of a state that goes over (Applications, Limits, Seed) may be lost too. The
-/// digest starts again at the seed's end and does not hold that state: a target or a cap that was
-/// lost, or a seed put together of two, shows in no digest.
-const STATE_MAY_BE_LOST: bool = false;
-
 /// Which of the frames of one [`Op`] do not reach the microcontroller: a bit each.
 #[derive(Debug, Clone)]
 struct Lost(u16);
@@ -244,15 +239,15 @@ impl<'p> Pair<'p> {
         for (slot, targets) in (0_u8..).zip(self.targets) {
             let change = targets.map_or(Change::Remove, Change::Set);
             let message = ToController::Application(Application { at_us, slot, change });
-            let lost = lost.next() && STATE_MAY_BE_LOST;
+            let lost = lost.next();
             self.send(&message, lost);
         }
-        let limits_lost = lost.next() && STATE_MAY_BE_LOST;
+        let limits_lost = lost.next();
         self.limits(limits_lost);
         let parts = u8::try_from(seed.len()).unwrap();
         for (part, state) in (0_u8..).zip(seed) {
             let message = ToController::Seed(Seed { at_us, part, parts, state: *state });
-            let lost = lost.next() && STATE_MAY_BE_LOST;
+            let lost = lost.next();
             self.send(&message, lost);
         }
     }

@@ -138,7 +138,7 @@ pub struct Controller<'p> {
     events: [u16; 8],
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 struct Caps {
     power_mw: u32,
     temp_mdeg_c: i32,

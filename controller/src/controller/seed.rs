@@ -83,7 +83,16 @@ impl Controller<'_> {
         self.seed_part = seed.part.wrapping_add(1);
         if seed.part == last {
             self.seed_part = 0;
+            // Of the whole state, targets and limits included: a controller that lost one of
+            // them, or a part of the seed, must not look like one that has everything.
             self.digest = Digest::default();
+            for slot in &self.slots {
+                self.digest.add(&slot.as_ref().map(|slot| slot.targets));
+            }
+            self.digest.add(&self.limits);
+            for part in &self.seed() {
+                self.digest.add(part);
+            }
             self.trace(now, TraceEvent::Seeded, u32::from(seed.parts), out);
         }
         Ok(())

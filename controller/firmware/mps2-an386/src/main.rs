@@ -47,6 +47,7 @@ mod image {
             let busy = pass(&mut board, node);
             if node.controller().mode() != mode {
                 mode = node.controller().mode();
+                let Ok(()) = board.indicator.show(mode);
                 defmt::info!("mode {=str}, session {=u16}", name(mode), node.session());
             }
             passes = passes.wrapping_add(1);

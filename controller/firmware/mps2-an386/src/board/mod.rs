@@ -4,6 +4,7 @@ mod clock;
 mod fault;
 mod guard;
 mod guarded;
+mod led;
 mod log;
 mod registers;
 mod retained;
@@ -17,12 +18,14 @@ mod watchdog;
 use cortex_m::peripheral::syst::SystClkSource;
 
 pub use clock::{now_us, ticks};
+pub use led::Led;
 #[cfg(feature = "development")]
 pub use semihosting::{EXIT_HARD_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, exit};
 pub use stack::{CAPACITY as STACK_CAPACITY, high_water as stack_high_water};
 pub use uart::{Counters, Uart};
 pub use watchdog::Watchdog;
 
+use crate::indicator::Indicator;
 use crate::record::BootReport;
 
 /// Core and peripheral clock, Hz.
@@ -41,6 +44,8 @@ const _: () = assert!(WAKE_UP_TICKS <= 0x00ff_ffff, "SysTick counts 24 bits");
 pub struct Board {
     /// Port of the protocol.
     pub uart: Uart,
+    /// Shows the controller's mode on the user LEDs.
+    pub indicator: Indicator<Led, Led>,
     /// Resets the board unless it is fed.
     pub watchdog: Watchdog,
     /// Why the last reset happened.
@@ -72,7 +77,8 @@ impl Board {
         core.SYST.enable_interrupt();
         core.SYST.enable_counter();
         let uart = Uart::start();
-        Some(Self { uart, watchdog: Watchdog::start(), boot, nonce })
+        let indicator = Indicator::new(Led::USER0, Led::USER1);
+        Some(Self { uart, indicator, watchdog: Watchdog::start(), boot, nonce })
     }
 
     /// Sleeps until the next interrupt, unless a received byte is waiting already.

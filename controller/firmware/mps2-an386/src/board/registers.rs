@@ -59,6 +59,9 @@ pub(super) const WATCHDOG_CONTROL: Register = Register(0x4000_8008);
 pub(super) const WATCHDOG_CLEAR: Register = Register(0x4000_800c);
 pub(super) const WATCHDOG_LOCK: Register = Register(0x4000_8c00);
 
+/// User LEDs of the FPGA I/O block, a bit each.
+pub(super) const LEDS: Register = Register(0x4002_8000);
+
 /// Fault status of the core: configurable, hard, and the addresses they tell.
 pub(super) const CFSR: Register = Register(0xe000_ed28);
 pub(super) const HFSR: Register = Register(0xe000_ed2c);

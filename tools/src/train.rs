@@ -35,8 +35,8 @@ pub struct TrainArgs {
     /// Folder for checkpoint and log.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Goes on from the checkpoint in --out. --epochs may differ from what it was started with: the
-    /// rate then falls faster or slower from here on.
+    /// Goes on from the checkpoint in --out. --epochs may differ from what it was started with (the
+    /// rate then falls faster or slower from here on), and --random.
     #[arg(long)]
     pub resume: bool,
     /// Stops after this many epochs of this run, to be resumed later.
@@ -143,11 +143,12 @@ fn begun(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint
 
 fn resumed(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
     let (mut state, known) = checkpoint(layout, path)?;
-    // The number of epochs only says how fast the rate falls from here on.
-    let same = Settings { epochs: settings.epochs, ..known.clone() };
+    // Epochs say how fast the rate falls from here on, random sub-networks what a step costs: both
+    // may change on the way, all else would make it another training.
+    let same = Settings { epochs: settings.epochs, random: settings.random, ..known.clone() };
     ensure!(
         same == *settings,
-        "{}: was trained with {known:?}, asked for {settings:?}; only --epochs may differ",
+        "{}: was trained with {known:?}, asked for {settings:?}; only --epochs and --random may differ",
         path.display()
     );
     state.settings = serde_json::to_string(settings)?;

@@ -7,7 +7,7 @@ use clap::Args;
 use coshift_engine::network::{Network, Workspace};
 use serde::Serialize;
 
-use crate::fashion::{DEBIAN, Half, ImageSet};
+use coshift_engine::images::{DEBIAN, Half, ImageSet};
 
 /// Images a call; shares of threads are whole calls, so that results do not depend on their number.
 const BATCH: usize = 100;

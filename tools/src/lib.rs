@@ -5,12 +5,11 @@
 //!   their accuracy (feature `engine`)
 #![forbid(unsafe_code)]
 
+pub use coshift_plant::policy as plan;
+
 #[cfg(feature = "engine")]
 pub mod eval;
 #[cfg(feature = "engine")]
-pub mod fashion;
-#[cfg(feature = "engine")]
 pub mod pack;
-pub mod plan;
 #[cfg(feature = "engine")]
 pub mod train;

@@ -17,7 +17,7 @@ use coshift_engine::train::sandwich::{Batch, gradients, sample};
 use serde::{Deserialize, Serialize};
 
 use crate::eval::accuracy_pct;
-use crate::fashion::{self, DEBIAN, Half, ImageSet};
+use coshift_engine::images::{self, DEBIAN, Half, ImageSet};
 
 /// File name of the checkpoint in the folder of a training.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -308,7 +308,7 @@ fn augmented(set: &ImageSet, index: usize, random: &mut Random) -> Vec<f32> {
             let column = if mirror { side - 1 - column } else { column };
             let (y, x) = ((row + down).wrapping_sub(2), (column + across).wrapping_sub(2));
             let inside = y < side && x < side;
-            out.push(fashion::normalised(if inside { image[y * side + x] } else { 0 }));
+            out.push(images::normalised(if inside { image[y * side + x] } else { 0 }));
         }
     }
     if random.below(4) == 0 {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coshift_engine::family::{Activation, Family, Stage};
+use coshift_engine::images::{Half, ImageSet};
 use coshift_engine::layout::Layout;
 use coshift_engine::model::Model;
 use coshift_engine::network::Network;
 use coshift_engine::train::random::Random;
 use coshift_tools::eval::{EvalArgs, Measured, eval};
-use coshift_tools::fashion::{Half, ImageSet};
 use coshift_tools::pack::{PackArgs, pack};
 use coshift_tools::train::{CHECKPOINT, Settings, TrainArgs, checkpoint, train};
 

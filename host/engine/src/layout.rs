@@ -325,4 +325,27 @@ impl Layout {
         let classifier = self.family.feature_mix * self.family.classes;
         ((macs + classifier) as u64, (parameters + classifier + self.family.classes) as u64)
     }
+
+    /// Bytes moved for one image where nothing stays in a cache: four times the sum of all weights
+    /// in use and of each operator's inputs and outputs.
+    #[must_use]
+    pub fn traffic_bytes(&self, net: &SubNet) -> u64 {
+        let (_, parameters) = self.cost(net);
+        let mut side = self.family.resolution;
+        let mut values = 0;
+        for unit in self.units(net) {
+            if unit.pools {
+                values += side * side * unit.inputs;
+                side = 1;
+            }
+            values += side * side * unit.inputs;
+            side = side.div_ceil(unit.stride);
+            values += side * side * unit.outputs;
+            if unit.closes_shortcut {
+                values += side * side * unit.outputs;
+            }
+        }
+        values += self.family.feature_mix + self.family.classes;
+        4 * (parameters + values as u64)
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`family`] — the OFA-MobileNetV3 family, described by data
 //! * [`layout`] — the layers of a super-network and what a sub-network uses of them
+//! * [`images`] — labelled images in IDX files
 //! * [`kernels`] — the operators, as functions over slices
 //! * [`candle_ops`] — the same operators in candle graphs, with gradients
 //! * [`tensors`] — tensors in files
@@ -11,6 +12,7 @@
 
 pub mod candle_ops;
 pub mod family;
+pub mod images;
 pub mod kernels;
 pub mod layout;
 pub mod model;

@@ -190,16 +190,16 @@ fn a_network_is_added_as_the_decision_says() {
         .expect("the page shows a network");
     let text = format!("{}\n{example}", shipped_text("xavier_nx")).replacen(
         "[sources]\n",
-        "[sources]\ncard = \"the model's card\"\n",
+        "[sources]\nmy-card = \"the model's card\"\n",
         1,
     );
-    let board = Board::parse(&text, "with coshift-28").unwrap_or_else(|error| panic!("{error}"));
-    let own = network(&board, "coshift-28");
+    let board = Board::parse(&text, "with my-net").unwrap_or_else(|error| panic!("{error}"));
+    let own = network(&board, "my-net");
     let tiles = board.tiles_for(own, 32_500.0);
     let factor = f64::from(tiles) / f64::from(own.tiles);
-    let board = varied(&text, "with tiles", "network.coshift-28.tiles", factor)
+    let board = varied(&text, "with tiles", "network.my-net.tiles", factor)
         .unwrap_or_else(|error| panic!("{error}"));
-    let own = network(&board, "coshift-28");
+    let own = network(&board, "my-net");
     assert_eq!(own.tiles, tiles);
     let top = board.levels.last().expect("levels");
     let [small, large] = &own.sub_networks[..] else { panic!("two sub-networks") };

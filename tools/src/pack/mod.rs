@@ -20,8 +20,8 @@ use coshift_engine::train::sandwich::sample;
 
 use self::choose::{Point, front, order, thinned};
 use crate::eval::accuracy_pct;
-use crate::fashion::{DEBIAN, Half, ImageSet, LICENCE};
 use crate::train::{CHECKPOINT, calibrate, checkpoint, split};
+use coshift_engine::images::{DEBIAN, Half, ImageSet, LICENCE};
 
 /// Test images that are shipped with a model.
 pub const SHIPPED_IMAGES: usize = 1_000;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use coshift_plant::Board;
-use coshift_shared::units::MAX_APPLICATIONS;
 use coshift_tools::plan;
 
 use crate::firmware;
@@ -13,8 +12,6 @@ use crate::workspace::Workspace;
 
 /// Board file of the default policy, in the workspace.
 const BOARD: &str = "boards/xavier_nx.toml";
-/// Sequence number of an image that no upload preceded.
-const FIRST: u32 = 1;
 
 /// The policy image of the command line, else of `COSHIFT_POLICY`, else one written from
 /// `boards/xavier_nx.toml` with its first four networks.
@@ -34,8 +31,7 @@ pub(crate) fn image(workspace: &Workspace, given: Option<&Path>) -> Result<PathB
 /// the file's time changes.
 fn write(workspace: &Workspace) -> Result<PathBuf> {
     let board = Board::load(&workspace.root.join(BOARD)).context("default policy")?;
-    let networks: Vec<&str> = board.network_names().into_iter().take(MAX_APPLICATIONS).collect();
-    let image = plan::policy_image(&board, &networks, FIRST).context("default policy")?;
+    let image = plan::first_image(&board).context("default policy")?;
     let folder = firmware::images(workspace)?;
     let path = folder.join(format!("{}.policy", board.name));
     let unchanged =

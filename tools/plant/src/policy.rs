@@ -4,12 +4,12 @@
 //! use std::path::Path;
 //!
 //! use coshift_plant::Board;
-//! use coshift_tools::plan;
+//! use coshift_plant::policy;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let board = Board::load(Path::new("boards/xavier_nx.toml"))?;
-//! let image = plan::policy_image(&board, &["dynamic-ofa-6", "dynamic-ofa-7"], 1)?;
-//! plan::write(Path::new("policy.bin"), &image)?;
+//! let image = policy::policy_image(&board, &["dynamic-ofa-6", "dynamic-ofa-7"], 1)?;
+//! policy::write(Path::new("policy.bin"), &image)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -19,10 +19,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use coshift_plant::Board;
-use coshift_plant::board::{Network, SubNetwork};
 use coshift_shared::policy::{self, BuildFault, Cell, PolicyImage, TableImage};
 use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_TEMP_CAP};
+
+use crate::Board;
+use crate::board::{Network, SubNetwork};
 
 /// Exit threshold of a sub-network without an early exit.
 const NO_EXIT: u16 = u16::MAX;
@@ -144,6 +145,18 @@ pub fn policy_image(
     Ok(image)
 }
 
+/// The policy image that a board starts with: its first four networks, the first of all images.
+///
+/// Firmware images are built with it and the agent computes it for a virtual board, so that both
+/// hold the same bytes.
+///
+/// # Errors
+/// As [`policy_image`].
+pub fn first_image(board: &Board) -> Result<PolicyImage, PlanError> {
+    let networks: Vec<&str> = board.network_names().into_iter().take(MAX_APPLICATIONS).collect();
+    policy_image(board, &networks, 1)
+}
+
 fn table(board: &Board, network: &Network) -> TableImage {
     let row = |sub: &SubNetwork| policy::SubNetwork {
         id: sub.id,
@@ -203,16 +216,16 @@ pub fn write(path: &Path, image: &PolicyImage) -> Result<(), PlanError> {
 
 #[cfg(test)]
 mod tests {
-    use coshift_plant::board;
     use coshift_shared::policy::PolicyView;
     use coshift_shared::units::{MAX_LEVELS, MAX_SUB_NETWORKS};
 
     use super::*;
+    use crate::board;
 
     const NETWORKS: [&str; 2] = ["dynamic-ofa-6", "dynamic-ofa-7"];
 
     fn boards() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../boards")
     }
 
     fn shipped(name: &str) -> Board {

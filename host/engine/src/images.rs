@@ -6,9 +6,8 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use coshift_engine::family::Family;
-use coshift_engine::tensors::write_whole;
+use crate::family::Family;
+use crate::tensors::{FileFault, write_whole};
 
 /// Where the Debian package `dataset-fashion-mnist` puts its files.
 pub const DEBIAN: &str = "/usr/share/datasets/fashion-mnist";
@@ -50,25 +49,23 @@ impl ImageSet {
     ///
     /// # Errors
     /// Names the file that is missing, damaged or of another shape.
-    pub fn read(folder: &Path, half: Half) -> Result<Self> {
+    pub fn read(folder: &Path, half: Half) -> Result<Self, FileFault> {
         let images = find(folder, &format!("{}-images-idx3-ubyte", half.stem()))?;
         let labels = find(folder, &format!("{}-labels-idx1-ubyte", half.stem()))?;
         let (sizes, pixels) = idx(&images)?;
         let &[count, height, width] = &sizes[..] else {
-            bail!("{}: {} dimensions where images have 3", images.display(), sizes.len());
+            return wrong(&images, format!("{} dimensions where images have 3", sizes.len()));
         };
-        ensure!(
-            height == width,
-            "{}: images of {height}×{width} pixels where square ones go",
-            images.display()
-        );
+        if height != width {
+            let why = format!("images of {height}×{width} pixels where square ones go");
+            return wrong(&images, why);
+        }
         let (label_sizes, labels_read) = idx(&labels)?;
-        ensure!(
-            label_sizes == [count],
-            "{}: labels of shape {label_sizes:?} where {} has {count} images",
-            labels.display(),
-            images.display()
-        );
+        if label_sizes != [count] {
+            let images = images.display();
+            let why = format!("labels of shape {label_sizes:?} where {images} has {count} images");
+            return wrong(&labels, why);
+        }
         Ok(Self { side: height, pixels, labels: labels_read })
     }
 
@@ -76,23 +73,25 @@ impl ImageSet {
     ///
     /// # Errors
     /// Those of [`ImageSet::read`]; names the folder and what does not fit.
-    pub fn read_for(folder: &Path, half: Half, family: &Family) -> Result<Self> {
+    pub fn read_for(folder: &Path, half: Half, family: &Family) -> Result<Self, FileFault> {
         let set = Self::read(folder, half)?;
-        let (place, name) = (folder.display(), &family.name);
-        let (side, wanted) = (set.side, family.resolution);
-        ensure!(
-            side == wanted && family.image_channels == 1,
-            "{place}: grey images of {side}×{side} pixels where {name} takes {wanted}×{wanted} with \
-             {} channel(s)",
-            family.image_channels
-        );
-        ensure!(!set.is_empty(), "{place}: no {} images", half.stem());
+        let (side, wanted, name) = (set.side, family.resolution, &family.name);
+        if side != wanted || family.image_channels != 1 {
+            let channels = family.image_channels;
+            let why = format!(
+                "grey images of {side}×{side} pixels where {name} takes {wanted}×{wanted} with \
+                 {channels} channel(s)"
+            );
+            return wrong(folder, why);
+        }
+        if set.is_empty() {
+            return wrong(folder, format!("no {} images", half.stem()));
+        }
         let most = set.labels.iter().copied().max().unwrap_or(0);
-        ensure!(
-            usize::from(most) < family.classes,
-            "{place}: label {most} where {name} has classes 0 to {}",
-            family.classes - 1
-        );
+        if usize::from(most) >= family.classes {
+            let last = family.classes - 1;
+            return wrong(folder, format!("label {most} where {name} has classes 0 to {last}"));
+        }
         Ok(set)
     }
 
@@ -107,13 +106,16 @@ impl ImageSet {
     ///
     /// # Errors
     /// Names the file that cannot be written.
-    pub fn write(&self, folder: &Path, half: Half) -> Result<()> {
-        let sizes = [self.len(), self.side, self.side];
+    pub fn write(&self, folder: &Path, half: Half) -> Result<(), FileFault> {
+        let io = |source| FileFault::Io { path: folder.display().to_string(), source };
+        // A set in memory has fewer than 2³² images.
+        let (count, side) = (self.len() as u32, self.side as u32);
         let images = format!("{}-images-idx3-ubyte.gz", half.stem());
-        write_whole(&folder.join(images), &idx_gz(&sizes, &self.pixels)?)?;
+        let packed = idx_gz([count, side, side], &self.pixels).map_err(io)?;
+        write_whole(&folder.join(images), &packed)?;
         let labels = format!("{}-labels-idx1-ubyte.gz", half.stem());
-        write_whole(&folder.join(labels), &idx_gz(&sizes[..1], &self.labels)?)?;
-        Ok(())
+        let packed = idx_gz([count], &self.labels).map_err(io)?;
+        write_whole(&folder.join(labels), &packed)
     }
 
     /// Number of images.
@@ -136,67 +138,73 @@ impl ImageSet {
     }
 }
 
-fn find(folder: &Path, name: &str) -> Result<PathBuf> {
+/// A file or folder does not hold what it should.
+fn wrong<T>(path: &Path, why: String) -> Result<T, FileFault> {
+    Err(FileFault::Content { path: path.display().to_string(), why })
+}
+
+fn find(folder: &Path, name: &str) -> Result<PathBuf, FileFault> {
     for name in [name.to_owned(), format!("{name}.gz")] {
         let path = folder.join(name);
         if path.is_file() {
             return Ok(path);
         }
     }
-    bail!(
-        "{}: no {name}[.gz]; install the Debian package dataset-fashion-mnist or name another folder",
-        folder.display()
-    )
+    let why = format!(
+        "no {name}[.gz]; install the Debian package dataset-fashion-mnist or name another folder"
+    );
+    wrong(folder, why)
 }
 
 /// Sizes and data of an IDX file of bytes.
-fn idx(path: &Path) -> Result<(Vec<usize>, Vec<u8>)> {
-    let raw = std::fs::read(path).with_context(|| path.display().to_string())?;
+fn idx(path: &Path) -> Result<(Vec<usize>, Vec<u8>), FileFault> {
+    let io = |source| FileFault::Io { path: path.display().to_string(), source };
+    let raw = std::fs::read(path).map_err(io)?;
     let bytes = if raw.starts_with(&[0x1f, 0x8b]) {
         let mut plain = Vec::new();
         // No set of images of this kind is larger; a hostile file shall not fill the memory.
         let most = 1 << 30;
-        flate2::read::GzDecoder::new(&raw[..])
-            .take(most)
-            .read_to_end(&mut plain)
-            .with_context(|| format!("{}: damaged gzip", path.display()))?;
+        let read = flate2::read::GzDecoder::new(&raw[..]).take(most).read_to_end(&mut plain);
+        if let Err(error) = read {
+            return wrong(path, format!("damaged gzip: {error}"));
+        }
         plain
     } else {
         raw
     };
     let header = bytes.first_chunk::<4>().filter(|h| h[..3] == [0, 0, 8]);
     let Some([_, _, _, dimensions]) = header.copied() else {
-        bail!("{}: not an IDX file of bytes", path.display());
+        return wrong(path, "not an IDX file of bytes".into());
     };
     let mut sizes = Vec::new();
     let mut rest = &bytes[4..];
     for _ in 0..dimensions {
         let Some((size, after)) = rest.split_first_chunk::<4>() else {
-            bail!("{}: truncated in its header", path.display());
+            return wrong(path, "truncated in its header".into());
         };
         sizes.push(u32::from_be_bytes(*size) as usize);
         rest = after;
     }
     let expected = sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
-    ensure!(
-        expected == Some(rest.len()),
-        "{}: {} bytes of data where its header {sizes:?} says otherwise",
-        path.display(),
-        rest.len()
-    );
+    if expected != Some(rest.len()) {
+        let found = rest.len();
+        let why = format!("{found} bytes of data where its header {sizes:?} says otherwise");
+        return wrong(path, why);
+    }
     Ok((sizes, rest.to_vec()))
 }
 
 /// An IDX file of bytes, gzipped without time stamp, so that equal sets give equal files.
-fn idx_gz(sizes: &[usize], data: &[u8]) -> Result<Vec<u8>> {
-    let mut plain = vec![0, 0, 8, u8::try_from(sizes.len())?];
+fn idx_gz<const N: usize>(sizes: [u32; N], data: &[u8]) -> std::io::Result<Vec<u8>> {
+    // One to three dimensions.
+    let mut plain = vec![0, 0, 8, N as u8];
     for size in sizes {
-        plain.extend(u32::try_from(*size)?.to_be_bytes());
+        plain.extend(size.to_be_bytes());
     }
     plain.extend(data);
     let mut packed = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
     packed.write_all(&plain)?;
-    Ok(packed.finish()?)
+    packed.finish()
 }
 
 /// Pixels as the networks take them: mean 0, deviation 1 over the training set of Fashion-MNIST

@@ -6,9 +6,13 @@
 //! * [`simulation`] — the same runtime in virtual time
 //! * [`engine`], [`platform`], [`link`] — what can be exchanged
 //! * [`report`], [`control`] — what the agent says, in JSON; the control socket
+//! * [`boards`], [`cells`] — virtual boards and what they take for what
+//! * [`frame_log`], [`trace`] — files: every frame; every request
 //! * [`inputs`], [`spec`] — quantities and specifications as people write them
 #![forbid(unsafe_code)]
 
+pub mod boards;
+pub mod cells;
 pub mod clock;
 pub mod control;
 pub mod core;
@@ -27,6 +31,7 @@ pub mod runtime;
 pub mod service;
 pub mod simulation;
 pub mod spec;
+pub mod trace;
 
 /// Version of the agent: major, minor, patch.
 pub const VERSION: [u8; 3] = version();

@@ -61,8 +61,9 @@ impl Source {
         self.start.after_us(self.released.saturating_mul(u64::from(self.period_us)))
     }
 
-    /// Releases what is due; `number` gives the running numbers. Returns how many.
-    pub fn release(&mut self, now: Time, number: &mut u64) -> u64 {
+    /// Releases what is due; `number` gives the running numbers. Returns how many; requests that
+    /// are dropped for them go to `dropped`.
+    pub fn release(&mut self, now: Time, number: &mut u64, dropped: &mut Vec<Request>) -> u64 {
         let mut count = 0;
         while self.next_release() <= now {
             let release = self.next_release();
@@ -70,7 +71,7 @@ impl Source {
             *number += 1;
             count += 1;
             if self.waiting.len() == MAX_WAITING {
-                self.waiting.pop_front();
+                dropped.extend(self.waiting.pop_front());
                 self.dropped += 1;
             }
             let deadline = release.after_us(u64::from(self.deadline_us));
@@ -98,26 +99,27 @@ mod tests {
 
     #[test]
     fn releases_do_not_drift_and_overload_is_dropped() {
-        let mut number = 0;
+        let (mut number, mut dropped) = (0, Vec::new());
         let mut source = Source::new(Time::from_us(5), 66_667, 33_000);
-        assert_eq!(source.release(Time::from_us(4), &mut number), 0);
-        assert_eq!(source.release(Time::from_us(5), &mut number), 1);
+        assert_eq!(source.release(Time::from_us(4), &mut number, &mut dropped), 0);
+        assert_eq!(source.release(Time::from_us(5), &mut number, &mut dropped), 1);
         let first = *source.first().unwrap();
         assert_eq!(first.deadline.us_since(first.release), 33_000);
-        assert_eq!(source.release(Time::from_us(5 + 10 * 66_667), &mut number), 10);
+        assert_eq!(source.release(Time::from_us(5 + 10 * 66_667), &mut number, &mut dropped), 10);
         assert_eq!(source.dropped, 11 - MAX_WAITING as u64);
+        assert!(dropped.iter().map(|request| request.number).eq(1..=7));
         assert_eq!(source.first().unwrap().number, 8);
         assert_eq!(source.next_release(), Time::from_us(5 + 11 * 66_667));
     }
 
     #[test]
     fn a_new_rate_starts_at_the_next_release() {
-        let mut number = 0;
+        let (mut number, mut dropped) = (0, Vec::new());
         let mut source = Source::new(Time::START, 100_000, 50_000);
-        source.release(Time::START, &mut number);
+        source.release(Time::START, &mut number, &mut dropped);
         source.change(10_000, 5_000);
         assert_eq!(source.next_release(), Time::from_us(100_000));
-        source.release(Time::from_us(100_000), &mut number);
+        source.release(Time::from_us(100_000), &mut number, &mut dropped);
         assert_eq!(source.next_release(), Time::from_us(110_000));
     }
 }

@@ -25,6 +25,11 @@
 //! | `achieved_level` | level read back; `null` = none of the list |
 //! | `clocks_mhz` | clocks read back: CPU, GPU, memory |
 //! | `power_mw`, `gpu_load_permille`, `temperatures_mdeg_c` | last readings; `null` = missing |
+//! | `board` | what plays or is the board: `virtual:NAME`, `scripted` |
+//! | `energy_mj` | energy of the whole board since the start, mJ; `null` where nothing counts it |
+//! | `energy_source` | `modelled`: by the virtual board's model, not measured; `null` with `energy_mj` |
+//! | `power_cap_mw`, `temp_cap_mdeg_c` | caps in force, the policy's included; `null` = none |
+//! | `caps_set_at_us` | when caps were changed last |
 //! | `twin_takeovers`, `handbacks` | how often the twin took over, and the MCU again |
 //! | `sessions`, `seeds` | sessions opened with the MCU; states sent to it |
 //! | `mcu_decisions` | decisions received from the MCU |
@@ -46,7 +51,7 @@ use coshift_shared::schema::FINGERPRINT;
 use coshift_shared::session::LinkCounters;
 use coshift_shared::to_controller::Degrade;
 use coshift_shared::to_host::{Missing, WorkCounters};
-use coshift_shared::units::NO_SUB_NETWORK;
+use coshift_shared::units::{NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
@@ -116,7 +121,7 @@ pub struct McuReport {
 }
 
 /// One application.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApplicationReport {
     /// Its name.
     pub name: String,
@@ -150,6 +155,20 @@ pub struct ApplicationReport {
     pub dropped: u64,
     /// Inferences that failed.
     pub failed: u64,
+    /// When its targets were set last, µs since the agent's start.
+    pub set_at_us: u64,
+    /// Time this machine inferred that half of the inferences do not exceed, µs; on a virtual board
+    /// that is not the latency. `None` where nothing was inferred.
+    pub wall_p50_us: Option<u32>,
+    /// Time this machine inferred that 99 % do not exceed, µs.
+    pub wall_p99_us: Option<u32>,
+    /// Images inferred.
+    pub images: u64,
+    /// Of these, images whose label was found.
+    pub right: u64,
+    /// Share of these, %: accuracy as measured, on other images than `accuracy_bp`'s. `None` where
+    /// nothing was inferred.
+    pub measured_accuracy_pct: Option<f64>,
     /// Latency of the inference that half of them do not exceed, µs.
     pub latency_p50_us: Option<u32>,
     /// Latency that 99 % do not exceed, µs.
@@ -163,7 +182,7 @@ pub struct ApplicationReport {
 }
 
 /// A report; the fields are described in the [module](self).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "described in one table, in the module's documentation")]
 pub struct Report {
     pub event: ReportEvent,
@@ -190,6 +209,12 @@ pub struct Report {
     pub power_mw: Option<u32>,
     pub gpu_load_permille: Option<u16>,
     pub temperatures_mdeg_c: [Option<i32>; 2],
+    pub board: String,
+    pub energy_mj: Option<u64>,
+    pub energy_source: Option<String>,
+    pub power_cap_mw: Option<u32>,
+    pub temp_cap_mdeg_c: Option<i32>,
+    pub caps_set_at_us: u64,
     pub twin_takeovers: u32,
     pub handbacks: u32,
     pub sessions: u32,
@@ -279,6 +304,12 @@ pub fn report<P: Platform>(
         power_mw: readings.power_mw.map(|reading| reading.value),
         gpu_load_permille: readings.gpu_load_permille.map(|reading| reading.value),
         temperatures_mdeg_c: readings.temperatures_mdeg_c.map(|r| r.map(|r| r.value)),
+        board: runtime.platform().describe(),
+        energy_mj: runtime.energy_mj(),
+        energy_source: runtime.energy_mj().map(|_| "modelled".into()),
+        power_cap_mw: Some(core.caps().power_mw).filter(|cap| *cap != NO_POWER_CAP),
+        temp_cap_mdeg_c: Some(core.caps().temp_mdeg_c).filter(|cap| *cap != NO_TEMP_CAP),
+        caps_set_at_us: runtime.caps_at().us(),
         twin_takeovers: counters.takeovers,
         handbacks: counters.handbacks,
         sessions: counters.sessions,
@@ -346,6 +377,13 @@ fn application<P: Platform>(
         misses: served.misses,
         dropped: served.source.dropped,
         failed: served.failed,
+        set_at_us: served.set_at.us(),
+        wall_p50_us: served.wall.at(500),
+        wall_p99_us: served.wall.at(990),
+        images: served.images,
+        right: served.right,
+        measured_accuracy_pct: (served.images > 0)
+            .then(|| 100.0 * served.right as f64 / served.images as f64),
         latency_p50_us: served.latency.at(500),
         latency_p99_us: served.latency.at(990),
         response_p50_us: served.response.at(500),

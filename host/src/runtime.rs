@@ -11,13 +11,14 @@ use coshift_shared::frame::Frame;
 use coshift_shared::units::{MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK};
 
 use crate::clock::Time;
-use crate::core::{Action, AgentCore, Event, Outcome};
-use crate::engine::{EngineFault, Job};
+use crate::core::{Action, AgentCore, Caps, Event, Outcome};
+use crate::engine::{EngineFault, Job, Ran};
 use crate::notice::Notice;
 use crate::platform::{Platform, Readings};
 use crate::quantiles::Quantiles;
 use crate::queue::{Request, Source};
 use crate::spec::{ApplicationSpec, SpecFault};
+use crate::trace::{Ending, Finished};
 
 /// First wait after the board refused a level, µs; doubles up to [`MAX_RETRY_US`].
 const FIRST_RETRY_US: u64 = 100_000;
@@ -36,7 +37,7 @@ pub enum Input<'i> {
     /// Bytes arrived from the microcontroller.
     Bytes(&'i [u8]),
     /// The job of [`Effect::Run`] is over.
-    Done(&'i Result<u32, EngineFault>),
+    Done(&'i Result<Ran, EngineFault>),
 }
 
 /// What is to be done.
@@ -50,6 +51,8 @@ pub enum Effect {
     FromTwin(Frame),
     /// Run this job; its end comes back as [`Input::Done`].
     Run(Job),
+    /// A request is over, for the trace.
+    Finished(Finished),
     /// Say this.
     Notice(Notice),
     /// A control period is over: time for a report.
@@ -114,6 +117,14 @@ pub struct Served {
     pub latency: Quantiles,
     /// From release to end, µs.
     pub response: Quantiles,
+    /// Time this machine inferred, µs, where it did.
+    pub wall: Quantiles,
+    /// Images inferred.
+    pub images: u64,
+    /// Of these, images whose label was found.
+    pub right: u64,
+    /// When its targets were set last.
+    pub set_at: Time,
 }
 
 /// The job that runs.
@@ -138,6 +149,10 @@ pub struct Runtime<'p, P> {
     level_changes: u64,
     retry_at: Time,
     retry_us: u64,
+    /// When caps were set last.
+    caps_at: Time,
+    energy_mj: Option<u64>,
+    dropped: Vec<Request>,
     actions: Vec<Action>,
 }
 
@@ -156,6 +171,9 @@ impl<'p, P: Platform> Runtime<'p, P> {
             level_changes: 0,
             retry_at: Time::START,
             retry_us: FIRST_RETRY_US,
+            caps_at: Time::START,
+            energy_mj: None,
+            dropped: Vec::new(),
             actions: Vec::new(),
         }
     }
@@ -169,9 +187,10 @@ impl<'p, P: Platform> Runtime<'p, P> {
             Input::Bytes(bytes) => self.tell(now, Event::Bytes(bytes), out),
             Input::Done(result) => self.done(now, result, out),
         }
-        self.release(now);
+        self.release(now, out);
         if now >= self.core.next_period() {
             self.readings = self.platform.read(now);
+            self.energy_mj = self.platform.energy_mj(now);
             let readings = self.readings;
             self.tell(now, Event::Period(&readings), out);
             out.push(Effect::Period);
@@ -200,11 +219,19 @@ impl<'p, P: Platform> Runtime<'p, P> {
         out.extend(self.actions.drain(..).map(Effect::from));
     }
 
-    fn release(&mut self, now: Time) {
-        for served in self.served.iter_mut().flatten() {
-            let dropped = served.source.dropped;
-            served.requests += served.source.release(now, &mut self.numbers);
-            served.misses += served.source.dropped - dropped;
+    fn release(&mut self, now: Time, out: &mut Vec<Effect>) {
+        for (slot, served) in self.served.iter_mut().enumerate() {
+            let Some(served) = served else { continue };
+            let source = &mut served.source;
+            served.requests += source.release(now, &mut self.numbers, &mut self.dropped);
+            served.misses += self.dropped.len() as u64;
+            for request in self.dropped.drain(..) {
+                let slot = u8::try_from(slot).unwrap_or(u8::MAX);
+                let ending = Ending::Dropped;
+                let application = Arc::clone(&served.name);
+                let finished = Finished { at: now, application, slot, request, ending };
+                out.push(Effect::Finished(finished));
+            }
         }
     }
 
@@ -262,17 +289,16 @@ impl<'p, P: Platform> Runtime<'p, P> {
             level: achieved.level,
             start: now,
         };
+        self.platform.started(&job, now);
         self.running = Some(Running { job: job.clone(), request, settled: achieved.settled });
         out.push(Effect::Run(job));
     }
 
-    fn done(&mut self, now: Time, result: &Result<u32, EngineFault>, out: &mut Vec<Effect>) {
+    fn done(&mut self, now: Time, result: &Result<Ran, EngineFault>, out: &mut Vec<Effect>) {
         let Some(Running { job, request, settled }) = self.running.take() else { return };
         let level = self.platform.achieved(now).level;
-        if let (Ok(latency_us), Some(level)) = (result, job.level) {
-            let energy_uj = self.energy_uj(&job, level, *latency_us);
-            self.platform.worked(*latency_us, energy_uj, now);
-        }
+        let took_us = u32::try_from(now.us_since(job.start)).unwrap_or(u32::MAX);
+        self.platform.worked(&job, result.as_ref().map_or(took_us, |ran| ran.latency_us), now);
         let Some(served) = self
             .served
             .get_mut(usize::from(job.slot))
@@ -282,11 +308,16 @@ impl<'p, P: Platform> Runtime<'p, P> {
         else {
             return;
         };
-        let latency_us = match result {
-            Ok(latency_us) => *latency_us,
+        let finished = |ending| {
+            let (application, slot) = (Arc::clone(&job.application), job.slot);
+            Effect::Finished(Finished { at: now, application, slot, request, ending })
+        };
+        let ran = match result {
+            Ok(ran) => *ran,
             Err(fault) => {
                 served.failed += 1;
                 served.misses += 1;
+                out.push(finished(Ending::Failed));
                 if served.failed == 1 {
                     out.push(Effect::Notice(Notice::Engine(fault.to_string())));
                 }
@@ -294,12 +325,18 @@ impl<'p, P: Platform> Runtime<'p, P> {
             }
         };
         // The time waited, and the latency as the engine says it.
-        let response_us = job.start.us_since(request.release).saturating_add(latency_us.into());
+        let response_us = job.start.us_since(request.release).saturating_add(ran.latency_us.into());
         let missed = response_us > request.deadline.us_since(request.release);
-        served.done += 1;
-        served.misses += u64::from(missed);
-        served.latency.add(latency_us);
-        served.response.add(u32::try_from(response_us).unwrap_or(u32::MAX));
+        served.count(&ran, response_us, missed);
+        out.push(finished(Ending::Served {
+            start: job.start,
+            sub_network: job.sub_network,
+            level: job.level,
+            settled,
+            response_us,
+            missed,
+            ran,
+        }));
         // The settle window is part of the latency where it was not over at the start; clocks that
         // someone else changed meanwhile belong to no cell.
         let steady = job.level.is_some() && (level == job.level || !settled);
@@ -307,21 +344,25 @@ impl<'p, P: Platform> Runtime<'p, P> {
             slot: job.slot,
             sub_network: job.sub_network,
             level: if steady { job.level.unwrap_or(NO_LEVEL) } else { NO_LEVEL },
-            latency_us,
+            latency_us: ran.latency_us,
             learn: settled && steady,
             missed,
         };
         self.tell(now, Event::Outcome(outcome), out);
     }
+}
 
-    /// Energy that a virtual board books for a job: the policy's, times the slowdown.
-    fn energy_uj(&self, job: &Job, level: u8, latency_us: u32) -> u32 {
-        let table = self.core.policy().table(job.table);
-        let Some(cell) = table.and_then(|table| table.cell(job.sub_network, level)) else {
-            return 0;
-        };
-        let energy = u64::from(cell.energy_uj) * u64::from(latency_us);
-        u32::try_from(energy / u64::from(cell.latency_us.max(1))).unwrap_or(u32::MAX)
+impl Served {
+    fn count(&mut self, ran: &Ran, response_us: u64, missed: bool) {
+        self.done += 1;
+        self.misses += u64::from(missed);
+        self.latency.add(ran.latency_us);
+        self.response.add(u32::try_from(response_us).unwrap_or(u32::MAX));
+        self.images += u64::from(ran.images);
+        self.right += u64::from(ran.right);
+        if ran.images > 0 {
+            self.wall.add(ran.wall_us);
+        }
     }
 }
 
@@ -350,6 +391,7 @@ impl<P: Platform> Runtime<'_, P> {
             Some(served) if served.table == targets.table => {
                 served.source.change(spec.period_us, spec.deadline_us);
                 served.spec = spec;
+                served.set_at = now;
             }
             _ => {
                 *place = Some(Served {
@@ -363,6 +405,10 @@ impl<P: Platform> Runtime<'_, P> {
                     failed: 0,
                     latency: Quantiles::default(),
                     response: Quantiles::default(),
+                    wall: Quantiles::default(),
+                    images: 0,
+                    right: 0,
+                    set_at: now,
                 });
             }
         }
@@ -390,6 +436,18 @@ impl<P: Platform> Runtime<'_, P> {
         let slot = u8::try_from(slot).unwrap_or(u8::MAX);
         self.tell(now, Event::Remove { slot }, out);
         Ok(())
+    }
+
+    /// Other caps beside those of the policy, from now on.
+    pub fn set_caps(&mut self, now: Time, caps: Caps, out: &mut Vec<Effect>) {
+        self.caps_at = now;
+        self.tell(now, Event::Caps(caps), out);
+    }
+
+    /// Keeps the first decision that serves every application, whatever is decided later: what
+    /// happens without a controller, for tests and demonstrations.
+    pub fn freeze(&mut self) {
+        self.core.freeze();
     }
 
     fn names(&self) -> String {
@@ -422,6 +480,18 @@ impl<'p, P: Platform> Runtime<'p, P> {
     #[must_use]
     pub fn level_changes(&self) -> u64 {
         self.level_changes
+    }
+
+    /// When caps were set last.
+    #[must_use]
+    pub fn caps_at(&self) -> Time {
+        self.caps_at
+    }
+
+    /// Energy of the whole board at the last period, mJ, where the board's model counts it.
+    #[must_use]
+    pub fn energy_mj(&self) -> Option<u64> {
+        self.energy_mj
     }
 
     /// The board.

@@ -15,14 +15,15 @@ use coshift_shared::policy::PolicyView;
 use crate::clock::Time;
 use crate::control::{Answer, ControlServer, Request, SocketFault};
 use crate::core::{AgentCore, Caps, Settings};
-use crate::engine::{Engine, EngineFault, Job};
+use crate::engine::{Engine, EngineFault, Job, Ran};
 use crate::frame_log::{Direction, FrameLog};
 use crate::link::{Link, LinkEvent, LinkFault, LinkSpec, SerialLink};
 use crate::notice::Notice;
 use crate::platform::Platform;
 use crate::report::{Report, ReportEvent, report};
 use crate::runtime::{ApplicationFault, Effect, Input, Runtime};
-use crate::spec::ApplicationSpec;
+use crate::spec::{self, ApplicationSpec};
+use crate::trace::TraceFile;
 
 /// Events that may wait for the loop; whoever brings more waits.
 const EVENTS: usize = 256;
@@ -46,6 +47,10 @@ pub struct Options {
     pub control: ControlPath,
     /// Where frames are logged.
     pub log: Option<PathBuf>,
+    /// Where requests are traced.
+    pub trace: Option<PathBuf>,
+    /// Keep the first decision that serves every application.
+    pub freeze: bool,
     /// Set from outside to end the run.
     pub stop: Arc<AtomicBool>,
 }
@@ -85,6 +90,14 @@ pub enum ServiceFault {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The trace cannot be started.
+    #[error("trace {}: {source}", path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -111,7 +124,7 @@ pub trait Observer {
 /// What reaches the loop.
 enum Message {
     Link(LinkEvent),
-    Done(Result<u32, EngineFault>),
+    Done(Result<Ran, EngineFault>),
     Control(Request, SyncSender<Answer>),
 }
 
@@ -121,6 +134,7 @@ struct Service<'p, 'o, P, O> {
     link: Option<Box<dyn Link>>,
     jobs: SyncSender<Job>,
     log: Option<FrameLog<std::fs::File>>,
+    trace: Option<TraceFile>,
     observer: &'o mut O,
     effects: Vec<Effect>,
 }
@@ -156,9 +170,13 @@ pub fn run<P: Platform, O: Observer>(
         link: None,
         jobs: start_engine(engine, events.clone())?,
         log: start_log(options)?,
+        trace: start_trace(options)?,
         observer,
         effects: Vec::new(),
     };
+    if options.freeze {
+        service.runtime.freeze();
+    }
     for spec in &options.applications {
         let now = service.now();
         service.runtime.set_application(now, "--app", spec.clone(), &mut service.effects)?;
@@ -179,6 +197,10 @@ pub fn run<P: Platform, O: Observer>(
     if let Some(log) = &mut service.log {
         let path = options.log.clone().unwrap_or_default();
         log.flush().map_err(|source| ServiceFault::Log { path, source })?;
+    }
+    if let Some(trace) = &mut service.trace {
+        let path = options.trace.clone().unwrap_or_default();
+        trace.flush().map_err(|source| ServiceFault::Trace { path, source })?;
     }
     result?;
     Ok(report(ReportEvent::End, now, &service.runtime, frames_dropped))
@@ -267,6 +289,18 @@ impl<P: Platform, O: Observer> Service<'_, '_, P, O> {
                     Err(fault) => Answer::Error(fault.to_string()),
                 }
             }
+            Request::LimitsSet { power_cap, temp_cap } => {
+                let caps = self.runtime.core().settings().caps;
+                let asked =
+                    spec::caps("limits set", caps, power_cap.as_deref(), temp_cap.as_deref());
+                match asked {
+                    Ok(caps) => {
+                        self.runtime.set_caps(now, caps, &mut self.effects);
+                        Answer::Done("the limits are set".into())
+                    }
+                    Err(fault) => Answer::Error(fault.to_string()),
+                }
+            }
             Request::AppsRm { name } => {
                 match self.runtime.remove_application(now, &name, &mut self.effects) {
                     Ok(()) => Answer::Done(format!("application {name} is removed")),
@@ -293,6 +327,14 @@ impl<P: Platform, O: Observer> Service<'_, '_, P, O> {
                     if self.jobs.try_send(job).is_err() {
                         let text = "the engine's thread is gone".into();
                         self.observer.notice(now, &Notice::Engine(text))?;
+                    }
+                }
+                Effect::Finished(finished) => {
+                    let failed = self.trace.as_mut().and_then(|t| t.record(&finished).err());
+                    if let Some(error) = failed {
+                        self.trace = None;
+                        let notice = Notice::Log(format!("the trace ends here: {error}"));
+                        self.observer.notice(now, &notice)?;
                     }
                 }
                 Effect::Notice(notice) => self.observer.notice(now, &notice)?,
@@ -337,6 +379,12 @@ fn start_log(options: &Options) -> Result<Option<FrameLog<std::fs::File>>, Servi
     let Some(path) = &options.log else { return Ok(None) };
     let fault = |source| ServiceFault::Log { path: path.clone(), source };
     FrameLog::create(path).map(Some).map_err(fault)
+}
+
+fn start_trace(options: &Options) -> Result<Option<TraceFile>, ServiceFault> {
+    let Some(path) = &options.trace else { return Ok(None) };
+    let fault = |source| ServiceFault::Trace { path: path.clone(), source };
+    TraceFile::create(path).map(Some).map_err(fault)
 }
 
 fn start_engine(

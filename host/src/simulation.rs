@@ -1,10 +1,11 @@
 //! Virtual time around the runtime: the agent, a scripted engine and a link to anything.
 
 use crate::clock::Time;
-use crate::engine::ScriptedEngine;
+use crate::engine::{EngineFault, Ran, ScriptedEngine};
 use crate::notice::Notice;
 use crate::platform::Platform;
 use crate::runtime::{Effect, Input, Runtime};
+use crate::trace::Finished;
 
 /// A link in virtual time, with whatever is at its other end.
 pub trait VirtualLink {
@@ -52,9 +53,11 @@ pub struct Simulation<'p, P, L> {
     pub link: L,
     /// Everything the agent said, with the time.
     pub notices: Vec<(Time, Notice)>,
+    /// Every request that is over.
+    pub finished: Vec<Finished>,
     now: Time,
     up: bool,
-    finish: Option<(Time, Result<u32, crate::engine::EngineFault>)>,
+    finish: Option<(Time, Result<Ran, EngineFault>)>,
 }
 
 impl<'p, P: Platform, L: VirtualLink> Simulation<'p, P, L> {
@@ -66,6 +69,7 @@ impl<'p, P: Platform, L: VirtualLink> Simulation<'p, P, L> {
             engine,
             link,
             notices: Vec::new(),
+            finished: Vec::new(),
             now: Time::START,
             up: false,
             finish: None,
@@ -136,10 +140,11 @@ impl<'p, P: Platform, L: VirtualLink> Simulation<'p, P, L> {
             match effect {
                 Effect::Send(frame) if self.up => self.link.send(self.now, frame.bytes()),
                 Effect::Run(job) => {
-                    let result = self.engine.latency_us(&job);
-                    let latency_us = result.as_ref().map_or(0, |us| u64::from(*us));
+                    let result = self.engine.latency_us(&job).map(Ran::of_latency);
+                    let latency_us = result.as_ref().map_or(0, |ran| u64::from(ran.latency_us));
                     self.finish = Some((self.now.after_us(latency_us), result));
                 }
+                Effect::Finished(finished) => self.finished.push(finished),
                 Effect::Notice(notice) => self.notices.push((self.now, notice)),
                 Effect::Period => period(self.now, &self.runtime, &mut self.link),
                 Effect::Send(_) | Effect::ToTwin(_) | Effect::FromTwin(_) => {}

@@ -3,7 +3,9 @@
 
 use coshift_shared::policy::PolicyView;
 use coshift_shared::to_controller::{Degrade, Objective, Targets};
+use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 
+use crate::core::Caps;
 use crate::inputs::{self, InputFault, printable};
 
 /// Longest name of an application.
@@ -172,6 +174,31 @@ fn parse_degrade(argument: &str, text: &str) -> Result<Degrade, InputFault> {
     }
 }
 
+/// Caps as asked for, `none` for no cap but the policy's; what is not named stays as it is.
+///
+/// # Errors
+/// [`InputFault`] names the one that is no power or no temperature.
+pub fn caps(
+    argument: &str,
+    now: Caps,
+    power: Option<&str>,
+    temperature: Option<&str>,
+) -> Result<Caps, InputFault> {
+    let at = |what: &str| format!("{argument} {what}");
+    Ok(Caps {
+        power_mw: match power {
+            None => now.power_mw,
+            Some("none") => NO_POWER_CAP,
+            Some(text) => inputs::power_mw(&at("--power-cap"), text)?,
+        },
+        temp_mdeg_c: match temperature {
+            None => now.temp_mdeg_c,
+            Some("none") => NO_TEMP_CAP,
+            Some(text) => inputs::temp_mdeg_c(&at("--temp-cap"), text)?,
+        },
+    })
+}
+
 /// How much slower than the policy an application runs over time; steps at fixed times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowdownScript {
@@ -223,7 +250,9 @@ impl SlowdownScript {
 mod tests {
     use coshift_shared::to_controller::Degrade;
 
-    use super::{ApplicationSpec, SlowdownScript};
+    use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
+
+    use super::{ApplicationSpec, Caps, SlowdownScript};
 
     #[test]
     fn a_whole_specification_is_read() {
@@ -260,6 +289,17 @@ mod tests {
             assert!(fault.starts_with("--app"), "{text}: {fault}");
             assert!(!fault.contains('\n'), "{text}: {fault}");
         }
+    }
+
+    #[test]
+    fn caps_change_one_by_one() {
+        let now = Caps { power_mw: 9_000, temp_mdeg_c: 80_000 };
+        let both = super::caps("limits set", now, Some("12W"), None).unwrap();
+        assert_eq!(both, Caps { power_mw: 12_000, temp_mdeg_c: 80_000 });
+        let none = super::caps("limits set", now, Some("none"), Some("none")).unwrap();
+        assert_eq!(none, Caps { power_mw: NO_POWER_CAP, temp_mdeg_c: NO_TEMP_CAP });
+        let fault = super::caps("limits set", now, None, Some("12W")).unwrap_err().to_string();
+        assert!(fault.starts_with("limits set --temp-cap: \"12W\""), "{fault}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | `{"do":"status"}` | `{"status":{…}}`, see [`crate::report`] |
 //! | `{"do":"apps-set","spec":"cam0=coshift-28,deadline=33ms,rate=15"}` | `{"done":"…"}` |
 //! | `{"do":"apps-rm","name":"cam0"}` | `{"done":"…"}` |
+//! | `{"do":"limits-set","power_cap":"12W","temp_cap":"none"}` | `{"done":"…"}`; what is left out stays |
 //!
 //! Anything that cannot be served is answered by `{"error":"…"}`, one line for people. A line has
 //! at most [`MAX_LINE`] bytes, [`MAX_CLIENTS`] clients are served at a time, and a client that says
@@ -46,10 +47,19 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Change caps; what is left out stays as it is, `none` leaves the policy's.
+    LimitsSet {
+        /// As for `--power-cap`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        power_cap: Option<String>,
+        /// As for `--temp-cap`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        temp_cap: Option<String>,
+    },
 }
 
 /// An answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// What is going on.
@@ -82,6 +92,10 @@ mod tests {
             r#"{"do":"apps-set","spec":"a=b"}"#
         );
         assert_eq!(text(Request::AppsRm { name: "a".into() }), r#"{"do":"apps-rm","name":"a"}"#);
+        assert_eq!(
+            text(Request::LimitsSet { power_cap: Some("9W".into()), temp_cap: None }),
+            r#"{"do":"limits-set","power_cap":"9W"}"#
+        );
         assert!(serde_json::from_str::<Request>(r#"{"do":"status","more":1}"#).is_err());
         assert!(serde_json::from_str::<Request>(r#"{"do":"reboot"}"#).is_err());
         let answer = serde_json::to_string(&Answer::Error("no".into())).unwrap();

@@ -30,6 +30,9 @@ impl AgentCore<'_> {
         if decision.run_level >= self.policy.levels() {
             return;
         }
+        if self.frozen && self.held.is_some_and(|held| self.serves_all(&held)) {
+            return;
+        }
         let same = |held: Decision| held.same_action(&decision) && held.mode == decision.mode;
         if !self.held.is_some_and(same) {
             self.changed = Some((now, decision.reason));
@@ -96,16 +99,19 @@ impl AgentCore<'_> {
 
     /// Whether level and sub-networks exist and every application has one.
     fn can_be_carried_out(&self, decision: &Decision) -> bool {
-        let slots = self.slots.iter().zip(decision.sub_networks);
-        let complete = slots.into_iter().all(|(slot, sub_network)| match slot {
+        self.serves_all(decision) && decision.run_level < self.policy.levels()
+    }
+
+    /// Whether every application has a sub-network that exists.
+    fn serves_all(&self, decision: &Decision) -> bool {
+        self.slots.iter().zip(decision.sub_networks).all(|(slot, sub_network)| match slot {
             None => true,
             Some(slot) => {
                 let table = self.policy.table(slot.targets.table);
                 sub_network != NO_SUB_NETWORK
                     && table.is_some_and(|table| sub_network < table.len())
             }
-        });
-        complete && decision.run_level < self.policy.levels()
+        })
     }
 
     pub(super) fn watch_silence(&mut self, now: Time, out: &mut Vec<Action>) {

@@ -71,6 +71,8 @@ pub enum Event<'e> {
         /// Its targets.
         targets: Targets,
     },
+    /// These caps hold from now on, beside those of the policy.
+    Caps(Caps),
     /// The application of a slot is gone.
     Remove {
         /// Slot, 0 to 3.

@@ -102,6 +102,7 @@ pub struct AgentCore<'p> {
     latest_twin: Option<Decision>,
     counters: Counters,
     started: bool,
+    frozen: bool,
     last_period: Time,
     next_period: Time,
 }
@@ -139,6 +140,7 @@ impl<'p> AgentCore<'p> {
             latest_twin: None,
             counters: Counters::default(),
             started: false,
+            frozen: false,
             last_period: Time::START,
             next_period: Time::START,
         }
@@ -159,11 +161,20 @@ impl<'p> AgentCore<'p> {
             Event::Period(readings) => self.period(now, readings, out),
             Event::Outcome(outcome) => self.outcome(now, &outcome, out),
             Event::Set { slot, targets } => self.set(now, slot, targets, out),
+            Event::Caps(caps) => {
+                self.settings.caps = caps;
+                self.send_limits(now, out);
+            }
             Event::Remove { slot } => self.remove(now, slot, out),
         }
         self.watch_silence(now, out);
         let answers = self.twin.poll(now.stamp());
         self.twin_answered(now, answers, out);
+    }
+
+    /// Keeps the first decision that serves every application, whatever is decided later.
+    pub fn freeze(&mut self) {
+        self.frozen = true;
     }
 
     /// When [`Event::Period`] is due.
@@ -301,11 +312,11 @@ impl<'p> AgentCore<'p> {
     }
 
     fn send_limits(&mut self, now: Time, out: &mut Vec<Action>) {
-        let Caps { power_mw, temp_mdeg_c } = self.settings.caps;
+        let Caps { power_mw, temp_mdeg_c } = self.caps();
         let limits = Limits {
             at_us: now.stamp().us(),
-            power_cap_mw: power_mw.min(self.policy.power_cap_mw()),
-            temp_cap_mdeg_c: temp_mdeg_c.min(self.policy.temp_cap_mdeg_c()),
+            power_cap_mw: power_mw,
+            temp_cap_mdeg_c: temp_mdeg_c,
             // The agent does not park between requests yet; saying so keeps predictions right.
             parking: false,
         };

@@ -6,7 +6,7 @@ use coshift_shared::to_host::{Decision, Reason, Welcome, WorkCounters};
 
 use super::judge::Judge;
 use super::twin::Twin;
-use super::{AgentCore, Counters, Decider, LinkState, Settings};
+use super::{AgentCore, Caps, Counters, Decider, LinkState, Settings};
 use crate::clock::Time;
 
 impl<'p> AgentCore<'p> {
@@ -32,6 +32,16 @@ impl<'p> AgentCore<'p> {
     #[must_use]
     pub fn link(&self) -> LinkState {
         self.link
+    }
+
+    /// Caps in force: those set, and the policy's where they are lower.
+    #[must_use]
+    pub fn caps(&self) -> Caps {
+        let Caps { power_mw, temp_mdeg_c } = self.settings.caps;
+        Caps {
+            power_mw: power_mw.min(self.policy.power_cap_mw()),
+            temp_mdeg_c: temp_mdeg_c.min(self.policy.temp_cap_mdeg_c()),
+        }
     }
 
     /// Counters of the core.

@@ -1,7 +1,13 @@
 //! Engines: what runs a sub-network on a request.
 
+mod board;
+#[cfg(feature = "engine")]
+mod inference;
 mod scripted;
 
+pub use board::BoardEngine;
+#[cfg(feature = "engine")]
+pub use inference::{ModelFault, Models};
 pub use scripted::ScriptedEngine;
 
 use std::sync::Arc;
@@ -27,6 +33,28 @@ pub struct Job {
     pub start: Time,
 }
 
+/// What running a job came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ran {
+    /// Latency that counts: on a virtual board the board's, else the measured one, µs.
+    pub latency_us: u32,
+    /// How long this machine inferred, µs; 0 where nothing was inferred. On a virtual board that is
+    /// not [`Ran::latency_us`]: this machine is not the board.
+    pub wall_us: u32,
+    /// Images that were inferred.
+    pub images: u32,
+    /// Of these, images whose label was found.
+    pub right: u32,
+}
+
+impl Ran {
+    /// A run that inferred nothing, or nothing that has a label.
+    #[must_use]
+    pub fn of_latency(latency_us: u32) -> Self {
+        Self { latency_us, ..Self::default() }
+    }
+}
+
 /// Why an inference failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("inference of slot {slot} failed: {why}")]
@@ -39,9 +67,27 @@ pub struct EngineFault {
 
 /// Runs sub-networks. One engine runs one request at a time.
 pub trait Engine: Send {
-    /// Runs a job to its end and returns its latency, µs.
+    /// Runs a job to its end.
     ///
     /// # Errors
     /// [`EngineFault`]; the agent goes on with the next request.
-    fn run(&mut self, job: &Job) -> Result<u32, EngineFault>;
+    fn run(&mut self, job: &Job) -> Result<Ran, EngineFault>;
+}
+
+/// What inference found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Judged {
+    /// Images that were inferred.
+    pub images: u32,
+    /// Of these, images whose label was found.
+    pub right: u32,
+}
+
+/// Runs networks on images.
+pub trait Infer: Send {
+    /// Infers the next images of a job's network with its sub-network.
+    ///
+    /// # Errors
+    /// In words, why it cannot.
+    fn infer(&mut self, job: &Job) -> Result<Judged, String>;
 }

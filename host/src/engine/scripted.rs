@@ -1,15 +1,15 @@
 //! An engine that takes the policy's time, slowed down by a script.
 
-use coshift_shared::policy::{Cell, PolicyView};
+use coshift_shared::policy::PolicyView;
 
-use super::{Engine, EngineFault, Job};
+use super::{Engine, EngineFault, Job, Ran};
+use crate::cells::Cells;
 use crate::spec::SlowdownScript;
 
 /// Latency of the policy × scripted slowdown × noise.
 #[derive(Debug, Clone)]
 pub struct ScriptedEngine {
-    /// `cells[table][level][sub_network]`.
-    cells: Vec<Vec<Vec<Cell>>>,
+    cells: Cells,
     scripts: Vec<SlowdownScript>,
     /// Standard deviation of the noise, relative.
     noise: f64,
@@ -29,14 +29,14 @@ impl ScriptedEngine {
         noise_bp: u16,
         seed: u64,
     ) -> Self {
-        let tables = (0..policy.tables()).filter_map(|table| policy.table(table));
-        let cells = tables.map(|table| {
-            let levels = (0..policy.levels())
-                .map(|level| (0..table.len()).filter_map(|row| table.cell(row, level)).collect());
-            levels.collect()
-        });
+        Self::of_cells(Cells::of_policy(policy), scripts, noise_bp, seed)
+    }
+
+    /// [`ScriptedEngine::new`] with latencies from elsewhere.
+    #[must_use]
+    pub fn of_cells(cells: Cells, scripts: Vec<SlowdownScript>, noise_bp: u16, seed: u64) -> Self {
         Self {
-            cells: cells.collect(),
+            cells,
             scripts,
             noise: f64::from(noise_bp) / 10_000.0,
             random: seed | 1,
@@ -55,10 +55,7 @@ impl ScriptedEngine {
     /// # Errors
     /// [`EngineFault`] where the policy has no such cell.
     pub fn latency_us(&mut self, job: &Job) -> Result<u32, EngineFault> {
-        let cell = job.level.and_then(|level| {
-            let levels = self.cells.get(usize::from(job.table))?;
-            levels.get(usize::from(level))?.get(usize::from(job.sub_network)).copied()
-        });
+        let cell = job.level.and_then(|level| self.cells.get(job.table, level, job.sub_network));
         let Some(cell) = cell else {
             let (table, sub_network, level) = (job.table, job.sub_network, job.level);
             let why =
@@ -88,13 +85,13 @@ impl ScriptedEngine {
 }
 
 impl Engine for ScriptedEngine {
-    fn run(&mut self, job: &Job) -> Result<u32, EngineFault> {
+    fn run(&mut self, job: &Job) -> Result<Ran, EngineFault> {
         let latency_us = self.latency_us(job)?;
         if self.sleeps {
             std::thread::sleep(std::time::Duration::from_micros(u64::from(latency_us)));
         }
         // The scripted time, not the measured one: how long a sleep overshoots is no property of
         // the board that is played.
-        Ok(latency_us)
+        Ok(Ran::of_latency(latency_us))
     }
 }

@@ -1,10 +1,13 @@
 //! The board: knobs (clocks) and monitors (achieved clocks, power, load, temperature).
 
 mod scripted;
+mod virtual_board;
 
 pub use scripted::ScriptedPlatform;
+pub use virtual_board::VirtualBoard;
 
 use crate::clock::Time;
+use crate::engine::Job;
 
 /// A value with the time it was taken at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,9 +66,23 @@ pub trait Platform {
     /// All monitors.
     fn read(&mut self, now: Time) -> Readings;
 
-    /// An inference ran until `now` and took `busy_us` for `energy_uj` (µJ, beyond idle). Real
-    /// boards measure that; virtual ones have to be told.
-    fn worked(&mut self, busy_us: u32, energy_uj: u32, now: Time) {
-        let _ = (busy_us, energy_uj, now);
+    /// A job starts. Real boards notice by themselves; virtual ones have to be told.
+    fn started(&mut self, job: &Job, now: Time) {
+        let _ = (job, now);
     }
+
+    /// A job ended at `now`, after `latency_us` of the board's time.
+    fn worked(&mut self, job: &Job, latency_us: u32, now: Time) {
+        let _ = (job, latency_us, now);
+    }
+
+    /// Energy of the whole board since the start, mJ, by the board's model; `None` where there is
+    /// none.
+    fn energy_mj(&mut self, now: Time) -> Option<u64> {
+        let _ = now;
+        None
+    }
+
+    /// What kind of board it is, for reports: `virtual:NAME`, `scripted`.
+    fn describe(&self) -> String;
 }

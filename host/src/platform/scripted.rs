@@ -8,7 +8,9 @@
 use coshift_shared::policy::{Level, PolicyView, Settle};
 
 use super::{Achieved, Platform, PlatformFault, Reading, Readings};
+use crate::cells::Cells;
 use crate::clock::Time;
+use crate::engine::Job;
 
 /// The power sensor converts once in this time, µs.
 const POWER_EVERY_US: u64 = 20_000;
@@ -22,6 +24,7 @@ const TIME_CONSTANT_S: f64 = 60.0;
 /// A board that follows its policy.
 #[derive(Debug, Clone)]
 pub struct ScriptedPlatform {
+    cells: Cells,
     levels: Vec<Level>,
     settle: Settle,
     /// Level before the last change, level asked for, end of the settle window.
@@ -45,6 +48,7 @@ impl ScriptedPlatform {
         let start = start.min(policy.levels().saturating_sub(1));
         let idle_mw = levels.get(usize::from(start)).map_or(0, |level| level.idle_mw);
         Self {
+            cells: Cells::of_policy(policy),
             levels,
             settle: policy.settle(),
             from: start,
@@ -124,9 +128,17 @@ impl Platform for ScriptedPlatform {
         }
     }
 
-    fn worked(&mut self, busy_us: u32, energy_uj: u32, now: Time) {
-        let _ = now;
-        self.energy_uj = self.energy_uj.saturating_add(u64::from(energy_uj));
-        self.busy_us = self.busy_us.saturating_add(u64::from(busy_us));
+    fn worked(&mut self, job: &Job, latency_us: u32, _now: Time) {
+        let cell = job.level.and_then(|level| self.cells.get(job.table, level, job.sub_network));
+        // The policy's energy, times the slowdown.
+        let energy_uj = cell.map_or(0, |cell| {
+            u64::from(cell.energy_uj) * u64::from(latency_us) / u64::from(cell.latency_us.max(1))
+        });
+        self.energy_uj = self.energy_uj.saturating_add(energy_uj);
+        self.busy_us = self.busy_us.saturating_add(u64::from(latency_us));
+    }
+
+    fn describe(&self) -> String {
+        "scripted".into()
     }
 }

@@ -56,7 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Fault> {
     }
 }
 
-fn change(connection: &Connection, request: &Request) -> Result<(), Fault> {
+/// Asks for a change and prints the answer.
+pub(crate) fn change(connection: &Connection, request: &Request) -> Result<(), Fault> {
     let answer = ask(connection, request)?;
     let Answer::Done(text) = &answer else { return Err(unexpected(&answer)) };
     let mut out = std::io::stdout().lock();

@@ -111,7 +111,22 @@ pub(crate) fn application(application: &ApplicationReport) -> String {
         milliseconds(application.latency_p99_us),
         milliseconds(application.response_p99_us),
     );
+    if let Some(accuracy) = application.measured_accuracy_pct {
+        let _ = write!(
+            line,
+            ", accuracy {accuracy:.2} % of {} images inferred (wall time p50 {})",
+            application.images,
+            milliseconds(application.wall_p50_us),
+        );
+    }
     line
+}
+
+/// Energy since the start, where something counts it.
+fn energy(report: &Report) -> Option<String> {
+    let joule = report.energy_mj? as f64 / 1e3;
+    let source = report.energy_source.as_deref().unwrap_or("source unknown");
+    Some(format!("energy: {joule:.2} J since the start ({source}, {})", report.board))
 }
 
 /// The link in words, with both sides' numbers where they do not match.
@@ -198,6 +213,9 @@ pub(crate) fn status(report: &Report) -> String {
     let power = report.power_mw.map_or_else(|| "-".into(), watts);
     let predicted = report.predicted_power_mw.map_or_else(|| "-".into(), watts);
     let _ = writeln!(text, "power: {power} (decision expects {predicted})");
+    if let Some(energy) = energy(report) {
+        let _ = writeln!(text, "{energy}");
+    }
     for served in &report.applications {
         let _ = writeln!(text, "{}", application(served));
     }
@@ -219,6 +237,9 @@ pub(crate) fn summary(report: &Report) -> String {
         report.twin_takeovers,
         report.handbacks
     );
+    if let Some(energy) = energy(report) {
+        let _ = writeln!(text, "{energy}");
+    }
     for served in &report.applications {
         let _ = writeln!(text, "{}", application(served));
     }

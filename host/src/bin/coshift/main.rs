@@ -3,6 +3,7 @@
 
 mod apps;
 mod human;
+mod limits;
 mod run;
 mod status;
 
@@ -26,6 +27,7 @@ enum Command {
     Run(Box<run::Arguments>),
     Status(status::Arguments),
     Apps(apps::Arguments),
+    Limits(limits::Arguments),
 }
 
 /// What every command that talks to a running agent takes.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Apps(arguments) => apps::run(&arguments),
+        Command::Limits(arguments) => limits::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

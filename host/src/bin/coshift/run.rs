@@ -5,18 +5,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use coshift_host::boards;
+use coshift_host::cells::Cells;
 use coshift_host::clock::Time;
 use coshift_host::control;
 use coshift_host::core::Caps;
-use coshift_host::engine::ScriptedEngine;
+#[cfg(feature = "engine")]
+use coshift_host::engine::Models;
+use coshift_host::engine::{BoardEngine, Infer, ScriptedEngine};
 use coshift_host::inputs;
 use coshift_host::link::LinkSpec;
 use coshift_host::notice::Notice;
-use coshift_host::platform::ScriptedPlatform;
+use coshift_host::platform::{ScriptedPlatform, VirtualBoard};
 use coshift_host::policy_file;
 use coshift_host::report::Report;
 use coshift_host::service::{self, ControlPath, Observer, Options};
 use coshift_host::spec::{ApplicationSpec, SlowdownScript};
+use coshift_plant::policy;
 use coshift_shared::policy::PolicyView;
 use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -30,6 +35,8 @@ const MAX_DURATION_US: u64 = 365 * 86_400 * 1_000_000;
 
 const LINK_HELP: &str =
     "Where the controller is: in-process, or serial:PATH[@BAUD], 1000000 baud if not given";
+const BOARD_HELP: &str = "Virtual board: virtual:NAME (agx_xavier, orin_nano, xavier_nx) or \
+                          virtual:FILE.toml";
 const APP_HELP: &str =
     "Application, up to four: NAME=NETWORK,deadline=33ms,rate=15[,floor=92.5][,...]";
 const APP_LONG_HELP: &str = "\
@@ -48,18 +55,34 @@ const SLOWDOWN_HELP: &str =
 /// microcontroller behind a serial port, or in the agent (in-process). With a microcontroller the
 /// agent runs a twin of it, which takes over within four periods when it falls silent.
 ///
-/// Requests come periodically, at each application's rate, earliest deadline first. They run on a
-/// scripted engine and a scripted board: latency, energy and settle times of the policy, slowed
-/// down as --slowdown says.
+/// Requests come periodically, at each application's rate, earliest deadline first.
+///
+/// With --board virtual:NAME the board is a model fitted to published measurements: latency, power,
+/// settle times and temperature are the model's, slowed down as --slowdown says. With --model the
+/// requests are really inferred, on labelled images, and accuracy is counted; wall time is stretched
+/// to the board's. Without --board, board and latencies are what the policy says.
 ///
 /// Prints a line per change of decision, or with --json an object per control period and one at
 /// the end. SIGINT and SIGTERM end the run with its summary.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// Policy image: levels, networks, latencies and energies of the board
-    #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
+    /// Policy image: levels, networks, latencies and energies of the board [default: computed from
+    /// --board, as for the firmware]
+    #[arg(long, value_name = "FILE", required_unless_present = "board")]
+    policy: Option<PathBuf>,
+    #[arg(long, value_name = "BOARD", help = BOARD_HELP)]
+    board: Option<String>,
+    /// Model folder of a network, may be given several times; needs --board
+    #[arg(long, value_name = "DIR", requires = "board")]
+    model: Vec<PathBuf>,
+    /// Folder with test images in IDX files [default: the model folder]
+    #[arg(long, value_name = "DIR", requires = "model")]
+    images: Option<PathBuf>,
+    /// Crops of a request that are really inferred; its other tiles only take their time
+    #[arg(long, value_name = "NUMBER", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    tiles_run: u16,
     // Brackets in a doc comment would be links.
     #[arg(long, value_name = "LINK", help = LINK_HELP)]
     link: String,
@@ -94,6 +117,12 @@ pub(crate) struct Arguments {
     /// Log every frame to this new file
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Write what became of every request to this new CSV file
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Keep the first decision for ever: what happens without a controller
+    #[arg(long, hide = true)]
+    freeze_decision: bool,
     /// Say every event of the microcontroller's log
     #[arg(long)]
     verbose: bool,
@@ -103,26 +132,90 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Fault> {
     let options = options(arguments)?;
     let scripts = scripts(arguments, &options.applications)?;
     let noise_bp = inputs::percent_bp("--noise", &arguments.noise)?;
-    let bytes = policy_file::read(&arguments.policy)?;
+    let board = arguments.board.as_deref().map(|text| boards::find("--board", text)).transpose()?;
+    let bytes = match (&arguments.policy, &board) {
+        (Some(path), _) => policy_file::read(path)?,
+        (None, Some(board)) => policy::bytes(&policy::first_image(board)?)?,
+        (None, None) => return Err("--policy or --board is missing".into()),
+    };
     let policy = PolicyView::open(&bytes)?;
     // The fastest level until the first decision: nothing is late because nobody decided yet.
     let start = policy.levels().saturating_sub(1);
-    let platform = ScriptedPlatform::new(&policy, start);
-    let engine = ScriptedEngine::new(&policy, scripts, noise_bp, arguments.seed).in_real_time();
-    stop_on_signals(&options.stop)?;
     let mut observer = Printer {
         json: arguments.json,
         verbose: arguments.verbose,
         out: std::io::stdout().lock(),
         last: None,
     };
-    let report = service::run(policy, &options, platform, Box::new(engine), &mut observer)?;
+    let report = match &board {
+        Some(board) => {
+            let cells = Cells::of_board(board, &policy)?;
+            let pace = ScriptedEngine::of_cells(cells, scripts, noise_bp, arguments.seed);
+            let infer = inference(arguments, &policy, &options.applications)?;
+            let engine = Box::new(BoardEngine::new(pace, infer));
+            let platform = VirtualBoard::new(board, &policy, start)?;
+            stop_on_signals(&options.stop)?;
+            service::run(policy, &options, platform, engine, &mut observer)?
+        }
+        None => {
+            let engine = ScriptedEngine::new(&policy, scripts, noise_bp, arguments.seed);
+            let platform = ScriptedPlatform::new(&policy, start);
+            stop_on_signals(&options.stop)?;
+            service::run(
+                policy,
+                &options,
+                platform,
+                Box::new(engine.in_real_time()),
+                &mut observer,
+            )?
+        }
+    };
     if arguments.json {
         writeln!(observer.out, "{}", serde_json::to_string(&report)?)?;
     } else {
         write!(observer.out, "{}", human::summary(&report))?;
     }
     Ok(())
+}
+
+/// The models of the command line. An application whose network has none is said so: its latencies
+/// are played.
+#[cfg(feature = "engine")]
+fn inference(
+    arguments: &Arguments,
+    policy: &PolicyView<'_>,
+    applications: &[ApplicationSpec],
+) -> Result<Option<Box<dyn Infer>>, Fault> {
+    let mut models = Models::default();
+    for folder in &arguments.model {
+        let (images, tiles_run) = (arguments.images.as_deref(), usize::from(arguments.tiles_run));
+        models.load(policy, folder, images, tiles_run, arguments.seed)?;
+    }
+    for spec in applications {
+        let table = policy.table_named(&spec.network).map(|(index, _)| index);
+        if table.is_some_and(|table| !models.serves(table)) {
+            let (name, network) = (&spec.name, &spec.network);
+            complain(&format!(
+                "{name}: no --model for {network}: its latencies are the board's, nothing is inferred"
+            ));
+        }
+    }
+    Ok(Some(Box::new(models)))
+}
+
+#[cfg(not(feature = "engine"))]
+fn inference(
+    arguments: &Arguments,
+    _policy: &PolicyView<'_>,
+    _applications: &[ApplicationSpec],
+) -> Result<Option<Box<dyn Infer>>, Fault> {
+    match arguments.model.first() {
+        None => Ok(None),
+        Some(folder) => {
+            let folder = folder.display();
+            Err(format!("--model {folder}: this agent was built without inference").into())
+        }
+    }
 }
 
 fn options(arguments: &Arguments) -> Result<Options, Fault> {
@@ -153,6 +246,8 @@ fn options(arguments: &Arguments) -> Result<Options, Fault> {
             .clone()
             .map_or_else(|| ControlPath::Usual(control::default_path()), ControlPath::Asked),
         log: arguments.log.clone(),
+        trace: arguments.trace.clone(),
+        freeze: arguments.freeze_decision,
         stop: Arc::new(AtomicBool::new(false)),
     })
 }

@@ -7,6 +7,7 @@
 
 mod board;
 mod ci;
+mod demo;
 mod embedded;
 mod environment;
 mod firmware;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Development commands of Coshift: set-up, tests, firmware images, emulator.
+/// Development commands of Coshift: set-up, demonstration, tests, firmware images, emulator.
 #[derive(Parser, Debug)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Cli {
@@ -37,6 +38,7 @@ enum Command {
     Setup(setup::Args),
     Test(test::Args),
     Ci(ci::Args),
+    Demo(demo::Args),
     Firmware(firmware::Args),
     Flash(flash::Args),
     Qemu(qemu::Args),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Ci(args) => ci::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Firmware(args) => firmware::run(&args),
         Command::Flash(args) => flash::run(&args),
         Command::Qemu(args) => qemu::run(&args),

@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::board;
 use crate::embedded::Toolchain;
@@ -94,11 +94,37 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(exit_code(status))
 }
 
-fn emulate(emulator: &Path, image: &Path, serial: &Serial, show_log: bool) -> Result<ExitStatus> {
+/// Starts an image with the port of the protocol on a pseudo-terminal; gives its path.
+pub(crate) fn start(emulator: &Path, image: &Path) -> Result<(Child, String)> {
+    let mut command = machine(emulator, &Serial::Pty);
+    command.args(["-serial", "null"]);
+    command.arg("-kernel").arg(image).stdin(Stdio::null()).stdout(Stdio::piped());
+    eprintln!("$ {}", workspace::describe(&command));
+    let mut child = command.spawn().context("cannot start the emulator")?;
+    let output = child.stdout.take().context("no output of the emulator")?;
+    let mut lines = BufReader::new(output).lines();
+    let port =
+        lines.by_ref().map_while(Result::ok).find_map(|line| Some(pty_of(&line)?.to_owned()));
+    let Some(port) = port else {
+        let status = child.wait().context("cannot wait for the emulator")?;
+        bail!("the emulator ended with {status} before it had a port");
+    };
+    // What it says later must not block it.
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    Ok((child, port))
+}
+
+/// The emulator with its first serial port.
+fn machine(emulator: &Path, serial: &Serial) -> Command {
     let mut command = Command::new(emulator);
     command.args(["-machine", "mps2-an386", "-cpu", "cortex-m4", "-display", "none"]);
     command.args(["-monitor", "none", "-semihosting-config", "enable=on,target=native"]);
     command.args(["-chardev", &serial.device("port"), "-serial", "chardev:port"]);
+    command
+}
+
+fn emulate(emulator: &Path, image: &Path, serial: &Serial, show_log: bool) -> Result<ExitStatus> {
+    let mut command = machine(emulator, serial);
     let folder = std::env::temp_dir().join(format!("coshift-qemu-{}", std::process::id()));
     let listener = if show_log {
         std::fs::create_dir_all(&folder)

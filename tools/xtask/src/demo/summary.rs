@@ -1,0 +1,112 @@
+//! The summary at the end.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use coshift_plant::Board;
+use coshift_plant::board::Network;
+
+use super::judge::Check;
+use super::phases::{Figures, figures};
+use super::recording::Recording;
+use super::script::{Phase, Script};
+
+/// Everything the summary and the report say.
+#[derive(Debug)]
+pub(crate) struct Summary<'s> {
+    pub(crate) board: &'s Board,
+    pub(crate) network: &'s Network,
+    pub(crate) phases: Vec<(Phase, Figures)>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) takeovers_s: Vec<f64>,
+}
+
+impl<'s> Summary<'s> {
+    /// The summary of a run.
+    pub(crate) fn new(
+        board: &'s Board,
+        network: &'s Network,
+        script: &Script,
+        recording: &Recording,
+        checks: Vec<Check>,
+    ) -> Self {
+        let phases = script.phases.iter().map(|phase| (phase.clone(), figures(phase, recording)));
+        Self {
+            board,
+            network,
+            phases: phases.collect(),
+            checks,
+            takeovers_s: recording.takeovers_s(),
+        }
+    }
+
+    /// As text for a terminal.
+    pub(crate) fn text(&self, tiles_run: u16) -> String {
+        let mut text = String::new();
+        let tiles = self.network.tiles;
+        let _ = writeln!(
+            text,
+            "\n{} on {}: a request is {tiles} crops; {tiles_run} of them are inferred, the rest \
+             takes its time only.\nLatency, power and energy are the board model's, not measured.\n",
+            self.network.name, self.board.title,
+        );
+        for (phase, figures) in &self.phases {
+            let _ = writeln!(text, "{}: {}", phase.name, phase.story);
+            let _ = writeln!(
+                text,
+                "  decided by mcu {:.0} %; levels {}; sub-networks {}",
+                figures.mcu_pct,
+                used(&figures.levels),
+                used(&figures.sub_networks),
+            );
+            let (shortest, longest) = figures.deadline_ms;
+            let _ = writeln!(
+                text,
+                "  response p50 {} p99 {} against {}; {} of {} missed; accuracy {}; {:.1} J",
+                milliseconds(figures.p50_ms),
+                milliseconds(figures.p99_ms),
+                if shortest == longest {
+                    format!("{shortest:.0} ms")
+                } else {
+                    format!("{shortest:.0} to {longest:.0} ms")
+                },
+                figures.misses,
+                figures.requests,
+                accuracy(figures),
+                figures.energy_j,
+            );
+        }
+        for at_s in &self.takeovers_s {
+            let _ = writeln!(text, "at {at_s:.1} s the twin took over from the microcontroller");
+        }
+        text.push('\n');
+        for check in &self.checks {
+            let mark = if check.passed { "ok    " } else { "FAILED" };
+            let _ = writeln!(text, "{mark} {}: {}", check.what, check.found);
+        }
+        text
+    }
+}
+
+/// Used ones, the most used first, with their share.
+fn used(counts: &BTreeMap<u8, usize>) -> String {
+    let total: usize = counts.values().sum();
+    let mut list: Vec<_> = counts.iter().collect();
+    list.sort_by_key(|(index, count)| (std::cmp::Reverse(**count), **index));
+    let share = |count: usize| 100.0 * count as f64 / total.max(1) as f64;
+    let words: Vec<_> =
+        list.iter().map(|(index, count)| format!("{index} ({:.0} %)", share(**count))).collect();
+    words.join(", ")
+}
+
+pub(crate) fn milliseconds(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms"))
+}
+
+pub(crate) fn accuracy(figures: &Figures) -> String {
+    if figures.images == 0 {
+        return "not counted".into();
+    }
+    let share = 100.0 * figures.right as f64 / figures.images as f64;
+    format!("{share:.2} % of {} images", figures.images)
+}

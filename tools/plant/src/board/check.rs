@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::file::{BoardFile, LevelFile};
 use super::outline::{self, Outline};
 use super::provenance::{self, MarkedNumber, Provenance};
-use super::{Board, BoardError, Caps, FORMAT, Level, MAX_LEVELS, Settle, networks};
+use super::{Board, BoardError, Caps, FORMAT, Level, MAX_LEVELS, Settle, clocks, networks};
 use crate::law::{PowerLaw, ThermalLaw};
 
 /// The file that is checked, for errors with their place.
@@ -38,6 +38,16 @@ impl Context<'_> {
         } else {
             Err(self.error(field, format!("{lowest} to {highest} goes, {value} found")))
         }
+    }
+
+    /// A clock of whole kHz, 1 MHz to 20 GHz.
+    pub(super) fn khz(&self, field: &str, mhz: f64) -> Result<u32, BoardError> {
+        let khz = self.within(field, mhz, 1.0, 20_000.0)? * 1e3;
+        if (khz - khz.round()).abs() > 1e-6 {
+            return Err(self.error(field, format!("whole kHz go, {mhz} MHz found")));
+        }
+        // In range by the check above.
+        Ok(khz.round() as u32)
     }
 
     /// A name of at most `max` characters that fits the policy image and a dotted path.
@@ -85,6 +95,7 @@ fn checked(read: &BoardFile, context: &Context<'_>) -> Result<Board, BoardError>
         }
     }
     let levels = levels(&read.levels, context)?;
+    let clocks = clocks::tables(read, &levels, context)?;
     let park_level = match read.park_level.map(usize::from) {
         Some(index) if index >= levels.len() => {
             let problem = format!("0 to {} goes, {index} found", levels.len().saturating_sub(1));
@@ -102,6 +113,7 @@ fn checked(read: &BoardFile, context: &Context<'_>) -> Result<Board, BoardError>
         runtime: read.runtime.clone(),
         precision_bits: read.precision_bits,
         batch: read.batch,
+        clocks,
         park_level,
         // 1 to 1000 by the check above.
         utilisation_permille: (utilisation * 10.0).round() as u16,
@@ -124,11 +136,7 @@ fn levels(read: &[LevelFile], context: &Context<'_>) -> Result<Vec<Level>, Board
     for (index, level) in read.iter().enumerate() {
         let khz = |name: &str, mhz: f64| -> Result<u32, BoardError> {
             let field = format!("levels[{index}].{name}");
-            let khz = context.within(&field, mhz, 1.0, 20_000.0)? * 1e3;
-            if (khz - khz.round()).abs() > 1e-6 {
-                return Err(context.error(&field, format!("whole kHz go, {mhz} MHz found")));
-            }
-            Ok(khz.round() as u32)
+            context.khz(&field, mhz)
         };
         let level = Level {
             cpu_khz: khz("cpu_mhz", level.cpu_mhz)?,

@@ -32,6 +32,10 @@ pub struct BoardFile {
     pub notes: Vec<String>,
     /// Useful tuples of clocks, sorted by (GPU, memory, CPU), at most 32.
     pub levels: Vec<LevelFile>,
+    /// Clocks that the kernel's governors choose from; left out where nothing is to be compared
+    /// with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clocks: Option<ClocksFile>,
     /// Settle times.
     pub settle: SettleFile,
     /// Caps.
@@ -62,6 +66,18 @@ pub struct LevelFile {
     pub gpu_mhz: f64,
     /// Memory clock.
     pub emc_mhz: f64,
+}
+
+/// The kernel's frequency tables within the power mode that the file stands for: from the mode's
+/// minimum to its maximum, MHz, exact to the kHz, ascending, 1 to 64 each. Every CPU and GPU clock
+/// of a level is among them. The memory clock has no table: no governor moves it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClocksFile {
+    /// CPU clocks.
+    pub cpu_mhz: Vec<f64>,
+    /// GPU clocks.
+    pub gpu_mhz: Vec<f64>,
 }
 
 /// Time from a clock's change to its taking effect, ms.

@@ -5,6 +5,7 @@
 //! says why the format is as it is.
 
 mod check;
+mod clocks;
 mod error;
 mod file;
 mod networks;
@@ -14,10 +15,11 @@ mod variant;
 
 use std::path::Path;
 
+pub use clocks::ClockTables;
 pub use error::BoardError;
 pub use file::{
-    AtFile, BoardFile, BusyFile, CapsFile, CpuFile, EmcFile, ExplicitLaw, IdleFile, LatencyFile,
-    LevelFile, NetworkFile, PowerFile, Rule, SettleFile, SubNetworkFile, ThermalFile,
+    AtFile, BoardFile, BusyFile, CapsFile, ClocksFile, CpuFile, EmcFile, ExplicitLaw, IdleFile,
+    LatencyFile, LevelFile, NetworkFile, PowerFile, Rule, SettleFile, SubNetworkFile, ThermalFile,
 };
 pub use provenance::{Mark, MarkedNumber, Provenance, ProvenanceEntry};
 pub use variant::varied;
@@ -139,6 +141,8 @@ pub struct Board {
     pub batch: u8,
     /// Levels, sorted by (GPU, memory, CPU) clock.
     pub levels: Vec<Level>,
+    /// Clocks that the kernel's governors choose from.
+    pub clocks: Option<ClockTables>,
     /// Index of the park level, where parking pays.
     pub park_level: Option<usize>,
     /// Highest share of the time that requests may take, 0.1 %.

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::board::MPS2_AN386;
+use crate::demo;
 use crate::embedded::{TARGET, Toolchain};
 use crate::firmware;
 use crate::tally::Tally;
 use crate::test;
 use crate::workspace::{self, Workspace};
 
-/// Run everything a change must pass: format, lints, docs, no_std builds, all tests.
+/// Run everything a change must pass: format, lints, docs, no_std builds, all tests, the demo.
 ///
 /// Every step runs, whatever failed before it; the last line is
 /// `N passed, N failed, N skipped`, each step counted as one.
@@ -51,6 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Err(error) => tally.skip("no_std", &format!("{error:#}")),
     }
     test::all(&workspace, args.yes, &[], &mut tally)?;
+    demo::step(&mut tally);
     Ok(tally.close())
 }
 

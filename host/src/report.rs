@@ -162,6 +162,11 @@ pub struct ApplicationReport {
     pub wall_p50_us: Option<u32>,
     /// Time this machine inferred that 99 % do not exceed, µs.
     pub wall_p99_us: Option<u32>,
+    /// Images (crops) that a request is made of; `None` where the board does not know.
+    pub tiles: Option<u32>,
+    /// Of these, images really inferred per request; the others only take their time. `None` where
+    /// nothing was inferred.
+    pub tiles_run: Option<u64>,
     /// Images inferred.
     pub images: u64,
     /// Of these, images whose label was found.
@@ -380,6 +385,8 @@ fn application<P: Platform>(
         set_at_us: served.set_at.us(),
         wall_p50_us: served.wall.at(500),
         wall_p99_us: served.wall.at(990),
+        tiles: runtime.platform().tiles(served.table),
+        tiles_run: Some(served.images / served.done.max(1)).filter(|images| *images > 0),
         images: served.images,
         right: served.right,
         measured_accuracy_pct: (served.images > 0)

@@ -72,6 +72,8 @@ fn requests_are_inferred_and_reported_under_their_own_names() {
     assert!(end.energy_mj.unwrap() > 2_000, "{:?}", end.energy_mj);
     let cam0 = &end.applications[0];
     assert_eq!(cam0.images, 4 * cam0.done);
+    assert_eq!(cam0.tiles_run, Some(4));
+    assert!(cam0.tiles.is_some_and(|tiles| tiles > 4), "{:?}", cam0.tiles);
     let accuracy = cam0.measured_accuracy_pct.unwrap();
     assert_eq!(accuracy, 100.0 * cam0.right as f64 / cam0.images as f64);
     // Far over chance (10 %): labels and images belong together.

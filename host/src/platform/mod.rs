@@ -83,6 +83,13 @@ pub trait Platform {
         None
     }
 
+    /// Images (crops) that a request of a policy's table is made of; `None` where the board does not
+    /// know.
+    fn tiles(&self, table: u8) -> Option<u32> {
+        let _ = table;
+        None
+    }
+
     /// What kind of board it is, for reports: `virtual:NAME`, `scripted`.
     fn describe(&self) -> String;
 }

@@ -14,7 +14,7 @@ use coshift_plant::law::ThermalLaw;
 use coshift_shared::policy::{Level, PolicyView, Settle};
 
 use super::{Achieved, Platform, PlatformFault, Reading, Readings};
-use crate::cells::{BoardMismatch, Cells, levels_on};
+use crate::cells::{BoardMismatch, Cells, levels_on, network_on};
 use crate::clock::Time;
 use crate::engine::Job;
 
@@ -28,6 +28,8 @@ const STEP_MW: f64 = 40.0;
 pub struct VirtualBoard {
     name: String,
     cells: Cells,
+    /// Crops of a request by table.
+    tiles: Vec<u32>,
     levels: Vec<Level>,
     /// Power with nothing to do by level, W.
     idle_w: Vec<f64>,
@@ -62,7 +64,10 @@ impl VirtualBoard {
         let idle_w: Vec<_> = known.iter().map(|level| board.power.idle_w(level)).collect();
         let idle_mw = idle_w.get(usize::from(start)).map_or(0.0, |watt| watt * 1e3);
         let ambient_c = board.thermal.ambient_c;
+        let tables = (0..policy.tables()).filter_map(|table| policy.table(table));
+        let tiles = tables.map(|table| Ok(network_on(board, policy, table.name())?.tiles));
         Ok(Self {
+            tiles: tiles.collect::<Result<_, _>>()?,
             name: board.name.clone(),
             cells: Cells::of_board(board, policy)?,
             levels: (0..policy.levels()).filter_map(|level| policy.level(level)).collect(),
@@ -204,6 +209,10 @@ impl Platform for VirtualBoard {
         self.advance(now);
         // Positive and far inside the range.
         Some((self.energy_j * 1e3).round() as u64)
+    }
+
+    fn tiles(&self, table: u8) -> Option<u32> {
+        self.tiles.get(usize::from(table)).copied()
     }
 
     fn describe(&self) -> String {

@@ -114,8 +114,11 @@ pub(crate) fn application(application: &ApplicationReport) -> String {
     if let Some(accuracy) = application.measured_accuracy_pct {
         let _ = write!(
             line,
-            ", accuracy {accuracy:.2} % of {} images inferred (wall time p50 {})",
+            ", accuracy {accuracy:.2} % of {} images inferred ({} of a request's {} tiles, wall time \
+             p50 {})",
             application.images,
+            application.tiles_run.unwrap_or_default(),
+            application.tiles.map_or_else(|| "unknown".into(), |tiles| tiles.to_string()),
             milliseconds(application.wall_p50_us),
         );
     }

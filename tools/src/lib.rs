@@ -1,6 +1,7 @@
 //! Offline tools: everything that is done before or after a board runs.
 //!
 //! * [`plan`] — policy images from board files
+//! * [`simulate`] — request streams under the kernel's governors, in virtual time
 //! * `train`, `pack`, `eval` — the super-network: its training, the sub-networks that are shipped,
 //!   their accuracy (feature `engine`)
 #![forbid(unsafe_code)]
@@ -11,5 +12,6 @@ pub use coshift_plant::policy as plan;
 pub mod eval;
 #[cfg(feature = "engine")]
 pub mod pack;
+pub mod simulate;
 #[cfg(feature = "engine")]
 pub mod train;

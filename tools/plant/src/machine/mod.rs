@@ -21,7 +21,7 @@ use std::fmt;
 
 use crate::Board;
 use crate::board::{Level, Settle};
-use crate::law::{LatencyLaw, PowerLaw, ThermalLaw};
+use crate::law::{LatencyLaw, PowerLaw};
 
 /// One of the three clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

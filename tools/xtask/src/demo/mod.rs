@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: what Coshift is for, in a minute.
 
+mod baseline;
 mod judge;
 mod live;
 mod phases;
@@ -104,7 +105,8 @@ fn demonstrate(args: &Args) -> Result<bool> {
     let recording = live::run(&script, &setting)?;
     write_periods(&folder.join("periods.jsonl"), &recording)?;
     let checks = judge::judge(&script, &recording);
-    let result = summary::Summary::new(&board, network, &script, &recording, checks);
+    let baselines = baseline::run(&board, network, &script, &recording)?;
+    let result = summary::Summary::new(&board, network, &script, &recording, &baselines, checks);
     print!("{}", result.text(TILES_RUN));
     eprintln!("{:.0} s after the build", built.elapsed().as_secs_f64());
     Ok(result.checks.iter().all(|check| check.passed))

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use coshift_plant::Board;
 use coshift_plant::board::Network;
 
+use super::baseline::{Baseline, BaselineFigures};
 use super::judge::Check;
 use super::phases::{Figures, figures};
 use super::recording::Recording;
@@ -16,9 +17,17 @@ use super::script::{Phase, Script};
 pub(crate) struct Summary<'s> {
     pub(crate) board: &'s Board,
     pub(crate) network: &'s Network,
-    pub(crate) phases: Vec<(Phase, Figures)>,
+    pub(crate) phases: Vec<PhaseSummary>,
     pub(crate) checks: Vec<Check>,
     pub(crate) takeovers_s: Vec<f64>,
+}
+
+/// What a phase came to, and what the same requests came to under the baselines.
+#[derive(Debug)]
+pub(crate) struct PhaseSummary {
+    pub(crate) phase: Phase,
+    pub(crate) figures: Figures,
+    pub(crate) baselines: Vec<(&'static str, BaselineFigures)>,
 }
 
 impl<'s> Summary<'s> {
@@ -28,9 +37,17 @@ impl<'s> Summary<'s> {
         network: &'s Network,
         script: &Script,
         recording: &Recording,
+        baselines: &[Baseline],
         checks: Vec<Check>,
     ) -> Self {
-        let phases = script.phases.iter().map(|phase| (phase.clone(), figures(phase, recording)));
+        let phases = script.phases.iter().map(|phase| PhaseSummary {
+            phase: phase.clone(),
+            figures: figures(phase, recording),
+            baselines: baselines
+                .iter()
+                .map(|baseline| (baseline.name, baseline.figures(phase, network)))
+                .collect(),
+        });
         Self {
             board,
             network,
@@ -38,6 +55,38 @@ impl<'s> Summary<'s> {
             checks,
             takeovers_s: recording.takeovers_s(),
         }
+    }
+
+    /// (energy in J, misses) of all phases: ours and each baseline's with its name.
+    pub(crate) fn totals(&self) -> ((f64, usize), Vec<(&'static str, f64, usize)>) {
+        let ours = self.phases.iter().fold((0.0, 0), |(energy, misses), summary| {
+            (energy + summary.figures.energy_j, misses + summary.figures.misses)
+        });
+        let mut theirs: Vec<(&'static str, f64, usize)> = Vec::new();
+        for (name, figures) in self.phases.iter().flat_map(|summary| &summary.baselines) {
+            match theirs.iter_mut().find(|(known, ..)| known == name) {
+                Some((_, energy, misses)) => {
+                    *energy += figures.energy_j;
+                    *misses += figures.misses;
+                }
+                None => theirs.push((name, figures.energy_j, figures.misses)),
+            }
+        }
+        (ours, theirs)
+    }
+
+    fn total(&self) -> String {
+        let ((energy, misses), theirs) = self.totals();
+        let requests: usize = self.phases.iter().map(|summary| summary.figures.requests).sum();
+        let mut text = format!("all phases: {energy:.1} J, {misses} of {requests} missed\n");
+        for (name, their_energy, their_misses) in theirs {
+            let _ = writeln!(
+                text,
+                "  {} than {name}: {their_energy:.1} J, {their_misses} missed",
+                ratio(energy, their_energy)
+            );
+        }
+        text
     }
 
     /// As text for a terminal.
@@ -50,7 +99,7 @@ impl<'s> Summary<'s> {
              takes its time only.\nLatency, power and energy are the board model's, not measured.\n",
             self.network.name, self.board.title,
         );
-        for (phase, figures) in &self.phases {
+        for PhaseSummary { phase, figures, baselines } in &self.phases {
             let _ = writeln!(text, "{}: {}", phase.name, phase.story);
             let _ = writeln!(
                 text,
@@ -75,7 +124,17 @@ impl<'s> Summary<'s> {
                 accuracy(figures),
                 figures.energy_j,
             );
+            for (name, baseline) in baselines {
+                let _ = writeln!(
+                    text,
+                    "  {} than {name}: p99 {}, {} missed",
+                    ratio(figures.energy_j, baseline.energy_j),
+                    milliseconds(baseline.p99_ms),
+                    baseline.misses,
+                );
+            }
         }
+        text += &self.total();
         for at_s in &self.takeovers_s {
             let _ = writeln!(text, "at {at_s:.1} s the twin took over from the microcontroller");
         }
@@ -85,6 +144,19 @@ impl<'s> Summary<'s> {
             let _ = writeln!(text, "{mark} {}: {}", check.what, check.found);
         }
         text
+    }
+}
+
+/// Energy against a baseline's.
+pub(crate) fn ratio(ours: f64, theirs: f64) -> String {
+    if theirs <= 0.0 {
+        return "energy not comparable".into();
+    }
+    let saved = 100.0 * (1.0 - ours / theirs);
+    if saved >= 0.0 {
+        format!("{saved:.1} % less energy")
+    } else {
+        format!("{:.1} % more energy", -saved)
     }
 }
 

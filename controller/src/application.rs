@@ -1,10 +1,10 @@
 //! One application: targets, what was learned, and its sub-network at a given level.
 
 use coshift_shared::policy::{Cell, PolicyView, TableView};
-use coshift_shared::to_controller::{ApplicationState, Degrade, Outcomes, Targets};
+use coshift_shared::to_controller::{ApplicationState, Degrade, Outcomes, TailState, Targets};
 use coshift_shared::units::{MAX_SUB_NETWORKS, NO_LEVEL, NO_SUB_NETWORK, slowdown};
 
-use crate::estimator::Slowdown;
+use crate::estimator::{Learned, Slowdown, Tail};
 
 /// Scale of [`Demand::weight_q20`].
 const WEIGHT_SHIFT: u32 = 20;
@@ -16,6 +16,8 @@ pub struct Application {
     pub targets: Targets,
     /// What was learned of its slowdown.
     pub slowdown: Slowdown,
+    /// Constants of the guard at the miss target.
+    tail: Tail,
     /// Index of the next outcome expected.
     pub next_index: u32,
     /// Outcomes of the session, wrapping.
@@ -42,11 +44,28 @@ impl Application {
         Self {
             targets,
             slowdown: Slowdown::default(),
+            tail: Tail::at(targets.miss_target_bp),
             next_index: 0,
             outcomes: 0,
             misses: 0,
             sub_network: NO_SUB_NETWORK,
         }
+    }
+
+    /// Takes other targets for the same table. What was learned stays; what is tied to the miss
+    /// target is begun afresh where that changes.
+    pub fn retarget(&mut self, targets: Targets) {
+        if self.targets.miss_target_bp != targets.miss_target_bp {
+            self.slowdown.retarget();
+            self.tail = Tail::at(targets.miss_target_bp);
+        }
+        self.targets = targets;
+    }
+
+    /// Slowdown that decisions count on, Q8.24.
+    #[must_use]
+    pub fn guard_q24(&self) -> u32 {
+        self.slowdown.guard_q24(&self.tail)
     }
 
     /// Learns from outcomes. Samples taken in before are passed over by their index, so that a
@@ -70,7 +89,7 @@ impl Application {
             // A sample at a level outside the list says nothing about any cell.
             let valid = slowdown::from_wire(*sample).filter(|_| message.level != NO_LEVEL);
             if let Some(value) = valid {
-                self.slowdown.observe(value);
+                self.slowdown.observe(value, &self.tail);
                 taken.learned = taken.learned.saturating_add(1);
             }
         }
@@ -83,13 +102,13 @@ impl Application {
     /// The state for a seed.
     #[must_use]
     pub fn state(&self, slot: u8) -> ApplicationState {
-        let (beyond, fast) = self.slowdown.step_state();
+        let learned = self.slowdown.learned();
         ApplicationState {
             slot,
-            mean_q24: self.slowdown.mean_q24(),
-            deviation_q24: self.slowdown.deviation_q24(),
-            beyond,
-            fast,
+            mean_q24: learned.mean_q24,
+            deviation_q24: learned.deviation_q24,
+            beyond: learned.beyond,
+            fast: learned.fast,
             next_index: self.next_index,
             outcomes: self.outcomes,
             misses: self.misses,
@@ -97,14 +116,45 @@ impl Application {
         }
     }
 
+    /// The tail's state for a seed.
+    #[must_use]
+    pub fn tail_state(&self, slot: u8) -> TailState {
+        let learned = self.slowdown.learned();
+        TailState {
+            slot,
+            threshold_q24: learned.threshold_q24,
+            excess_q24: learned.excess_q24,
+            correction_q24: learned.correction_q24,
+            boost_q24: learned.boost_q24,
+            quiet: learned.quiet,
+        }
+    }
+
     /// Loads the state of a seed; the targets stay.
     pub fn load(&mut self, state: &ApplicationState) {
-        self.slowdown =
-            Slowdown::restore(state.mean_q24, state.deviation_q24, state.beyond, state.fast);
+        self.slowdown = Slowdown::restore(&Learned {
+            mean_q24: state.mean_q24,
+            deviation_q24: state.deviation_q24,
+            beyond: state.beyond,
+            fast: state.fast,
+            ..self.slowdown.learned()
+        });
         self.next_index = state.next_index;
         self.outcomes = state.outcomes;
         self.misses = state.misses;
         self.sub_network = state.sub_network;
+    }
+
+    /// Loads the tail's state of a seed.
+    pub fn load_tail(&mut self, state: &TailState) {
+        self.slowdown = Slowdown::restore(&Learned {
+            threshold_q24: state.threshold_q24,
+            excess_q24: state.excess_q24,
+            correction_q24: state.correction_q24,
+            boost_q24: state.boost_q24,
+            quiet: state.quiet,
+            ..self.slowdown.learned()
+        });
     }
 
     /// What the application demands of the board as things stand, with its deadline's guard
@@ -116,7 +166,7 @@ impl Application {
         hysteresis_permille: u32,
     ) -> Option<Demand<'p>> {
         let table = policy.table(self.targets.table)?;
-        let guard = u64::from(self.slowdown.guard_q24());
+        let guard = u64::from(self.guard_q24());
         let raise = guard.saturating_mul(u64::from(hysteresis_permille)).checked_div(1000)?;
         let per_us = (1000_u64 << WEIGHT_SHIFT).checked_div(u64::from(self.targets.period_us))?;
         let weight = per_us.saturating_mul(u64::from(self.slowdown.mean_q24())) >> 24;

@@ -5,7 +5,7 @@
 //! [`Node`] puts the session layer around it: bytes in, frames out; the firmware runs it, and so
 //! does the agent as its twin and as its in-process controller.
 //!
-//! * [`estimator`] — slowdown of each application: how far measured latencies are from the policy
+//! * [`estimator`] — slowdown of each application: its mean, and a tail calibrated to its miss target
 //! * [`application`] — targets and state of one application; its sub-network at a given level
 //! * [`device`] — the level: all applications, utilisation, power cap, hysteresis
 //! * [`controller`] — modes, time, the order of things

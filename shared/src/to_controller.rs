@@ -159,6 +159,8 @@ pub enum SeedState {
     Device(DeviceState),
     /// Reading state of the device: what was last heard and when.
     Sensors(SensorState),
+    /// The tail of one application's slowdown.
+    Tail(TailState),
 }
 
 /// What the controller learned about one application.
@@ -182,6 +184,23 @@ pub struct ApplicationState {
     pub misses: u32,
     /// Sub-network decided last.
     pub sub_network: u8,
+}
+
+/// What the controller learned about the tail of one application's slowdown; all in Q8.24.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
+pub struct TailState {
+    /// Slot, 0 to 3.
+    pub slot: u8,
+    /// Residual to the mean that 1/16 of the samples exceed.
+    pub threshold_q24: u32,
+    /// Mean excess over the threshold.
+    pub excess_q24: u32,
+    /// Coverage correction, 1/2 to 4.
+    pub correction_q24: u32,
+    /// What is left of the last burst.
+    pub boost_q24: u32,
+    /// Samples since the threshold was exceeded, saturating.
+    pub quiet: u8,
 }
 
 /// State of the device manager.

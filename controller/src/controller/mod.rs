@@ -392,7 +392,7 @@ impl<'p> Controller<'p> {
             Change::Set(targets) => {
                 check(&targets, tables)?;
                 match slot {
-                    Some(known) if known.targets.table == targets.table => known.targets = targets,
+                    Some(known) if known.targets.table == targets.table => known.retarget(targets),
                     _ => *slot = Some(Application::new(targets)),
                 }
             }

@@ -12,8 +12,8 @@ use heapless::Vec;
 use super::{Choice, Controller, Outputs, Sensors, Standing, State};
 use crate::digest::Digest;
 
-/// Parts of a seed at most: one an application, two of the device.
-pub const SEED_PARTS: usize = MAX_APPLICATIONS + 2;
+/// Parts of a seed at most: two an application, two of the device.
+pub const SEED_PARTS: usize = 2 * MAX_APPLICATIONS + 2;
 
 impl Controller<'_> {
     /// The whole state for a seed, device last.
@@ -24,6 +24,7 @@ impl Controller<'_> {
             if let Some(application) = application {
                 // There is room for every slot.
                 let _full = parts.push(SeedState::Application(application.state(slot)));
+                let _full = parts.push(SeedState::Tail(application.tail_state(slot)));
             }
         }
         let nominal_since = match self.state {
@@ -75,6 +76,11 @@ impl Controller<'_> {
                 let slot =
                     self.slots.get_mut(usize::from(state.slot)).ok_or(Refusal::NoSuchSlot)?;
                 slot.as_mut().ok_or(Refusal::EmptySlot)?.load(&state);
+            }
+            SeedState::Tail(state) => {
+                let slot =
+                    self.slots.get_mut(usize::from(state.slot)).ok_or(Refusal::NoSuchSlot)?;
+                slot.as_mut().ok_or(Refusal::EmptySlot)?.load_tail(&state);
             }
             SeedState::Device(state) => self.load_device(&state),
             SeedState::Sensors(state) => self.load_sensors(&state),

@@ -10,7 +10,7 @@ use coshift_shared::schema::MESSAGES;
 use coshift_shared::session::LinkCounters;
 use coshift_shared::to_controller::{
     ApplicationState, Change, Degrade, DeviceState, Objective, Question, SeedState, SensorState,
-    Targets,
+    TailState, Targets,
 };
 use coshift_shared::to_host::{
     FaultCode, Missing, Mode, Reason, Refusal, ResetCause, Shortfall, Status, TraceEvent,
@@ -133,6 +133,15 @@ const DEVICE: DeviceState = DeviceState {
 const SENSORS: SensorState =
     SensorState { telemetry_us: 0, achieved_level: 0, temp_mdeg_c: 0, dirty: false };
 
+const TAIL: TailState = TailState {
+    slot: 0,
+    threshold_q24: 0,
+    excess_q24: 0,
+    correction_q24: 0,
+    boost_q24: 0,
+    quiet: 0,
+};
+
 #[test]
 fn variants_keep_their_places() {
     let pinned: BTreeMap<&str, Vec<&str>> = [
@@ -141,6 +150,7 @@ fn variants_keep_their_places() {
         pinned!(Degrade { 0 Unused, 1 Accuracy, 2 Deadline, }),
         pinned!(SeedState {
             0 Unused, 1 Application(APPLICATION), 2 Device(DEVICE), 3 Sensors(SENSORS),
+            4 Tail(TAIL),
         }),
         pinned!(Question { 0 Unused, 1 Link, 2 Work, 3 Identity, }),
         pinned!(ResetCause { 0 Unused, 1 PowerOn, 2 Watchdog, 3 Software, 4 External, }),

@@ -32,6 +32,7 @@ fn golden() -> Vec<(&'static str, Message, &'static [&'static [u8]])> {
         ("APPLICATION_REMOVE", values::application_remove(), bytes::APPLICATION_REMOVE),
         ("SEED_APPLICATION", values::seed_application(), bytes::SEED_APPLICATION),
         ("SEED_SENSORS", values::seed_sensors(), bytes::SEED_SENSORS),
+        ("SEED_TAIL", values::seed_tail(), bytes::SEED_TAIL),
         ("SEED_DEVICE", values::seed_device(), bytes::SEED_DEVICE),
         ("TELEMETRY", values::telemetry(), bytes::TELEMETRY),
         ("OUTCOMES", values::outcomes(), bytes::OUTCOMES),

@@ -108,6 +108,20 @@ pub(super) const SEED_SENSORS: &[&[u8]] = &[
 ];
 
 #[rustfmt::skip]
+pub(super) const SEED_TAIL: &[&[u8]] = &[
+    &[0xfa, 0xff, 0xff, 0xff, 0x0f], // at_us = 4_294_967_290
+    &[0x01], // part = 1
+    &[0x03], // parts = 3
+    &[0x04], // state = Tail
+    &[0x01], // slot = 1
+    &[0xb2, 0xb1, 0x12], // threshold_q24 = 301_234
+    &[0x7f], // excess_q24 = 127
+    &[0x80, 0x80, 0x80, 0x20], // correction_q24 = 67_108_864
+    &[0xff, 0xff, 0xff, 0xff, 0x0f], // boost_q24 = 4_294_967_295
+    &[0x7f], // quiet = 127
+];
+
+#[rustfmt::skip]
 pub(super) const TELEMETRY: &[&[u8]] = &[
     &[0xfa, 0xff, 0xff, 0xff, 0x0f], // at_us = 4_294_967_290
     &[0x09], // level = 9

@@ -4,7 +4,7 @@ use coshift_shared::session::LinkCounters;
 use coshift_shared::to_controller::{
     Application, ApplicationState, Change, Degrade, DeviceState, Hello, Limits, Objective,
     Outcomes, PolicyBegin, PolicyChunk, PolicyCommit, Query, Question, Seed, SeedState,
-    SensorState, Targets, Telemetry, Temperature, ToController,
+    SensorState, TailState, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{
     Decision, FaultCode, Missing, Mode, PolicyAck, Reason, Refusal, Refused, ResetCause, Shortfall,
@@ -80,6 +80,18 @@ pub(super) fn seed_sensors() -> Message {
         dirty: true,
     };
     seed(1, SeedState::Sensors(state))
+}
+
+pub(super) fn seed_tail() -> Message {
+    let state = TailState {
+        slot: 1,
+        threshold_q24: 301_234,
+        excess_q24: 127,
+        correction_q24: 67_108_864,
+        boost_q24: u32::MAX,
+        quiet: 127,
+    };
+    seed(1, SeedState::Tail(state))
 }
 
 pub(super) fn seed_device() -> Message {

@@ -15,8 +15,8 @@
 //! 100 Hz has the GPU at 510 MHz for 98.7 % of the time, at 6.33 ms instead of the 3.88 ms of
 //! back-to-back runs. Simulated with the latency law of that network (the test
 //! `a_100_hz_mobilenet_stays_where_it_was_measured`): at 510 MHz from 0.7 to 0.8 s on and for good,
-//! 98.6 % to 98.9 % of a minute. The clock is met; the rest comes from the start here, and where it came
-//! from there is not said.
+//! 98.6 % to 98.9 % of a minute. The clock is met. The share of the others is that of the start here
+//! and so depends on the length of the run; where theirs came from is not said.
 //!
 //! The latency is not met: 7.2 ms with the CPU held at 1344 MHz, 7.9 ms under schedutil, which
 //! leaves it at 729.6 MHz. That is the law's and not the governor's: the grid it was fitted to has

@@ -298,6 +298,27 @@ fn a_100_hz_mobilenet_stays_where_it_was_measured() {
 }
 
 #[test]
+fn the_cpu_climbs_under_launches_and_not_under_work_of_the_gpu() {
+    let board = shipped("orin_nano");
+    let stream = periodic(20, 300_000, 300_000, 0);
+    let table = board.clocks.as_ref().expect("tables").cpu_khz.clone();
+    let reached = |cpu_ms, gpu_mhz_ms| {
+        let mut net = mobilenet();
+        let law = &mut net.sub_networks[0].latency;
+        (law.cpu_ms, law.gpu_mhz_ms) = (cpu_ms, gpu_mhz_ms);
+        let run = governed(&board, &net, &stream, Choice::Largest, 0.0, 1).expect("a run");
+        let cpu = |point: &coshift_plant::machine::Point| point.clocks.cpu_khz;
+        let highest = run.points().iter().map(cpu).max().expect("points");
+        (highest, share(&run, 0, stream.end_us, |clocks| clocks.cpu_khz == table[0]))
+    };
+    let (highest, at_lowest) = reached(100.0, 3205.0);
+    assert!(highest >= 1_500_000, "{highest}");
+    // Between the requests it is down again.
+    assert!(at_lowest > 0.2 && at_lowest < 0.8, "{at_lowest}");
+    assert_eq!(reached(1.0, 60_000.0), (table[0], 1.0));
+}
+
+#[test]
 fn without_the_block_window_the_run_is_another() {
     let board = shipped("orin_nano");
     let net = network(&board, "coshift-28");

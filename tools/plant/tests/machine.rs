@@ -85,6 +85,20 @@ fn a_change_counts_for_the_rest_of_the_request() {
 }
 
 #[test]
+fn a_change_that_costs_nothing_is_in_the_trail_as_well() {
+    let mut board = board();
+    board.power.cpu_factor = 0.0;
+    let mut machine = Machine::new(&board, level(1_000_000, 500_000));
+    machine.ask(Knob::Cpu, 2_000_000);
+    events(&mut machine);
+    machine.advance(9000);
+    let trail = machine.trail();
+    assert_eq!(trail.points().len(), 2);
+    assert_eq!(trail.clocks_at(1000).cpu_khz, 2_000_000);
+    close(trail.energy_at(9000), board.power.idle_w(&level(1, 500_000)) * 0.009, 1e-12);
+}
+
+#[test]
 fn slower_clocks_and_slowdown_stretch_what_is_left() {
     let mut machine = Machine::new(&board(), level(1_000_000, 1_000_000));
     machine.start(Work { factor: 2.0, ..work() }).expect("idle");

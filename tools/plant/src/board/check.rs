@@ -110,6 +110,7 @@ fn checked(read: &BoardFile, context: &Context<'_>) -> Result<Board, BoardError>
     Ok(Board {
         name: read.name.clone(),
         title: read.title.clone(),
+        notes: read.notes.clone(),
         runtime: read.runtime.clone(),
         precision_bits: read.precision_bits,
         batch: read.batch,

@@ -133,6 +133,8 @@ pub struct Board {
     pub name: String,
     /// What the board is, in words.
     pub title: String,
+    /// What a reader of results must know about the model.
+    pub notes: Vec<String>,
     /// Runtime the latencies hold for, at most 8 characters.
     pub runtime: String,
     /// Precision, bits.

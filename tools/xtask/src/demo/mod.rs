@@ -3,7 +3,9 @@
 mod baseline;
 mod judge;
 mod live;
+mod page;
 mod phases;
+mod plot;
 mod recording;
 mod script;
 #[cfg(test)]
@@ -107,7 +109,11 @@ fn demonstrate(args: &Args) -> Result<bool> {
     let checks = judge::judge(&script, &recording);
     let baselines = baseline::run(&board, network, &script, &recording)?;
     let result = summary::Summary::new(&board, network, &script, &recording, &baselines, checks);
+    let page = page::page(&script, &recording, &baselines, &result, TILES_RUN);
+    let report = folder.join("report.html");
+    std::fs::write(&report, page).with_context(|| report.display().to_string())?;
     print!("{}", result.text(TILES_RUN));
+    println!("\nreport: {}", report.display());
     eprintln!("{:.0} s after the build", built.elapsed().as_secs_f64());
     Ok(result.checks.iter().all(|check| check.passed))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use coshift_host::core::Decider;
+use coshift_plant::board::Network;
 
 use super::recording::{Recording, Row};
 use super::script::Phase;
@@ -26,6 +27,18 @@ pub(crate) struct Figures {
     pub(crate) right: u64,
     /// Energy of the whole board, J, modelled.
     pub(crate) energy_j: f64,
+}
+
+impl Figures {
+    /// Mean accuracy of the sub-networks that ran, by the board file, %.
+    pub(crate) fn card_accuracy_pct(&self, network: &Network) -> f64 {
+        let ran = || self.sub_networks.iter();
+        let accuracy = |index: u8| {
+            network.sub_networks.get(usize::from(index)).map_or(0.0, |sub| sub.accuracy_pct)
+        };
+        let sum: f64 = ran().map(|(index, count)| accuracy(*index) * *count as f64).sum();
+        sum / ran().map(|(_, count)| *count).sum::<usize>().max(1) as f64
+    }
 }
 
 /// The figures of a phase.

@@ -50,7 +50,7 @@ pub(crate) fn run(freeze: bool, seed: u64) -> (Script, Recording) {
     let engine = ScriptedEngine::of_cells(cells, vec![slowdown], NOISE_BP, seed);
     let mut simulation = Simulation::new(runtime, engine, NoLink);
     let mut recording = Recording::default();
-    let mut set = |simulation: &mut Simulation<'_, VirtualBoard, NoLink>, change: &Change| {
+    let set = |simulation: &mut Simulation<'_, VirtualBoard, NoLink>, change: &Change| {
         let (now, mut effects) = (simulation.now(), Vec::new());
         match *change {
             Change::Targets { deadline_ms, floor_bp } => {

@@ -30,6 +30,14 @@ pub(crate) struct PhaseSummary {
     pub(crate) baselines: Vec<(&'static str, BaselineFigures)>,
 }
 
+/// What all phases came to together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Total {
+    pub(crate) name: &'static str,
+    pub(crate) energy_j: f64,
+    pub(crate) misses: usize,
+}
+
 impl<'s> Summary<'s> {
     /// The summary of a run.
     pub(crate) fn new(
@@ -57,33 +65,36 @@ impl<'s> Summary<'s> {
         }
     }
 
-    /// (energy in J, misses) of all phases: ours and each baseline's with its name.
-    pub(crate) fn totals(&self) -> ((f64, usize), Vec<(&'static str, f64, usize)>) {
-        let ours = self.phases.iter().fold((0.0, 0), |(energy, misses), summary| {
-            (energy + summary.figures.energy_j, misses + summary.figures.misses)
-        });
-        let mut theirs: Vec<(&'static str, f64, usize)> = Vec::new();
-        for (name, figures) in self.phases.iter().flat_map(|summary| &summary.baselines) {
-            match theirs.iter_mut().find(|(known, ..)| known == name) {
-                Some((_, energy, misses)) => {
-                    *energy += figures.energy_j;
-                    *misses += figures.misses;
-                }
-                None => theirs.push((name, figures.energy_j, figures.misses)),
+    /// What all phases came to together: ours first, then each baseline's.
+    pub(crate) fn totals(&self) -> Vec<Total> {
+        let mut totals: Vec<Total> = Vec::new();
+        let mut add = |name, energy_j, misses| match totals.iter_mut().find(|t| t.name == name) {
+            Some(total) => {
+                total.energy_j += energy_j;
+                total.misses += misses;
+            }
+            None => totals.push(Total { name, energy_j, misses }),
+        };
+        for PhaseSummary { figures, baselines, .. } in &self.phases {
+            add("Coshift", figures.energy_j, figures.misses);
+            for (name, theirs) in baselines {
+                add(name, theirs.energy_j, theirs.misses);
             }
         }
-        (ours, theirs)
+        totals
     }
 
     fn total(&self) -> String {
-        let ((energy, misses), theirs) = self.totals();
+        let totals = self.totals();
+        let Some((ours, theirs)) = totals.split_first() else { return String::new() };
         let requests: usize = self.phases.iter().map(|summary| summary.figures.requests).sum();
-        let mut text = format!("all phases: {energy:.1} J, {misses} of {requests} missed\n");
-        for (name, their_energy, their_misses) in theirs {
+        let Total { energy_j, misses, .. } = ours;
+        let mut text = format!("all phases: {energy_j:.1} J, {misses} of {requests} missed\n");
+        for Total { name, energy_j: their_energy, misses } in theirs {
             let _ = writeln!(
                 text,
-                "  {} than {name}: {their_energy:.1} J, {their_misses} missed",
-                ratio(energy, their_energy)
+                "  {} than {name}: {their_energy:.1} J, {misses} missed",
+                ratio(*energy_j, *their_energy)
             );
         }
         text

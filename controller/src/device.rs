@@ -8,22 +8,24 @@
 //! 3. utilisation over the limit, 0.1 %
 //! 4. time over deadlines, µs
 //! 5. accuracy under floors, 0.01 %
-//! 6. mean power `idle(level) + Σ rate·energy·slowdown`, mW
+//! 6. energy over budgets, µJ
+//! 7. what the objectives wish for beyond promises, the highest priority first: accuracy that is
+//!    missing to 100 % (best accuracy), latency (least latency), nothing (least energy)
+//! 8. mean power `bias(level)·(idle(level) + Σ rate·energy·slowdown)`, mW
 //!
-//! A level *fits* when all but the last are zero. Requests are served one after another, earliest
-//! deadline first, none interrupted: each application may be blocked by the longest guarded
-//! request of the others.
+//! A level *fits* when 1 to 6 are zero. Sub-networks are taken as if each application were alone;
+//! where that does not fit, each in turn, the lowest priority first, makes room for the others,
+//! and then saves power, within its own promises as long as that is possible.
 
-use coshift_shared::policy::PolicyView;
-use coshift_shared::to_controller::Degrade;
+use coshift_shared::policy::{Column, PolicyView, TableView};
+use coshift_shared::to_controller::Objective;
 use coshift_shared::to_host::{Missing, Shortfall};
 use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
 
-use crate::application::{Application, Demand, Pick, Rank};
-
-/// Reserve on deadlines and power that a level must have over the current one to be changed to
-/// without need: 0.5 %.
-pub const HYSTERESIS_PERMILLE: u32 = 5;
+use crate::application::Application;
+use crate::demand::{Bounds, Demand, Load, Margin};
+use crate::power::{ONE_Q15, Power};
+use crate::schedule::{Loads, Schedule};
 
 /// The slots of the board.
 pub type Slots = [Option<Application>; MAX_APPLICATIONS];
@@ -34,19 +36,33 @@ pub struct Trouble {
     /// Power over the cap, mW.
     pub over_cap_mw: u32,
     /// Applications not served, one bit each, ranked by priority.
-    pub unserved: u32,
+    pub unserved: u8,
     /// Utilisation over the limit, 0.1 %.
     pub over_utilisation_permille: u32,
     /// Time over deadlines, summed, µs.
     pub late_us: u32,
     /// Accuracy under floors, summed, 0.01 %.
     pub short_bp: u32,
+    /// Energy over budgets, summed, µJ.
+    pub over_budget_uj: u32,
 }
 
 impl Trouble {
     /// Every promise is kept.
-    pub const NONE: Self =
-        Self { over_cap_mw: 0, unserved: 0, over_utilisation_permille: 0, late_us: 0, short_bp: 0 };
+    pub const NONE: Self = Self {
+        over_cap_mw: 0,
+        unserved: 0,
+        over_utilisation_permille: 0,
+        late_us: 0,
+        short_bp: 0,
+        over_budget_uj: 0,
+    };
+
+    /// What is wrong, without how much of it: less of the same is worth no change at once.
+    #[must_use]
+    pub fn kinds(&self) -> (bool, u8, bool) {
+        (self.over_cap_mw > 0, self.unserved, self.over_utilisation_permille > 0)
+    }
 }
 
 /// A level with the sub-networks that would run there.
@@ -56,49 +72,123 @@ pub struct Candidate {
     pub level: u8,
     /// What is wrong with it.
     pub trouble: Trouble,
+    /// What the objectives wish for, the highest priority first.
+    pub wishes: [u32; MAX_APPLICATIONS],
     /// Mean power, mW.
     pub power_mw: u32,
     /// Sub-network of each slot.
     pub sub_networks: [u8; MAX_APPLICATIONS],
+    /// Mean power of what would fit here without a cap, mW; `u32::MAX` where nothing would.
+    pub uncapped_mw: u32,
+}
+
+impl Candidate {
+    fn score(&self) -> (Trouble, [u32; MAX_APPLICATIONS], u32) {
+        (self.trouble, self.wishes, self.power_mw)
+    }
+}
+
+/// Caps on power, mW: on the level there is, and on levels to be changed to without need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PowerCaps {
+    /// For [`Margin::Plain`].
+    pub plain_mw: u32,
+    /// For [`Margin::Reserve`].
+    pub reserve_mw: u32,
+}
+
+impl PowerCaps {
+    /// No cap.
+    pub const NONE: Self = Self { plain_mw: NO_POWER_CAP, reserve_mw: NO_POWER_CAP };
+}
+
+/// One application as the device manager sees it.
+#[derive(Debug, Clone, Copy)]
+struct Seat<'a, 'p> {
+    application: &'a Application,
+    demand: &'a Demand,
+    table: TableView<'p>,
+    /// Bit in [`Trouble::unserved`]; larger is served first.
+    weight: u8,
+    /// Slots that are served before this one, a bit each.
+    outranked_by: u8,
 }
 
 /// The device manager's view of one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Board<'p> {
+pub struct Board<'a, 'p> {
     policy: PolicyView<'p>,
-    demands: [Option<Demand<'p>>; MAX_APPLICATIONS],
-    /// Weight of each slot in [`Trouble::unserved`].
-    weights: [u32; MAX_APPLICATIONS],
-    power_cap_mw: u32,
+    seats: [Option<Seat<'a, 'p>>; MAX_APPLICATIONS],
+    /// Slots, the lowest priority first; only those in use are named.
+    order: [u8; MAX_APPLICATIONS],
+    schedule: Schedule,
+    caps: PowerCaps,
+    power: &'a Power,
+    /// More than one application.
+    shared: bool,
+    /// Some application wishes for more than its promises.
+    wishing: bool,
 }
 
-impl<'p> Board<'p> {
-    /// The view of `slots` under a power cap, with deadlines' guards raised by
-    /// `hysteresis_permille`.
+/// The slots by rank, the lowest priority first; among equals the lower slot came first and ranks
+/// higher. Empty slots are named last, as [`NO_SUB_NETWORK`].
+fn ranked(slots: &Slots) -> [u8; MAX_APPLICATIONS] {
+    let mut order = [NO_SUB_NETWORK; MAX_APPLICATIONS];
+    let mut left = 0_u8;
+    for (bit, slot) in [1_u8, 2, 4, 8].into_iter().zip(slots) {
+        if slot.is_some() {
+            left |= bit;
+        }
+    }
+    for place in &mut order {
+        let mut lowest: Option<(u8, u8, u8)> = None;
+        for ((index, bit), slot) in (0_u8..4).zip([1_u8, 2, 4, 8]).zip(slots) {
+            let Some(application) = slot.as_ref().filter(|_| left & bit != 0) else { continue };
+            let priority = application.targets.priority;
+            if lowest.is_none_or(|(least, _, _)| priority <= least) {
+                lowest = Some((priority, index, bit));
+            }
+        }
+        let Some((_, index, bit)) = lowest else { break };
+        *place = index;
+        left &= !bit;
+    }
+    order
+}
+
+impl<'a, 'p> Board<'a, 'p> {
+    /// The view of `slots` under caps.
     #[must_use]
     pub fn new(
         policy: PolicyView<'p>,
-        slots: &Slots,
-        power_cap_mw: u32,
-        hysteresis_permille: u32,
+        slots: &'a Slots,
+        caps: PowerCaps,
+        power: &'a Power,
     ) -> Self {
-        let demands =
-            slots.map(|slot| slot.and_then(|slot| slot.demand(&policy, hysteresis_permille)));
-        let mut weights = [0; MAX_APPLICATIONS];
-        for (slot, weight) in (0..MAX_APPLICATIONS).zip(&mut weights) {
-            let Some(own) = demands.get(slot).and_then(Option::as_ref) else { continue };
-            let lower = (0..MAX_APPLICATIONS).zip(&demands).filter(|(other, demand)| {
-                demand.as_ref().is_some_and(|demand| {
-                    // Among equals the lower slot came first and counts more.
-                    (demand.priority(), core::cmp::Reverse(*other))
-                        < (own.priority(), core::cmp::Reverse(slot))
-                })
+        let order = ranked(slots);
+        let mut seats: [Option<Seat<'a, 'p>>; MAX_APPLICATIONS] = [None; MAX_APPLICATIONS];
+        let (mut shared, mut wishing) = (false, false);
+        let mut others = 0b1111_u8;
+        for (weight, slot) in [1_u8, 2, 4, 8].into_iter().zip(order) {
+            let application = slots.get(usize::from(slot)).and_then(Option::as_ref);
+            let Some(application) = application else { continue };
+            others &= !1_u8.wrapping_shl(u32::from(slot));
+            let table = policy.table(application.targets.table);
+            let seat = table.map(|table| Seat {
+                application,
+                demand: application.demand(),
+                table,
+                weight,
+                outranked_by: others,
             });
-            // Not `count`: adapters of core that count inherit the overflow checks of this crate,
-            // and a check the compiler cannot remove is a panic path.
-            *weight = lower.fold(1_u32, |weight, _| weight.wrapping_shl(1));
+            if let Some(place) = seats.get_mut(usize::from(slot)) {
+                *place = seat;
+            }
+            shared |= weight > 1;
+            wishing |= application.targets.objective != Objective::LeastEnergy;
         }
-        Self { policy, demands, weights, power_cap_mw }
+        let schedule = Schedule::new(slots);
+        Self { policy, seats, order, schedule, caps, power, shared, wishing }
     }
 
     /// The level that needs least power with nothing to do.
@@ -110,135 +200,426 @@ impl<'p> Board<'p> {
 
     /// Judges one level.
     #[must_use]
-    pub fn judge(&self, level: u8) -> Candidate {
-        let promised = self.judge_as(level, Rank::Promised);
-        if promised.trouble.over_cap_mw == 0 {
-            return promised;
+    pub fn judge(&self, level: u8, margin: Margin) -> Candidate {
+        let idle_mw = self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
+        let columns = self.columns(level);
+        let loads = self.alone(level, margin, &columns);
+        self.settle(level, margin, idle_mw, &columns, loads)
+    }
+
+    /// Judges one level unless it is plain that it cannot be better than `best`.
+    fn judge_against(&self, level: u8, margin: Margin, best: &Candidate) -> Option<Candidate> {
+        let idle_mw = self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
+        let fits = best.trouble == Trouble::NONE;
+        if fits && !self.wishing && self.biased(level, idle_mw) >= best.power_mw {
+            return None;
         }
-        // Over the cap: what the applications that give up accuracy first can save.
-        let frugal = self.judge_as(level, Rank::Frugal);
-        if frugal.trouble.over_cap_mw < promised.trouble.over_cap_mw { frugal } else { promised }
-    }
-
-    fn judge_as(&self, level: u8, rank: Rank) -> Candidate {
-        let rank_of = |demand: &Demand<'_>| match demand.degrade() {
-            Degrade::Deadline => Rank::Promised,
-            _ => rank,
-        };
-        let choose = |demand: &Option<Demand<'_>>, blocking_us: u32| {
-            demand.as_ref().and_then(|demand| demand.pick(level, blocking_us, rank_of(demand)))
-        };
-        let alone: [Option<Pick>; MAX_APPLICATIONS] =
-            core::array::from_fn(|slot| self.demands.get(slot).and_then(|d| choose(d, 0)));
-        let picks = if alone.iter().flatten().nth(1).is_none() {
-            alone
-        } else {
-            self.with_blocking(&alone, choose)
-        };
-        self.sum(level, &picks)
-    }
-
-    /// Picks again with the blocking that the first picks cause, and charges the blocking that
-    /// the second ones cause.
-    fn with_blocking(
-        &self,
-        alone: &[Option<Pick>; MAX_APPLICATIONS],
-        choose: impl Fn(&Option<Demand<'p>>, u32) -> Option<Pick>,
-    ) -> [Option<Pick>; MAX_APPLICATIONS] {
-        let again: [Option<Pick>; MAX_APPLICATIONS] = core::array::from_fn(|slot| {
-            self.demands.get(slot).and_then(|demand| choose(demand, longest_other(alone, slot)))
-        });
-        core::array::from_fn(|slot| {
-            let mut pick = again.get(slot).copied().flatten()?;
-            let deadline_us = self.demands.get(slot)?.as_ref()?.deadline_us();
-            pick.late_us = pick
-                .guarded_us
-                .saturating_add(longest_other(&again, slot))
-                .saturating_sub(deadline_us);
-            Some(pick)
-        })
-    }
-
-    fn sum(&self, level: u8, picks: &[Option<Pick>; MAX_APPLICATIONS]) -> Candidate {
-        let mut trouble = Trouble::NONE;
-        let mut power_mw = self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
-        let mut utilisation = 0_u32;
-        let mut sub_networks = [NO_SUB_NETWORK; MAX_APPLICATIONS];
-        for ((pick, weight), sub_network) in
-            picks.iter().zip(self.weights).zip(sub_networks.iter_mut())
-        {
-            let Some(pick) = pick else { continue };
-            *sub_network = pick.sub_network;
-            power_mw = power_mw.saturating_add(pick.power_mw);
-            utilisation = utilisation.saturating_add(pick.utilisation_permille);
-            trouble.late_us = trouble.late_us.saturating_add(pick.late_us);
-            trouble.short_bp = trouble.short_bp.saturating_add(u32::from(pick.short_bp));
-            if !pick.serves() {
-                trouble.unserved |= weight;
+        let columns = self.columns(level);
+        let loads = self.alone(level, margin, &columns);
+        // What an application cannot have alone it cannot have with others or under a cap.
+        let unserved = self.unserved(&loads, margin);
+        if (best.trouble.over_cap_mw, best.trouble.unserved) < (0, unserved) {
+            return None;
+        }
+        if fits && !self.wishing {
+            // Making room and saving take away from the applications, and never give: alone they
+            // take the least energy that keeps their promises.
+            let power_mw = self.biased(level, self.sum(idle_mw, &loads).0);
+            if power_mw >= best.power_mw {
+                return None;
             }
         }
-        let limit = u32::from(self.policy.utilisation_permille());
-        trouble.over_utilisation_permille = utilisation.saturating_sub(limit);
-        trouble.over_cap_mw = power_mw.saturating_sub(self.power_cap_mw);
-        Candidate { level, trouble, power_mw, sub_networks }
+        Some(self.settle(level, margin, idle_mw, &columns, loads))
     }
 
-    /// The best level; among equals the lowest.
+    fn columns(&self, level: u8) -> [Option<Column<'p>>; MAX_APPLICATIONS] {
+        self.seats.map(|seat| seat.map(|seat| seat.table.column(level)))
+    }
+
+    fn alone(
+        &self,
+        level: u8,
+        margin: Margin,
+        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
+    ) -> Loads {
+        let mut loads: Loads = [None; MAX_APPLICATIONS];
+        for ((load, seat), column) in loads.iter_mut().zip(&self.seats).zip(columns) {
+            if let (Some(seat), Some(column)) = (seat, column) {
+                *load = seat.demand.load(*column, seat.demand.alone(level, margin), margin);
+            }
+        }
+        loads
+    }
+
+    fn settle(
+        &self,
+        level: u8,
+        margin: Margin,
+        idle_mw: u32,
+        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
+        mut loads: Loads,
+    ) -> Candidate {
+        let limit_permille = u32::from(self.policy.utilisation_permille());
+        let (mut total_mw, mut utilisation) = self.sum(idle_mw, &loads);
+        if self.shared && (utilisation > limit_permille || !self.schedule.keeps(&loads)) {
+            self.make_room(level, margin, columns, &mut loads);
+            (total_mw, utilisation) = self.sum(idle_mw, &loads);
+        }
+        let cap_mw = match margin {
+            Margin::Plain => self.caps.plain_mw,
+            Margin::Reserve => self.caps.reserve_mw,
+        };
+        let mut uncapped_mw = u32::MAX;
+        if self.biased(level, total_mw) > cap_mw {
+            let kept = utilisation <= limit_permille
+                && self.unserved(&loads, margin) == 0
+                && self.schedule.keeps(&loads);
+            if kept {
+                uncapped_mw = self.biased(level, total_mw);
+            }
+            self.save(level, margin, idle_mw, cap_mw, columns, &mut loads);
+            (total_mw, utilisation) = self.sum(idle_mw, &loads);
+        }
+        let power_mw = self.biased(level, total_mw);
+        let mut candidate = self.weigh(level, margin, &loads);
+        candidate.trouble.over_cap_mw = power_mw.saturating_sub(cap_mw);
+        candidate.trouble.over_utilisation_permille = utilisation.saturating_sub(limit_permille);
+        candidate.power_mw = power_mw;
+        candidate.uncapped_mw =
+            if candidate.trouble == Trouble::NONE { power_mw } else { uncapped_mw };
+        candidate
+    }
+
+    /// Power without bias (mW) and utilisation (0.1 %).
+    fn sum(&self, idle_mw: u32, loads: &Loads) -> (u32, u32) {
+        let (mut power_mw, mut utilisation) = (idle_mw, 0_u32);
+        for load in loads.iter().flatten() {
+            power_mw = power_mw.saturating_add(load.power_mw);
+            utilisation = utilisation.saturating_add(load.utilisation_permille);
+        }
+        (power_mw, utilisation)
+    }
+
+    /// Power with the bias of a level, mW.
+    fn biased(&self, level: u8, power_mw: u32) -> u32 {
+        let bias = u64::from(self.power.bias_q15(level));
+        u32::try_from(u64::from(power_mw).saturating_mul(bias) >> 15).unwrap_or(u32::MAX)
+    }
+
+    /// Applications whose own promises these sub-networks do not keep, as in [`Trouble`];
+    /// contention is left out.
+    fn unserved(&self, loads: &Loads, margin: Margin) -> u8 {
+        let mut unserved = 0;
+        for (load, seat) in loads.iter().zip(&self.seats) {
+            let Some(seat) = seat else { continue };
+            if !load.as_ref().is_some_and(|load| seat.demand.serves(load, margin)) {
+                unserved |= seat.weight;
+            }
+        }
+        unserved
+    }
+
+    /// Has each application make room for the others, the lowest priority first: what costs none
+    /// of its promises, and where that is not enough, what those that rank higher are owed.
+    #[inline(never)]
+    fn make_room(
+        &self,
+        level: u8,
+        margin: Margin,
+        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
+        loads: &mut Loads,
+    ) {
+        self.make_room_for(level, margin, columns, loads, false);
+        let (_, utilisation) = self.sum(0, loads);
+        let over = utilisation > u32::from(self.policy.utilisation_permille());
+        if over || !self.schedule.keeps(loads) {
+            self.make_room_for(level, margin, columns, loads, true);
+        }
+    }
+
+    fn make_room_for(
+        &self,
+        level: u8,
+        margin: Margin,
+        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
+        loads: &mut Loads,
+        promises_go: bool,
+    ) {
+        let limit_permille = u32::from(self.policy.utilisation_permille());
+        for slot in self.order.map(usize::from) {
+            let (Some(seat), Some(column), Some(old)) =
+                (self.seat(slot), columns.get(slot).copied().flatten(), at(loads, slot))
+            else {
+                continue;
+            };
+            let fastest = if promises_go {
+                seat.demand.fastest(level)
+            } else {
+                seat.demand.fastest_at_floor(level)
+            };
+            if old.sub_network == fastest {
+                continue;
+            }
+            let (room_us, claimed_us) = self.schedule.room_us(loads, slot, seat.outranked_by);
+            let (_, utilisation) = self.sum(0, loads);
+            let others = utilisation.saturating_sub(old.utilisation_permille);
+            let share = limit_permille.saturating_sub(others);
+            let fits = old.guarded_us <= room_us && old.utilisation_permille <= share;
+            let owed = old.guarded_us > claimed_us || old.utilisation_permille > share;
+            if fits || (promises_go && !owed) {
+                continue;
+            }
+            let room_us = if promises_go { claimed_us } else { room_us };
+            let latency_us =
+                seat.demand.latency_within(room_us, margin).min(seat.demand.weighing(share));
+            let bounds = Bounds { latency_us, ..Bounds::OPEN };
+            let Some(new) = seat.pick(column, level, bounds, margin) else { continue };
+            let serves = new.latency_us <= latency_us && seat.demand.serves(&new, margin);
+            if let Some(place) = loads.get_mut(slot).filter(|_| serves || promises_go) {
+                *place = Some(new);
+            }
+        }
+    }
+
+    /// Has each application save power until the cap is kept, the lowest priority first.
+    #[inline(never)]
+    fn save(
+        &self,
+        level: u8,
+        margin: Margin,
+        idle_mw: u32,
+        cap_mw: u32,
+        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
+        loads: &mut Loads,
+    ) {
+        // The cap before bias: cap·2¹⁵ ÷ bias, in 32 bits.
+        let bias = u32::from(self.power.bias_q15(level)).max(1);
+        let one = u32::from(ONE_Q15);
+        let whole = cap_mw.checked_div(bias).unwrap_or(0).saturating_mul(one);
+        let rest = cap_mw.checked_rem(bias).unwrap_or(0).saturating_mul(one);
+        let cap_mw = whole.saturating_add(rest.checked_div(bias).unwrap_or(0));
+        for slot in self.order.map(usize::from) {
+            let (total_mw, _) = self.sum(idle_mw, loads);
+            if total_mw <= cap_mw {
+                return;
+            }
+            let (Some(seat), Some(column), Some(old)) =
+                (self.seat(slot), columns.get(slot).copied().flatten(), at(loads, slot))
+            else {
+                continue;
+            };
+            let others = total_mw.saturating_sub(old.power_mw);
+            let energy_uj = seat.demand.weighing(cap_mw.saturating_sub(others));
+            let (room_us, _) = self.schedule.room_us(loads, slot, seat.outranked_by);
+            let latency_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
+            let bounds = Bounds { latency_us, energy_uj };
+            let new = seat.pick(column, level, bounds, margin);
+            let less = new.filter(|new| new.power_mw < old.power_mw);
+            if let (Some(place), Some(new)) = (loads.get_mut(slot), less) {
+                *place = Some(new);
+            }
+        }
+    }
+
+    fn seat(&self, slot: usize) -> Option<&Seat<'a, 'p>> {
+        self.seats.get(slot).and_then(Option::as_ref)
+    }
+
+    /// What these sub-networks leave to be wished for; power and utilisation are left out.
+    fn weigh(&self, level: u8, margin: Margin, loads: &Loads) -> Candidate {
+        let mut trouble = Trouble::NONE;
+        let mut wishes = [0; MAX_APPLICATIONS];
+        let mut sub_networks = [NO_SUB_NETWORK; MAX_APPLICATIONS];
+        let times = self.schedule.times(loads);
+        for (((load, seat), sub_network), (deadline_us, needed_us)) in
+            loads.iter().zip(&self.seats).zip(&mut sub_networks).zip(times)
+        {
+            let (Some(load), Some(seat)) = (load, seat) else { continue };
+            *sub_network = load.sub_network;
+            let late_us = needed_us.saturating_sub(deadline_us);
+            if late_us > 0 || !seat.demand.serves(load, margin) {
+                trouble.unserved |= seat.weight;
+                trouble.late_us = trouble.late_us.saturating_add(late_us);
+                trouble.short_bp = trouble.short_bp.saturating_add(seat.short_bp(load));
+                let over = load.energy_uj.saturating_sub(seat.demand.budget_uj());
+                trouble.over_budget_uj = trouble.over_budget_uj.saturating_add(over);
+            }
+            if self.wishing {
+                // 8, 4, 2, 1: the highest priority first.
+                let place = seat.weight.leading_zeros().saturating_sub(4);
+                let place = usize::try_from(place).unwrap_or(0);
+                if let Some(wish) = wishes.get_mut(place) {
+                    *wish = seat.wish(load);
+                }
+            }
+        }
+        let uncapped_mw = u32::MAX;
+        Candidate { level, trouble, wishes, power_mw: 0, sub_networks, uncapped_mw }
+    }
+
+    /// The best level; among equals the lowest. Its `uncapped_mw` is the least of all levels
+    /// where something was in the way.
     #[must_use]
-    pub fn best(&self) -> Candidate {
-        let mut best = self.judge(0);
+    pub fn best(&self, margin: Margin) -> Candidate {
+        let mut best = self.judge(0, margin);
+        let mut uncapped_mw = best.uncapped_mw;
         for level in 1..self.policy.levels() {
-            let candidate = self.judge(level);
-            if (candidate.trouble, candidate.power_mw) < (best.trouble, best.power_mw) {
+            let Some(candidate) = self.judge_against(level, margin, &best) else { continue };
+            uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
+            if candidate.score() < best.score() {
                 best = candidate;
             }
         }
-        best
+        Candidate { uncapped_mw, ..best }
     }
 
-    /// Names what is missing where no level fits.
+    /// The same by judging every level: what [`Board::best`] must give.
     #[must_use]
-    pub fn shortfall(&self) -> Shortfall {
-        let slots = || {
-            (0..u8::MAX).zip(&self.demands).filter_map(|(slot, d)| d.as_ref().map(|d| (slot, d)))
-        };
-        if let Some((slot, missing)) = slots()
-            .map(|(slot, demand)| (slot, demand.accuracy_missing_bp()))
-            .find(|(_, missing)| *missing > 0)
-        {
-            return Shortfall { what: Missing::Accuracy, slot, amount: u32::from(missing) };
+    pub fn best_of_all(&self, margin: Margin) -> Candidate {
+        let mut best = self.judge(0, margin);
+        let mut uncapped_mw = best.uncapped_mw;
+        for level in 1..self.policy.levels() {
+            let candidate = self.judge(level, margin);
+            uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
+            if candidate.score() < best.score() {
+                best = candidate;
+            }
         }
-        let levels = || 0..self.policy.levels();
-        for (slot, demand) in slots() {
-            let missing = levels().map(|level| demand.time_missing_us(level)).min().unwrap_or(0);
+        Candidate { uncapped_mw, ..best }
+    }
+
+    /// Whether `candidate` is better than `other` in what counts before power.
+    #[must_use]
+    pub fn serves_better(candidate: &Candidate, other: &Candidate) -> bool {
+        (candidate.trouble, candidate.wishes) < (other.trouble, other.wishes)
+    }
+
+    /// Names what is missing where no level fits. `cap_is_thermal` says what the power cap is for.
+    #[must_use]
+    pub fn shortfall(&self, best: &Candidate, cap_is_thermal: bool) -> Shortfall {
+        let seats =
+            || (0..u8::MAX).zip(&self.seats).filter_map(|(slot, s)| s.as_ref().map(|s| (slot, s)));
+        for (slot, seat) in seats() {
+            let missing = seat.accuracy_missing_bp();
+            if missing > 0 {
+                return Shortfall { what: Missing::Accuracy, slot, amount: u32::from(missing) };
+            }
+        }
+        for (slot, seat) in seats() {
+            let missing = seat.time_missing_us(self.policy.levels());
             if missing > 0 {
                 return Shortfall { what: Missing::Time, slot, amount: missing };
             }
         }
-        let uncapped = Self { power_cap_mw: NO_POWER_CAP, ..*self }.best();
-        if uncapped.trouble == Trouble::NONE {
-            let amount = uncapped.power_mw.saturating_sub(self.power_cap_mw);
-            return Shortfall { what: Missing::Power, slot: u8::MAX, amount };
+        if best.uncapped_mw != u32::MAX {
+            let amount = best.uncapped_mw.saturating_sub(self.caps.plain_mw);
+            let what = if cap_is_thermal { Missing::Temperature } else { Missing::Power };
+            return Shortfall { what, slot: u8::MAX, amount };
+        }
+        // The highest priority that is not served.
+        let highest = 128_u8.wrapping_shr(best.trouble.unserved.leading_zeros());
+        let named = seats().find(|(_, seat)| best.trouble.unserved != 0 && seat.weight == highest);
+        if let Some((slot, seat)) = named {
+            let amount = seat.energy_missing_uj(self.policy.levels());
+            if amount > 0 {
+                return Shortfall { what: Missing::Energy, slot, amount };
+            }
         }
         // Each application fits alone, together they do not.
-        if uncapped.trouble.over_utilisation_permille > 0 {
-            let amount = uncapped.trouble.over_utilisation_permille;
+        if best.trouble.over_utilisation_permille > 0 {
+            let amount = best.trouble.over_utilisation_permille;
             return Shortfall { what: Missing::Utilisation, slot: u8::MAX, amount };
         }
-        let slot = (0..u8::MAX)
-            .zip(self.weights)
-            .find(|(_, weight)| uncapped.trouble.unserved & weight != 0)
-            .map_or(u8::MAX, |(slot, _)| slot);
-        Shortfall { what: Missing::Time, slot, amount: uncapped.trouble.late_us }
+        if best.trouble.late_us == 0 && best.trouble.over_cap_mw > 0 {
+            let what = if cap_is_thermal { Missing::Temperature } else { Missing::Power };
+            return Shortfall { what, slot: u8::MAX, amount: best.trouble.over_cap_mw };
+        }
+        let Some((slot, seat)) = named else {
+            return Shortfall { what: Missing::Time, slot: u8::MAX, amount: best.trouble.late_us };
+        };
+        // What it lacks at this level with the sub-network that would keep its floor.
+        let columns = self.columns(best.level);
+        let mut loads: Loads = [None; MAX_APPLICATIONS];
+        for ((load, sub_network), (other, column)) in
+            loads.iter_mut().zip(best.sub_networks).zip(self.seats.iter().zip(&columns))
+        {
+            if let (Some(other), Some(column)) = (other, column) {
+                let own = core::ptr::eq(other, seat);
+                let runs = if own { seat.demand.fastest_at_floor(best.level) } else { sub_network };
+                *load = other.demand.load(*column, runs, Margin::Plain);
+            }
+        }
+        let needed = self.schedule.times(&loads).nth(usize::from(slot));
+        let amount = needed.map_or(0, |(deadline_us, us)| us.saturating_sub(deadline_us));
+        Shortfall { what: Missing::Time, slot, amount }
     }
 }
 
-/// The longest guarded request of the other slots, µs.
-fn longest_other(picks: &[Option<Pick>; MAX_APPLICATIONS], own: usize) -> u32 {
-    (0..MAX_APPLICATIONS)
-        .zip(picks)
-        .filter(|(slot, _)| *slot != own)
-        .filter_map(|(_, pick)| pick.as_ref().map(|pick| pick.guarded_us))
-        .max()
-        .unwrap_or(0)
+impl<'p> Seat<'_, 'p> {
+    fn pick(&self, column: Column<'p>, level: u8, bounds: Bounds, margin: Margin) -> Option<Load> {
+        let targets = &self.application.targets;
+        let sub_network = self.demand.within(targets, column, level, bounds, margin);
+        self.demand.load(column, sub_network, margin)
+    }
+
+    /// Accuracy under the floor, 0.01 %.
+    fn short_bp(&self, load: &Load) -> u32 {
+        if load.sub_network >= self.demand.floor() {
+            return 0;
+        }
+        let accuracy_bp = self.accuracy_bp(load.sub_network);
+        u32::from(self.application.targets.accuracy_floor_bp.saturating_sub(accuracy_bp))
+    }
+
+    fn accuracy_bp(&self, sub_network: u8) -> u16 {
+        self.table.sub_network(sub_network).map_or(0, |row| row.accuracy_bp)
+    }
+
+    fn wish(&self, load: &Load) -> u32 {
+        match self.application.targets.objective {
+            Objective::BestAccuracy => {
+                10_000_u32.saturating_sub(u32::from(self.accuracy_bp(load.sub_network)))
+            }
+            Objective::LeastLatency => load.latency_us,
+            _ => 0,
+        }
+    }
+
+    /// Accuracy that even the best sub-network lacks, 0.01 %.
+    fn accuracy_missing_bp(&self) -> u16 {
+        if self.demand.floor() < self.table.len() {
+            return 0;
+        }
+        let best = self.table.len().saturating_sub(1);
+        self.application.targets.accuracy_floor_bp.saturating_sub(self.accuracy_bp(best))
+    }
+
+    /// Time that the fastest sub-network at the floor lacks on its best level, µs.
+    fn time_missing_us(&self, levels: u8) -> u32 {
+        let mut least = u32::MAX;
+        for level in 0..levels {
+            let column = self.table.column(level);
+            let fastest = self.demand.fastest_at_floor(level);
+            if let Some(load) = self.demand.load(column, fastest, Margin::Plain) {
+                least = least.min(load.guarded_us);
+            }
+        }
+        least.saturating_sub(self.application.targets.deadline_us)
+    }
+
+    /// Energy over the budget of the least that keeps floor and deadline on any level, µJ.
+    fn energy_missing_uj(&self, levels: u8) -> u32 {
+        if self.demand.budget_uj() == u32::MAX {
+            return 0;
+        }
+        let mut least = u32::MAX;
+        for level in 0..levels {
+            least = least.min(self.demand.least_energy_uj(self.table.column(level)));
+        }
+        if least == u32::MAX { 0 } else { least.saturating_sub(self.demand.budget_uj()) }
+    }
+}
+
+fn at(loads: &Loads, slot: usize) -> Option<Load> {
+    loads.get(slot).copied().flatten()
 }

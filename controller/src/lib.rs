@@ -6,8 +6,11 @@
 //! does the agent as its twin and as its in-process controller.
 //!
 //! * [`estimator`] — slowdown of each application: its mean, and a tail calibrated to its miss target
-//! * [`application`] — targets and state of one application; its sub-network at a given level
-//! * [`device`] — the level: all applications, utilisation, power cap, hysteresis
+//! * [`application`] — targets and state of one application
+//! * [`demand`] — what it demands of the board; its sub-network at a given level
+//! * [`schedule`] — contention between applications
+//! * [`power`] — power as measured, and the temperature it leads to
+//! * [`device`] — the level: all applications, utilisation, caps
 //! * [`controller`] — modes, time, the order of things
 //! * [`digest`] — what two controllers compare to know that they took in the same
 //! * [`node`] — sessions and frames
@@ -33,10 +36,13 @@ extern crate std;
 
 pub mod application;
 pub mod controller;
+pub mod demand;
 pub mod device;
 pub mod digest;
 pub mod estimator;
 pub mod node;
+pub mod power;
+pub mod schedule;
 
 pub use controller::{Controller, Input, Outputs};
 pub use node::{Identity, Node};

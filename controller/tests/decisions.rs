@@ -157,7 +157,11 @@ fn more_requests_than_the_board_has_time_for_are_named() {
     }
     let decision = bench.period();
     assert_eq!(decision.shortfall.what, Missing::Utilisation);
-    assert!(decision.shortfall.amount > 1_000, "{decision:?}");
+    // Every sub-network of these four is given up but the fastest one, and that is too much still.
+    assert_eq!(decision.sub_networks, [0; 4]);
+    let each = f64::from(latency_us(0, 5)) / 20_000.0;
+    let over = (4.0 * each - 0.9) * 1000.0;
+    assert!((f64::from(decision.shortfall.amount) - over).abs() < 5.0, "{decision:?}, {over}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub fn reason_word(reason: Reason) -> &'static str {
         Reason::AgentSilent => "agent-silent",
         Reason::TooHot => "too-hot",
         Reason::NoPolicy => "no-policy",
+        Reason::BetterObjective => "better-objective",
+        Reason::TemperatureCap => "temperature-cap",
     }
 }
 
@@ -55,6 +57,8 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::AgentSilent => "telemetry stayed stale: the safest level",
         Reason::TooHot => "a temperature reached its cap: the safest level",
         Reason::NoPolicy => "there is no valid policy",
+        Reason::BetterObjective => "keeps every promise and serves an objective better",
+        Reason::TemperatureCap => "at the level before the temperature was going to reach its cap",
     }
 }
 
@@ -68,6 +72,8 @@ pub fn missing_word(missing: Missing) -> &'static str {
         Missing::Accuracy => "accuracy",
         Missing::Power => "power",
         Missing::Utilisation => "utilisation",
+        Missing::Energy => "energy",
+        Missing::Temperature => "temperature",
     }
 }
 
@@ -96,6 +102,16 @@ pub fn shortfall<'n>(
         Missing::Utilisation => Some(format!(
             "the requests need {:.1} % more of the board's time than there is",
             amount / 10.0
+        )),
+        Missing::Energy => Some(format!(
+            "{who} lacks {:.1} mJ a request: the least energy that keeps deadline and accuracy floor \
+             is over its budget",
+            amount / 1000.0
+        )),
+        Missing::Temperature => Some(format!(
+            "{:.2} W over what keeps the temperature under its cap: the least power that keeps every \
+             deadline",
+            amount / 1000.0
         )),
     }
 }
@@ -171,5 +187,7 @@ mod tests {
         assert!(of(Missing::Accuracy, 1, 250).unwrap().starts_with("cam1 lacks 2.50 %"));
         assert!(of(Missing::Power, 255, 1_500).unwrap().starts_with("1.50 W over"));
         assert!(of(Missing::Utilisation, 255, 105).unwrap().contains("10.5 %"));
+        assert!(of(Missing::Energy, 1, 12_300).unwrap().starts_with("cam1 lacks 12.3 mJ"));
+        assert!(of(Missing::Temperature, 255, 900).unwrap().starts_with("0.90 W over"));
     }
 }

@@ -106,7 +106,8 @@ pub struct Targets {
     pub priority: u8,
     /// Which promise is given up first when nothing keeps them all.
     pub degrade: Degrade,
-    /// Energy budget of a request, µJ; 0 = none.
+    /// Energy budget of a request beyond idle, slowdown included, µJ; 0 = none. Counts for
+    /// [`Objective::BestAccuracy`] and [`Objective::LeastLatency`].
     pub energy_budget_uj: u32,
 }
 
@@ -132,6 +133,9 @@ pub enum Degrade {
     Accuracy,
     /// Keeps the accuracy floor and misses deadlines, as few as the board can.
     Deadline,
+    /// Keeps deadline and accuracy floor and goes over the energy budget; without one, like
+    /// [`Degrade::Accuracy`].
+    Energy,
 }
 
 /// A part of the controller's state, loaded by the controller and its twin alike; the last part
@@ -161,6 +165,10 @@ pub enum SeedState {
     Sensors(SensorState),
     /// The tail of one application's slowdown.
     Tail(TailState),
+    /// What holds for the board's power at every level. Makes every level one never measured.
+    Power(PowerState),
+    /// What was learned of the power of some levels; parts without any are left out.
+    Bias(BiasState),
 }
 
 /// What the controller learned about one application.
@@ -201,6 +209,27 @@ pub struct TailState {
     pub boost_q24: u32,
     /// Samples since the threshold was exceeded, saturating.
     pub quiet: u8,
+}
+
+/// Levels of one [`BiasState`].
+pub const BIAS_LEVELS: usize = 16;
+
+/// What was learned of the board's power at whatever level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
+pub struct PowerState {
+    /// Measured ÷ predicted power where a level was never measured, Q1.15.
+    pub common_q15: u16,
+    /// Power that the temperature belongs to, 1/256 mW; `u32::MAX` = not known.
+    pub settled_q8: u32,
+}
+
+/// Measured ÷ predicted power of some levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
+pub struct BiasState {
+    /// The first of the levels.
+    pub first: u8,
+    /// Q1.15 as little-endian byte pairs, a level each; 0 = never measured.
+    pub factors: [[u8; 2]; BIAS_LEVELS],
 }
 
 /// State of the device manager.

@@ -165,6 +165,11 @@ pub enum Reason {
     TooHot,
     /// No valid policy.
     NoPolicy,
+    /// A level that serves an application's objective better keeps every promise, and the dwell
+    /// is over.
+    BetterObjective,
+    /// At the level the temperature was going to reach its cap.
+    TemperatureCap,
 }
 
 /// What is missing where nothing fits.
@@ -174,7 +179,8 @@ pub struct Shortfall {
     pub what: Missing,
     /// Slot that misses it; 255 = the board.
     pub slot: u8,
-    /// How much: µs for time, 0.01 % for accuracy, mW for power, 0.1 % for utilisation.
+    /// How much: µs for time, 0.01 % for accuracy, mW for power, 0.1 % for utilisation,
+    /// µJ for energy, mW for temperature.
     pub amount: u32,
 }
 
@@ -198,6 +204,11 @@ pub enum Missing {
     Power,
     /// The requests need more of the board's time than there is, by the amount.
     Utilisation,
+    /// The least energy that keeps deadline and accuracy floor is over the budget by the amount.
+    Energy,
+    /// The least power that keeps every deadline is over what keeps the temperature under its
+    /// cap, by the amount.
+    Temperature,
 }
 
 /// Counters; wrapping.

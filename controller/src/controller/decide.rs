@@ -1,60 +1,143 @@
 //! Choosing the level: what changes it, and what keeps it.
 
+use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
+use coshift_shared::to_controller::Telemetry;
 use coshift_shared::to_host::{Reason, Shortfall};
-use coshift_shared::units::NO_LEVEL;
+use coshift_shared::units::{NO_LEVEL, NO_POWER_CAP};
 
 use super::{Choice, Controller, DWELL, Standing};
-use crate::device::{Board, Candidate, HYSTERESIS_PERMILLE, Trouble};
+use crate::demand::{HYSTERESIS_PERMILLE, Margin};
+use crate::device::{Board, Candidate, PowerCaps, Trouble};
+use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 
-impl<'p> Controller<'p> {
+/// A choice and why it is made.
+struct Verdict {
+    candidate: Candidate,
+    reason: Reason,
+    shortfall: Shortfall,
+}
+
+impl Controller<'_> {
     /// Whether the standing decision kept every promise and no longer does.
     pub(super) fn in_danger(&self) -> bool {
-        let (Some(board), Some(standing)) = (self.board(0), self.standing) else { return false };
+        let (Some(policy), Some(standing)) = (self.policy, self.standing) else { return false };
         standing.reason != Reason::Infeasible
-            && board.judge(standing.choice.level).trouble != Trouble::NONE
+            && self.board(policy).judge(standing.choice.level, Margin::Plain).trouble
+                != Trouble::NONE
     }
 
-    fn board(&self, hysteresis_permille: u32) -> Option<Board<'p>> {
-        let policy = self.policy?;
-        Some(Board::new(policy, &self.slots, self.limits.power_mw, hysteresis_permille))
+    fn board<'b, 'q>(&'b self, policy: PolicyView<'q>) -> Board<'b, 'q> {
+        Board::new(policy, &self.slots, self.power_caps(), &self.power)
+    }
+
+    /// The power cap, that of the temperature included. Reserve: 1/256 of the cap, and the
+    /// temperature's reserve, so that noise at a cap's edge does not make the level go to and fro.
+    fn power_caps(&self) -> PowerCaps {
+        let cap_mw = self.limits.power_mw;
+        let reserve_mw =
+            if cap_mw == NO_POWER_CAP { cap_mw } else { cap_mw.saturating_sub(cap_mw >> 8) };
+        let thermal = |reserve| {
+            let hottest = self.sensors.hottest_mdeg_c.map(|hot| hot.saturating_add(reserve));
+            self.power.thermal_cap_mw(hottest, self.limits.temp_mdeg_c)
+        };
+        PowerCaps {
+            plain_mw: cap_mw.min(thermal(0)),
+            reserve_mw: reserve_mw.min(thermal(TEMP_RESERVE_MDEG_C)),
+        }
+    }
+
+    fn cap_is_thermal(&self, caps: PowerCaps) -> bool {
+        caps.plain_mw < self.limits.power_mw
+    }
+
+    /// Takes in power: its bias at the decided level, and what the temperature belongs to.
+    pub(super) fn learn_power(&mut self, now: Instant, message: &Telemetry) {
+        let Some(choice) = self.standing.map(|standing| standing.choice) else { return };
+        let fresh = message.power_age.us().is_some_and(|us| us < self.period.us());
+        let measured = fresh && plausible(message.power_mw, choice.power_mw);
+        let drawn_mw = if measured { message.power_mw } else { choice.power_mw };
+        self.power.settle(drawn_mw, now.since(self.sensors.telemetry_at).us());
+        let settled = message.level == choice.level && now.since(self.level_since) >= DWELL;
+        let parks = self.park_level(choice.level) != NO_LEVEL;
+        let served = self.slots.iter().any(Option::is_some);
+        if measured && settled && served && !parks {
+            self.power.learn(choice.level, message.power_mw, choice.power_mw);
+        }
     }
 
     /// Decides afresh.
     pub(super) fn decide(&mut self, now: Instant) {
-        let Some(board) = self.board(0) else { return };
+        let Some(policy) = self.policy else { return };
+        let Verdict { candidate, reason, shortfall } = self.verdict(policy, now);
+        self.stand(now, &candidate, reason, shortfall);
+    }
+
+    fn verdict(&self, policy: PolicyView<'_>, now: Instant) -> Verdict {
+        let board = self.board(policy);
         if self.slots.iter().all(Option::is_none) {
-            let candidate = board.judge(board.safest_level());
-            return self.stand(now, candidate, Reason::Idle, Shortfall::NONE);
+            let candidate = board.judge(board.safest_level(), Margin::Plain);
+            return Verdict { candidate, reason: Reason::Idle, shortfall: Shortfall::NONE };
         }
-        let Some(standing) = self.standing.filter(|standing| standing.reason != Reason::Idle)
-        else {
-            let best = board.best();
-            return self.stand_or_degrade(now, &board, best, Reason::Start);
+        let standing = self.standing.filter(|standing| standing.reason != Reason::Idle);
+        let (candidate, reason, uncapped_mw) = match standing {
+            None => {
+                let best = board.best(Margin::Plain);
+                (best, Reason::Start, best.uncapped_mw)
+            }
+            Some(standing) => self.weigh(&board, &standing, now),
         };
-        let current = board.judge(standing.choice.level);
+        if candidate.trouble == Trouble::NONE {
+            return Verdict { candidate, reason, shortfall: Shortfall::NONE };
+        }
+        let thermal = self.cap_is_thermal(self.power_caps());
+        let shortfall = board.shortfall(&Candidate { uncapped_mw, ..candidate }, thermal);
+        Verdict { candidate, reason: Reason::Infeasible, shortfall }
+    }
+
+    /// The standing level or a better one; why; and the least power that only the cap forbids.
+    fn weigh(
+        &self,
+        board: &Board<'_, '_>,
+        standing: &Standing,
+        now: Instant,
+    ) -> (Candidate, Reason, u32) {
+        let current = board.judge(standing.choice.level, Margin::Plain);
         // Another level must be better by the hysteresis as long as this one keeps everything.
-        let reserve =
-            if current.trouble == Trouble::NONE && !self.dirty { HYSTERESIS_PERMILLE } else { 0 };
-        let best =
-            if reserve == 0 { board.best() } else { self.board(reserve).unwrap_or(board).best() };
-        if best.trouble < current.trouble {
+        let calm = current.trouble == Trouble::NONE && !self.dirty;
+        let best = board.best(if calm { Margin::Reserve } else { Margin::Plain });
+        let uncapped_mw = best.uncapped_mw;
+        let rested = self.dirty || now.since(self.level_since) >= DWELL;
+        // Danger overrides the dwell; less of the same trouble does not.
+        let at_once = best.trouble.kinds() < current.trouble.kinds();
+        if best.trouble < current.trouble && (at_once || rested) {
             let reason = if self.dirty {
                 Reason::TargetsChanged
-            } else if current.trouble.over_cap_mw > 0 {
-                Reason::PowerCap
-            } else {
+            } else if current.trouble.over_cap_mw == 0 {
                 Reason::DeadlineAtRisk
+            } else if current.trouble.over_cap_mw > 0 && self.cap_is_thermal(self.power_caps()) {
+                Reason::TemperatureCap
+            } else {
+                Reason::PowerCap
             };
-            return self.stand_or_degrade(now, &board, best, reason);
+            return (best, reason, uncapped_mw);
         }
-        let saved = current.power_mw.saturating_sub(best.power_mw);
-        let least = u64::from(current.power_mw).saturating_mul(u64::from(HYSTERESIS_PERMILLE));
-        let worth = u64::from(saved).saturating_mul(1000) > least;
-        let rested = self.dirty || now.since(self.level_since) >= DWELL;
-        if best.trouble == current.trouble && worth && rested && best.level != current.level {
-            let reason = if self.dirty { Reason::TargetsChanged } else { Reason::LessPower };
-            return self.stand_or_degrade(now, &board, best, reason);
+        if best.trouble == current.trouble && rested && best.level != current.level {
+            let better = best.wishes < current.wishes;
+            let saved = current.power_mw.saturating_sub(best.power_mw);
+            let least = u64::from(current.power_mw).saturating_mul(u64::from(HYSTERESIS_PERMILLE));
+            let worth =
+                best.wishes == current.wishes && u64::from(saved).saturating_mul(1000) > least;
+            if better || worth {
+                let reason = if self.dirty {
+                    Reason::TargetsChanged
+                } else if better {
+                    Reason::BetterObjective
+                } else {
+                    Reason::LessPower
+                };
+                return (best, reason, uncapped_mw);
+            }
         }
         let reason = if current.sub_networks == standing.choice.sub_networks {
             Reason::Keep
@@ -63,27 +146,19 @@ impl<'p> Controller<'p> {
         } else {
             Reason::BetterSubNetwork
         };
-        self.stand_or_degrade(now, &board, current, reason);
+        (current, reason, uncapped_mw.min(current.uncapped_mw))
     }
 
-    fn stand_or_degrade(&mut self, now: Instant, board: &Board<'p>, best: Candidate, why: Reason) {
-        if best.trouble == Trouble::NONE {
-            self.stand(now, best, why, Shortfall::NONE);
-        } else {
-            self.stand(now, best, Reason::Infeasible, board.shortfall());
-        }
-    }
-
-    fn stand(&mut self, now: Instant, candidate: Candidate, reason: Reason, shortfall: Shortfall) {
-        if self.standing.is_none_or(|standing| standing.choice.level != candidate.level) {
+    fn stand(&mut self, now: Instant, chosen: &Candidate, reason: Reason, shortfall: Shortfall) {
+        let Candidate { level, sub_networks, power_mw, .. } = *chosen;
+        if self.standing.is_none_or(|standing| standing.choice.level != level) {
             self.level_since = now;
         }
-        for (slot, sub_network) in self.slots.iter_mut().zip(candidate.sub_networks) {
+        for (slot, sub_network) in self.slots.iter_mut().zip(sub_networks) {
             if let Some(application) = slot {
                 application.sub_network = sub_network;
             }
         }
-        let Candidate { level, sub_networks, power_mw, .. } = candidate;
         let choice = Choice { level, sub_networks, power_mw };
         self.standing = Some(Standing { choice, reason, shortfall });
         self.dirty = false;
@@ -97,10 +172,12 @@ impl<'p> Controller<'p> {
 
     /// Takes the safest level.
     pub(super) fn retreat(&mut self, now: Instant, reason: Reason) {
-        if let Some(board) = self.board(0) {
-            let candidate = board.judge(board.safest_level());
-            self.stand(now, candidate, reason, Shortfall::NONE);
-        }
+        let Some(policy) = self.policy else { return };
+        let candidate = {
+            let board = self.board(policy);
+            board.judge(board.safest_level(), Margin::Plain)
+        };
+        self.stand(now, &candidate, reason, Shortfall::NONE);
     }
 
     pub(super) fn park_level(&self, run_level: u8) -> u8 {

@@ -37,6 +37,7 @@ pub use seed::SEED_PARTS;
 use crate::application::Application;
 use crate::device::Slots;
 use crate::digest::Digest;
+use crate::power::Power;
 
 /// Messages that one input can cause at most.
 pub const MAX_OUTPUTS: usize = 8;
@@ -122,6 +123,7 @@ pub struct Controller<'p> {
     slots: Slots,
     limits: Caps,
     sensors: Sensors,
+    power: Power,
     /// The decision that stands; `None` before the first of the session.
     standing: Option<Standing>,
     /// When the run level last changed.
@@ -179,6 +181,7 @@ impl<'p> Controller<'p> {
             slots: [None; MAX_APPLICATIONS],
             limits: Caps::of(policy.as_ref()),
             sensors: Sensors::unknown(Instant::START),
+            power: Power::default(),
             standing: None,
             level_since: Instant::START,
             extra_at: Instant::START,
@@ -197,6 +200,7 @@ impl<'p> Controller<'p> {
         self.slots = [None; MAX_APPLICATIONS];
         self.limits = Caps::of(self.policy.as_ref());
         self.sensors = Sensors::unknown(now);
+        self.power = Power::default();
         self.standing = None;
         self.level_since = now;
         self.extra_at = now;
@@ -386,14 +390,16 @@ impl<'p> Controller<'p> {
     }
 
     fn application(&mut self, message: &ApplicationMessage) -> Result<(), Refusal> {
-        let tables = self.policy.as_ref().map_or(0, PolicyView::tables);
+        let policy = self.policy.as_ref().ok_or(Refusal::NoSuchTable)?;
         let slot = self.slots.get_mut(usize::from(message.slot)).ok_or(Refusal::NoSuchSlot)?;
         match message.change {
             Change::Set(targets) => {
-                check(&targets, tables)?;
+                check(&targets, policy.tables())?;
                 match slot {
-                    Some(known) if known.targets.table == targets.table => known.retarget(targets),
-                    _ => *slot = Some(Application::new(targets)),
+                    Some(known) if known.targets.table == targets.table => {
+                        known.retarget(targets, policy);
+                    }
+                    _ => *slot = Some(Application::new(targets, policy)),
                 }
             }
             Change::Remove => *slot = None,
@@ -404,6 +410,7 @@ impl<'p> Controller<'p> {
     }
 
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
+        self.learn_power(now, message);
         self.sensors.telemetry_at = now;
         self.sensors.achieved_level = message.level;
         if let Some(hottest) = message.temperatures.iter().filter_map(believed).max() {
@@ -456,7 +463,8 @@ impl<'p> Controller<'p> {
     ) -> Result<(), Refusal> {
         let slot = self.slots.get_mut(usize::from(message.slot)).ok_or(Refusal::NoSuchSlot)?;
         let application = slot.as_mut().ok_or(Refusal::EmptySlot)?;
-        let taken = application.take_in(message);
+        let policy = self.policy.as_ref().ok_or(Refusal::EmptySlot)?;
+        let taken = application.take_in(message, policy);
         self.work.samples = self.work.samples.wrapping_add(taken.learned);
         if taken.lost > 0 {
             self.work.samples_lost = self.work.samples_lost.wrapping_add(taken.lost);
@@ -519,13 +527,11 @@ fn check(targets: &Targets, tables: u8) -> Result<(), Refusal> {
     if targets.table >= tables {
         return Err(Refusal::NoSuchTable);
     }
-    if targets.objective != Objective::LeastEnergy {
-        return Err(Refusal::Unsupported);
-    }
     let sound = targets.deadline_us > 0
         && targets.period_us > 0
         && targets.accuracy_floor_bp <= 10_000
         && targets.miss_target_bp <= 10_000
+        && targets.objective != Objective::Unused
         && targets.degrade != coshift_shared::to_controller::Degrade::Unused;
     if sound { Ok(()) } else { Err(Refusal::BadValue) }
 }

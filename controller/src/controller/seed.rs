@@ -4,7 +4,9 @@
 //! targets, caps and period are not among them: they are told by messages of their own before.
 
 use coshift_shared::time::Instant;
-use coshift_shared::to_controller::{DeviceState, Seed, SeedState, SensorState};
+use coshift_shared::to_controller::{
+    BIAS_LEVELS, BiasState, DeviceState, PowerState, Seed, SeedState, SensorState,
+};
 use coshift_shared::to_host::{Mode, Refusal, TraceEvent};
 use coshift_shared::units::{MAX_APPLICATIONS, NO_SUB_NETWORK};
 use heapless::Vec;
@@ -12,8 +14,8 @@ use heapless::Vec;
 use super::{Choice, Controller, Outputs, Sensors, Standing, State};
 use crate::digest::Digest;
 
-/// Parts of a seed at most: two an application, two of the device.
-pub const SEED_PARTS: usize = 2 * MAX_APPLICATIONS + 2;
+/// Parts of a seed at most: two an application, three of the device, two of its power.
+pub const SEED_PARTS: usize = 2 * MAX_APPLICATIONS + 5;
 
 impl Controller<'_> {
     /// The whole state for a seed, device last.
@@ -37,6 +39,19 @@ impl Controller<'_> {
             temp_mdeg_c: self.sensors.hottest_mdeg_c.unwrap_or(i32::MIN),
             dirty: self.dirty,
         }));
+        let (common_q15, settled) = self.power.common();
+        let settled_q8 = settled.unwrap_or(u32::MAX);
+        let _full = parts.push(SeedState::Power(PowerState { common_q15, settled_q8 }));
+        for (first, levels) in [0, 16].into_iter().zip(self.power.levels().chunks(BIAS_LEVELS)) {
+            if levels.iter().all(|factor| *factor == 0) {
+                continue;
+            }
+            let mut factors = [[0; 2]; BIAS_LEVELS];
+            for (place, factor) in factors.iter_mut().zip(levels) {
+                *place = factor.to_le_bytes();
+            }
+            let _full = parts.push(SeedState::Bias(BiasState { first, factors }));
+        }
         let decision = self.decision(Instant::default());
         let _full = parts.push(SeedState::Device(DeviceState {
             mode: self.state.mode(),
@@ -75,15 +90,22 @@ impl Controller<'_> {
             SeedState::Application(state) => {
                 let slot =
                     self.slots.get_mut(usize::from(state.slot)).ok_or(Refusal::NoSuchSlot)?;
-                slot.as_mut().ok_or(Refusal::EmptySlot)?.load(&state);
+                let policy = self.policy.as_ref().ok_or(Refusal::EmptySlot)?;
+                slot.as_mut().ok_or(Refusal::EmptySlot)?.load(&state, policy);
             }
             SeedState::Tail(state) => {
                 let slot =
                     self.slots.get_mut(usize::from(state.slot)).ok_or(Refusal::NoSuchSlot)?;
-                slot.as_mut().ok_or(Refusal::EmptySlot)?.load_tail(&state);
+                let policy = self.policy.as_ref().ok_or(Refusal::EmptySlot)?;
+                slot.as_mut().ok_or(Refusal::EmptySlot)?.load_tail(&state, policy);
             }
             SeedState::Device(state) => self.load_device(&state),
             SeedState::Sensors(state) => self.load_sensors(&state),
+            SeedState::Power(state) => {
+                let settled = (state.settled_q8 != u32::MAX).then_some(state.settled_q8);
+                self.power.load_common(state.common_q15, settled);
+            }
+            SeedState::Bias(state) => self.power.load_levels(state.first, &state.factors),
             SeedState::Unused => return Err(Refusal::BadValue),
         }
         self.seed_part = seed.part.wrapping_add(1);

@@ -44,7 +44,7 @@ mod view;
 #[cfg(any(test, feature = "std"))]
 pub use build::{BuildFault, PolicyImage, TableImage};
 pub use fault::{Named, PolicyFault};
-pub use view::{PolicyView, TableView};
+pub use view::{Column, PolicyView, TableView};
 
 /// Version of the format.
 pub const FORMAT: u16 = 1;

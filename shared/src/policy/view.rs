@@ -266,3 +266,54 @@ impl<'a> TableView<'a> {
         Some(Cell { latency_us: u32_at(bytes, 0)?, energy_uj: u32_at(bytes, 4)? })
     }
 }
+
+impl<'a> TableView<'a> {
+    /// Expectations of every sub-network at a level, in order; none where the level is out of
+    /// range. Made for scanning: it checks the place of the column once.
+    #[must_use]
+    pub fn column(&self, level: u8) -> Column<'a> {
+        let length = usize::from(self.sub_networks).saturating_mul(CELL);
+        let offset = usize::from(level).saturating_mul(length);
+        let (cells, _) = part(self.cells, offset, length).unwrap_or(&[]).as_chunks();
+        Column { cells }
+    }
+}
+
+/// One level of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Column<'a> {
+    cells: &'a [[u8; CELL]],
+}
+
+impl Column<'_> {
+    /// The cells, in the order of the sub-networks.
+    pub fn cells(&self) -> impl DoubleEndedIterator<Item = Cell> + ExactSizeIterator {
+        self.cells.iter().map(cell)
+    }
+
+    /// Number of sub-networks.
+    #[must_use]
+    pub fn len(&self) -> u8 {
+        u8::try_from(self.cells.len()).unwrap_or(u8::MAX)
+    }
+
+    /// Whether there is no sub-network.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// The cell of one sub-network.
+    #[must_use]
+    pub fn cell(&self, sub_network: u8) -> Option<Cell> {
+        self.cells.get(usize::from(sub_network)).map(cell)
+    }
+}
+
+fn cell(bytes: &[u8; CELL]) -> Cell {
+    let [a, b, c, d, e, f, g, h] = *bytes;
+    Cell {
+        latency_us: u32::from_le_bytes([a, b, c, d]),
+        energy_uj: u32::from_le_bytes([e, f, g, h]),
+    }
+}

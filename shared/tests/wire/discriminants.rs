@@ -9,8 +9,8 @@ use coshift_shared::kind::Kind;
 use coshift_shared::schema::MESSAGES;
 use coshift_shared::session::LinkCounters;
 use coshift_shared::to_controller::{
-    ApplicationState, Change, Degrade, DeviceState, Objective, Question, SeedState, SensorState,
-    TailState, Targets,
+    ApplicationState, BIAS_LEVELS, BiasState, Change, Degrade, DeviceState, Objective, PowerState,
+    Question, SeedState, SensorState, TailState, Targets,
 };
 use coshift_shared::to_host::{
     FaultCode, Missing, Mode, Reason, Refusal, ResetCause, Shortfall, Status, TraceEvent,
@@ -142,15 +142,19 @@ const TAIL: TailState = TailState {
     quiet: 0,
 };
 
+const POWER: PowerState = PowerState { common_q15: 0, settled_q8: 0 };
+
+const BIAS: BiasState = BiasState { first: 0, factors: [[0; 2]; BIAS_LEVELS] };
+
 #[test]
 fn variants_keep_their_places() {
     let pinned: BTreeMap<&str, Vec<&str>> = [
         pinned!(Change { 0 Unused, 1 Set(TARGETS), 2 Remove, }),
         pinned!(Objective { 0 Unused, 1 LeastEnergy, 2 BestAccuracy, 3 LeastLatency, }),
-        pinned!(Degrade { 0 Unused, 1 Accuracy, 2 Deadline, }),
+        pinned!(Degrade { 0 Unused, 1 Accuracy, 2 Deadline, 3 Energy, }),
         pinned!(SeedState {
             0 Unused, 1 Application(APPLICATION), 2 Device(DEVICE), 3 Sensors(SENSORS),
-            4 Tail(TAIL),
+            4 Tail(TAIL), 5 Power(POWER), 6 Bias(BIAS),
         }),
         pinned!(Question { 0 Unused, 1 Link, 2 Work, 3 Identity, }),
         pinned!(ResetCause { 0 Unused, 1 PowerOn, 2 Watchdog, 3 Software, 4 External, }),
@@ -161,9 +165,12 @@ fn variants_keep_their_places() {
         pinned!(Reason {
             0 Unused, 1 Idle, 2 Keep, 3 Start, 4 TargetsChanged, 5 DeadlineAtRisk, 6 PowerCap,
             7 LessPower, 8 BetterSubNetwork, 9 Infeasible, 10 StaleTelemetry, 11 AgentSilent,
-            12 TooHot, 13 NoPolicy,
+            12 TooHot, 13 NoPolicy, 14 BetterObjective, 15 TemperatureCap,
         }),
-        pinned!(Missing { 0 Unused, 1 Nothing, 2 Time, 3 Accuracy, 4 Power, 5 Utilisation, }),
+        pinned!(Missing {
+            0 Unused, 1 Nothing, 2 Time, 3 Accuracy, 4 Power, 5 Utilisation, 6 Energy,
+            7 Temperature,
+        }),
         pinned!(Status {
             0 Unused, 1 Link(LinkCounters::default()), 2 Work(WorkCounters::default()),
         }),

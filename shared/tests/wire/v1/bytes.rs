@@ -122,6 +122,41 @@ pub(super) const SEED_TAIL: &[&[u8]] = &[
 ];
 
 #[rustfmt::skip]
+pub(super) const SEED_POWER: &[&[u8]] = &[
+    &[0xfa, 0xff, 0xff, 0xff, 0x0f], // at_us = 4_294_967_290
+    &[0x01], // part = 1
+    &[0x03], // parts = 3
+    &[0x05], // state = Power
+    &[0x9a, 0xf3, 0x01], // common_q15 = 31_130
+    &[0x80, 0x84, 0x64], // settled_q8 = 1_638_912
+];
+
+#[rustfmt::skip]
+pub(super) const SEED_BIAS: &[&[u8]] = &[
+    &[0xfa, 0xff, 0xff, 0xff, 0x0f], // at_us = 4_294_967_290
+    &[0x01], // part = 1
+    &[0x03], // parts = 3
+    &[0x06], // state = Bias
+    &[0x10], // first = 16
+    &[0x00, 0x00], // factors[0] = 0, low byte first
+    &[0x00, 0x80], // factors[1] = 32_768, low byte first
+    &[0x00, 0x60], // factors[2] = 24_576, low byte first
+    &[0x00, 0xc0], // factors[3] = 49_152, low byte first
+    &[0x00, 0x00], // factors[4] = 0, low byte first
+    &[0x00, 0x00], // factors[5] = 0, low byte first
+    &[0x00, 0x00], // factors[6] = 0, low byte first
+    &[0x00, 0x00], // factors[7] = 0, low byte first
+    &[0x00, 0x00], // factors[8] = 0, low byte first
+    &[0x00, 0x00], // factors[9] = 0, low byte first
+    &[0x00, 0x00], // factors[10] = 0, low byte first
+    &[0x00, 0x00], // factors[11] = 0, low byte first
+    &[0x00, 0x00], // factors[12] = 0, low byte first
+    &[0x00, 0x00], // factors[13] = 0, low byte first
+    &[0x00, 0x00], // factors[14] = 0, low byte first
+    &[0xe9, 0x80], // factors[15] = 33_001, low byte first
+];
+
+#[rustfmt::skip]
 pub(super) const TELEMETRY: &[&[u8]] = &[
     &[0xfa, 0xff, 0xff, 0xff, 0x0f], // at_us = 4_294_967_290
     &[0x09], // level = 9

@@ -2,9 +2,10 @@
 
 use coshift_shared::session::LinkCounters;
 use coshift_shared::to_controller::{
-    Application, ApplicationState, Change, Degrade, DeviceState, Hello, Limits, Objective,
-    Outcomes, PolicyBegin, PolicyChunk, PolicyCommit, Query, Question, Seed, SeedState,
-    SensorState, TailState, Targets, Telemetry, Temperature, ToController,
+    Application, ApplicationState, BIAS_LEVELS, BiasState, Change, Degrade, DeviceState, Hello,
+    Limits, Objective, Outcomes, PolicyBegin, PolicyChunk, PolicyCommit, PowerState, Query,
+    Question, Seed, SeedState, SensorState, TailState, Targets, Telemetry, Temperature,
+    ToController,
 };
 use coshift_shared::to_host::{
     Decision, FaultCode, Missing, Mode, PolicyAck, Reason, Refusal, Refused, ResetCause, Shortfall,
@@ -92,6 +93,19 @@ pub(super) fn seed_tail() -> Message {
         quiet: 127,
     };
     seed(1, SeedState::Tail(state))
+}
+
+pub(super) fn seed_power() -> Message {
+    seed(1, SeedState::Power(PowerState { common_q15: 31_130, settled_q8: 1_638_912 }))
+}
+
+pub(super) fn seed_bias() -> Message {
+    let mut factors = [[0; 2]; BIAS_LEVELS];
+    factors[1] = 32_768_u16.to_le_bytes();
+    factors[2] = 24_576_u16.to_le_bytes();
+    factors[3] = 49_152_u16.to_le_bytes();
+    factors[15] = 33_001_u16.to_le_bytes();
+    seed(1, SeedState::Bias(BiasState { first: 16, factors }))
 }
 
 pub(super) fn seed_device() -> Message {

@@ -1,0 +1,422 @@
+//! What one application demands of the board, and the sub-network that serves it best.
+//!
+//! Everything that does not depend on the level is worked out once a change of targets or of the
+//! slowdown, divisions included, and kept with the sub-network that would run at each level if
+//! nothing stood in its way ([`Demand::picks`]). A decision then looks cells up, and searches a
+//! level again only where another application or a cap stands in the way.
+
+use coshift_shared::policy::{Cell, Column, PolicyView, TableView};
+use coshift_shared::to_controller::{Degrade, Objective, Targets};
+use coshift_shared::units::MAX_LEVELS;
+
+/// Reserve on deadlines that a level must have over the current one to be changed to without
+/// need: 0.5 %.
+pub const HYSTERESIS_PERMILLE: u32 = 5;
+
+/// Which guard counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Margin {
+    /// The guard itself: for the level there is, and where the way out of trouble is sought.
+    Plain,
+    /// The guard raised by [`HYSTERESIS_PERMILLE`]: for levels to be changed to without need.
+    Reserve,
+}
+
+/// A guard and its reciprocal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Guard {
+    q24: u32,
+    /// 2⁴⁸ ÷ guard, rounded down.
+    inverse_q24: u32,
+    /// Largest policy latency that keeps deadline and utilisation alone, µs.
+    limit_us: u32,
+    /// Limits from here on, and below `until_us`, give the same picks.
+    from_us: u32,
+    until_us: u32,
+}
+
+/// Demand of one application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    plain: Guard,
+    reserve: Guard,
+    /// 1000 ÷ period (µs) × mean slowdown, Q.20: times a latency in µs it gives utilisation in
+    /// 0.1 %, times an energy in µJ it gives mean power in mW.
+    weight_q20: u32,
+    /// 2³⁶ ÷ weight, rounded down.
+    inverse_weight_q16: u32,
+    /// 2³² ÷ period (µs), rounded up.
+    rate_q32: u32,
+    /// Largest policy energy within the budget, µJ; `u32::MAX` where there is none.
+    budget_uj: u32,
+    /// First sub-network that keeps the accuracy floor; as many as there are where none does.
+    floor: u8,
+    /// Picks of each level: plain in the low half, reserve in the high one.
+    picks: [u8; MAX_LEVELS],
+    /// Fastest sub-network of each level, and in the high half the fastest at the floor.
+    fastest: [u8; MAX_LEVELS],
+}
+
+/// A sub-network considered for one application at one level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Its index.
+    pub sub_network: u8,
+    /// Policy's latency, µs.
+    pub latency_us: u32,
+    /// Policy's energy beyond idle, µJ.
+    pub energy_uj: u32,
+    /// Guarded latency, µs.
+    pub guarded_us: u32,
+    /// Share of the board's time, 0.1 %.
+    pub utilisation_permille: u32,
+    /// Mean power beyond idle, mW.
+    pub power_mw: u32,
+}
+
+/// What a search must keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Largest policy latency, µs.
+    pub latency_us: u32,
+    /// Largest policy energy that the cap leaves, µJ.
+    pub energy_uj: u32,
+}
+
+impl Bounds {
+    /// Nothing but the application's own promises.
+    pub const OPEN: Self = Self { latency_us: u32::MAX, energy_uj: u32::MAX };
+}
+
+fn low(nibbles: u8) -> u8 {
+    nibbles & 15
+}
+
+fn high(nibbles: u8) -> u8 {
+    nibbles >> 4
+}
+
+/// `numerator ÷ divisor`, saturating; the largest value for a divisor of 0.
+fn ratio(numerator: u64, divisor: u32) -> u32 {
+    numerator
+        .checked_div(u64::from(divisor))
+        .map_or(u32::MAX, |value| u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+/// `a·b ÷ 2^shift`, saturating.
+fn scaled(a: u32, b: u32, shift: u32) -> u32 {
+    u32::try_from(u64::from(a).saturating_mul(u64::from(b)) >> shift).unwrap_or(u32::MAX)
+}
+
+impl Demand {
+    /// The demand of an application with these targets, and the slowdown's mean and guard.
+    #[must_use]
+    pub fn new(targets: &Targets, policy: &PolicyView<'_>, mean_q24: u32, guard_q24: u32) -> Self {
+        let mut demand = Self {
+            plain: Guard::default(),
+            reserve: Guard::default(),
+            weight_q20: 0,
+            inverse_weight_q16: 0,
+            rate_q32: ratio(1 << 32, targets.period_us).saturating_add(1),
+            budget_uj: u32::MAX,
+            floor: 0,
+            picks: [0; MAX_LEVELS],
+            fastest: [0; MAX_LEVELS],
+        };
+        if let Some(table) = policy.table(targets.table) {
+            demand.floor = first_at(&table, targets.accuracy_floor_bp);
+            for (level, fastest) in (0..policy.levels()).zip(&mut demand.fastest) {
+                *fastest = fastest_of(table.column(level), demand.floor);
+            }
+        }
+        demand.follow(targets, policy, mean_q24, guard_q24);
+        demand
+    }
+
+    /// Takes in another slowdown.
+    pub fn follow(
+        &mut self,
+        targets: &Targets,
+        policy: &PolicyView<'_>,
+        mean_q24: u32,
+        guard_q24: u32,
+    ) {
+        let per_us = ratio(1000 << 20, targets.period_us);
+        self.weight_q20 = scaled(per_us, mean_q24, 24);
+        self.inverse_weight_q16 = ratio(1 << 36, self.weight_q20);
+        let budget_uj = if budgeted(targets) {
+            ratio((u64::from(targets.energy_budget_uj) << 24) | 0xff_ffff, mean_q24)
+        } else {
+            u32::MAX
+        };
+        // Utilisation is cut off to whole 0.1 %.
+        let utilisation = u64::from(policy.utilisation_permille());
+        let most_us = ratio((utilisation << 20) | 0xf_ffff, self.weight_q20);
+        let raise = scaled(guard_q24, (HYSTERESIS_PERMILLE << 20) / 1000, 20);
+        let deadline_us = targets.deadline_us;
+        let plain = self.plain.moved(guard_q24, deadline_us, most_us);
+        let reserve = self.reserve.moved(guard_q24.saturating_add(raise), deadline_us, most_us);
+        let same = budget_uj == self.budget_uj && plain.still() && reserve.still();
+        self.budget_uj = budget_uj;
+        (self.plain, self.reserve) = (plain, reserve);
+        if !same {
+            self.pick_everywhere(targets, policy);
+        }
+    }
+
+    fn pick_everywhere(&mut self, targets: &Targets, policy: &PolicyView<'_>) {
+        let Some(table) = policy.table(targets.table) else { return };
+        for guard in [&mut self.plain, &mut self.reserve] {
+            (guard.from_us, guard.until_us) = (0, u32::MAX);
+        }
+        let mut picks = self.picks;
+        for (level, pick) in (0..policy.levels()).zip(&mut picks) {
+            let column = table.column(level);
+            self.plain.narrow(column);
+            self.reserve.narrow(column);
+            let choose = |guard: &Guard| {
+                let bounds = Bounds { latency_us: guard.limit_us, energy_uj: u32::MAX };
+                self.search(targets, column, level, bounds)
+            };
+            let plain = choose(&self.plain);
+            *pick = choose(&self.reserve) << 4 | plain;
+        }
+        self.picks = picks;
+    }
+
+    fn guard(&self, margin: Margin) -> &Guard {
+        match margin {
+            Margin::Plain => &self.plain,
+            Margin::Reserve => &self.reserve,
+        }
+    }
+
+    /// The sub-network at `level` as long as only the application's own promises count.
+    #[must_use]
+    pub fn alone(&self, level: u8, margin: Margin) -> u8 {
+        let pick = self.picks.get(usize::from(level)).copied().unwrap_or(0);
+        match margin {
+            Margin::Plain => low(pick),
+            Margin::Reserve => high(pick),
+        }
+    }
+
+    /// The sub-network at `level` within `bounds` and the application's own promises.
+    #[must_use]
+    pub fn within(
+        &self,
+        targets: &Targets,
+        column: Column<'_>,
+        level: u8,
+        bounds: Bounds,
+        margin: Margin,
+    ) -> u8 {
+        let latency_us = bounds.latency_us.min(self.guard(margin).limit_us);
+        self.search(targets, column, level, Bounds { latency_us, ..bounds })
+    }
+
+    /// The sub-network that keeps every promise and serves the objective best; where there is
+    /// none, the one that gives up what the application declared.
+    #[inline(never)]
+    fn search(&self, targets: &Targets, column: Column<'_>, level: u8, bounds: Bounds) -> u8 {
+        let within = Bounds { energy_uj: bounds.energy_uj.min(self.budget_uj), ..bounds };
+        let served = match targets.objective {
+            Objective::BestAccuracy => last(column, self.floor, MAX, within),
+            Objective::LeastLatency => least(column, self.floor, within, |cell| cell.latency_us),
+            _ => least(column, self.floor, within, |cell| cell.energy_uj),
+        };
+        served.unwrap_or_else(|| self.degraded(targets, column, level, bounds, within))
+    }
+
+    /// What is given up, first to last: `accuracy` the floor, then the budget, then the deadline;
+    /// `energy` the budget, then the floor, then the deadline; `deadline` the deadline, never the
+    /// floor as long as any sub-network has it. The cap on energy goes before the deadline.
+    #[inline(never)]
+    fn degraded(
+        &self,
+        targets: &Targets,
+        column: Column<'_>,
+        level: u8,
+        bounds: Bounds,
+        within: Bounds,
+    ) -> u8 {
+        let energy = |cell: &Cell| cell.energy_uj;
+        let any_time = |bounds: Bounds| Bounds { latency_us: u32::MAX, ..bounds };
+        let fastest = self.fastest.get(usize::from(level)).copied().unwrap_or(0);
+        let found = match targets.degrade {
+            Degrade::Deadline => {
+                // Without a row at the floor, the most accurate one alone counts.
+                let from = self.floor.min(column.len().saturating_sub(1));
+                let quick = |bounds| least(column, from, bounds, |cell| cell.latency_us);
+                let within = quick(any_time(within));
+                return within
+                    .or_else(|| quick(any_time(bounds)))
+                    .or_else(|| least(column, from, Bounds::OPEN, energy))
+                    .unwrap_or(0);
+            }
+            Degrade::Energy => least(column, self.floor, bounds, energy)
+                .or_else(|| last(column, 0, self.floor, bounds)),
+            _ => {
+                let lower = last(column, 0, self.floor, within);
+                // Without a budget the two bounds are the same.
+                if bounds == within {
+                    lower
+                } else {
+                    lower.or_else(|| least(column, 0, bounds, energy))
+                }
+            }
+        };
+        let capped = Bounds { latency_us: u32::MAX, ..bounds };
+        found
+            .or_else(|| {
+                // Neither deadline nor cap need be lost where the cap alone can be kept.
+                (bounds.energy_uj != u32::MAX)
+                    .then(|| least(column, 0, capped, |cell| cell.latency_us))
+                    .flatten()
+            })
+            .unwrap_or(low(fastest))
+    }
+
+    /// Weighs a sub-network.
+    #[must_use]
+    pub fn load(&self, column: Column<'_>, sub_network: u8, margin: Margin) -> Option<Load> {
+        let Cell { latency_us, energy_uj } = column.cell(sub_network)?;
+        Some(Load {
+            sub_network,
+            latency_us,
+            energy_uj,
+            guarded_us: scaled(latency_us, self.guard(margin).q24, 24),
+            utilisation_permille: scaled(latency_us, self.weight_q20, 20),
+            power_mw: scaled(energy_uj, self.weight_q20, 20),
+        })
+    }
+
+    /// Policy's latency whose guarded latency is at most `guarded_us`, µs.
+    #[must_use]
+    pub fn latency_within(&self, guarded_us: u32, margin: Margin) -> u32 {
+        scaled(guarded_us, self.guard(margin).inverse_q24, 24)
+    }
+
+    /// Policy's latency (µs) or energy (µJ) whose utilisation (0.1 %) or power (mW) is at most
+    /// `amount`.
+    #[must_use]
+    pub fn weighing(&self, amount: u32) -> u32 {
+        scaled(amount, self.inverse_weight_q16, 16)
+    }
+
+    /// Requests that become due in `us`, Q16.16, rounded up.
+    #[must_use]
+    pub fn requests_q16(&self, us: u32) -> u32 {
+        scaled(us, self.rate_q32, 16).saturating_add(1)
+    }
+
+    /// First sub-network at the accuracy floor.
+    #[must_use]
+    pub fn floor(&self) -> u8 {
+        self.floor
+    }
+
+    /// Largest policy energy within the budget, µJ.
+    #[must_use]
+    pub fn budget_uj(&self) -> u32 {
+        self.budget_uj
+    }
+
+    /// The fastest sub-network at `level`.
+    #[must_use]
+    pub fn fastest(&self, level: u8) -> u8 {
+        self.fastest.get(usize::from(level)).map_or(0, |both| low(*both))
+    }
+
+    /// The fastest sub-network at `level` that keeps the floor, where any does.
+    #[must_use]
+    pub fn fastest_at_floor(&self, level: u8) -> u8 {
+        self.fastest.get(usize::from(level)).map_or(0, |both| high(*both))
+    }
+
+    /// Whether a sub-network keeps every promise of the application, contention left out.
+    #[must_use]
+    pub fn serves(&self, load: &Load, margin: Margin) -> bool {
+        load.sub_network >= self.floor
+            && load.energy_uj <= self.budget_uj
+            && load.latency_us <= self.guard(margin).limit_us
+    }
+
+    /// Least energy of a sub-network that keeps floor and deadline, µJ.
+    #[must_use]
+    pub fn least_energy_uj(&self, column: Column<'_>) -> u32 {
+        let bounds = Bounds { latency_us: self.plain.limit_us, energy_uj: u32::MAX };
+        least(column, self.floor, bounds, |cell| cell.energy_uj)
+            .and_then(|index| column.cell(index))
+            .map_or(u32::MAX, |cell| cell.energy_uj)
+    }
+}
+
+impl Guard {
+    fn moved(&self, q24: u32, deadline_us: u32, most_us: u32) -> Self {
+        let inverse_q24 = ratio(1 << 48, q24);
+        let limit_us = scaled(deadline_us, inverse_q24, 24).min(most_us);
+        Self { q24, inverse_q24, limit_us, ..*self }
+    }
+
+    /// Whether the picks made before hold.
+    fn still(&self) -> bool {
+        self.from_us <= self.limit_us && self.limit_us < self.until_us
+    }
+
+    /// Narrows the limits that give the same picks to those that part a column alike.
+    fn narrow(&mut self, column: Column<'_>) {
+        for cell in column.cells() {
+            if cell.latency_us <= self.limit_us {
+                self.from_us = self.from_us.max(cell.latency_us);
+            } else {
+                self.until_us = self.until_us.min(cell.latency_us);
+            }
+        }
+    }
+}
+
+/// More than any index of a sub-network.
+const MAX: u8 = u8::MAX;
+
+/// Whether the energy budget counts: least energy has no use for one.
+fn budgeted(targets: &Targets) -> bool {
+    targets.energy_budget_uj > 0 && targets.objective != Objective::LeastEnergy
+}
+
+fn first_at(table: &TableView<'_>, accuracy_bp: u16) -> u8 {
+    (0..table.len())
+        .find(|row| table.sub_network(*row).is_some_and(|row| row.accuracy_bp >= accuracy_bp))
+        .unwrap_or(table.len())
+}
+
+fn fastest_of(column: Column<'_>, floor: u8) -> u8 {
+    let quickest = |from| least(column, from, Bounds::OPEN, |cell| cell.latency_us).unwrap_or(0);
+    quickest(floor) << 4 | quickest(0)
+}
+
+/// The sub-network from `from` on within `bounds` with the least `cost`; the first among equals.
+fn least(column: Column<'_>, from: u8, bounds: Bounds, cost: impl Fn(&Cell) -> u32) -> Option<u8> {
+    let mut best = (u32::MAX, None);
+    for (index, cell) in (0..MAX).zip(column.cells()).skip(usize::from(from)) {
+        if cell.latency_us <= bounds.latency_us
+            && cell.energy_uj <= bounds.energy_uj
+            && cost(&cell) < best.0
+        {
+            best = (cost(&cell), Some(index));
+        }
+    }
+    best.1
+}
+
+/// The last sub-network from `from` on and before `until` within `bounds`.
+fn last(column: Column<'_>, from: u8, until: u8, bounds: Bounds) -> Option<u8> {
+    let mut found = None;
+    let places = (0..MAX).zip(column.cells()).take(usize::from(until)).skip(usize::from(from));
+    for (index, cell) in places {
+        if cell.latency_us <= bounds.latency_us && cell.energy_uj <= bounds.energy_uj {
+            found = Some(index);
+        }
+    }
+    found
+}

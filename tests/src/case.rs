@@ -96,7 +96,8 @@ impl Case {
         let mut image = self.parts()?;
         let cells = image.tables.iter_mut().flat_map(|table| table.cells.iter_mut().flatten());
         for cell in cells {
-            cell.latency_us += cell.latency_us / 1000 * permille;
+            let more = u64::from(cell.latency_us) * u64::from(permille) / 1000;
+            cell.latency_us = cell.latency_us.saturating_add(u32::try_from(more)?);
         }
         Ok(image.to_bytes()?)
     }

@@ -189,9 +189,13 @@ fn a_release_in_the_microsecond_of_an_end_comes_before_the_next_start() {
 fn the_best_fitting_sub_network_changes_with_the_floor() {
     let board = shipped("xavier_nx");
     let net = network(&board, "coshift-28");
+    // Whatever the shipped model's accuracies are: a floor that every sub-network meets, and one
+    // between two of them.
+    let wanted = net.sub_networks.len() / 2;
+    let floor_bp = (net.sub_networks[wanted].accuracy_pct * 100.0).floor() as u16;
     let mut stream = periodic(60, 100_000, 80_000, 9000);
     for request in &mut stream.requests[20..40] {
-        request.floor_bp = 9150;
+        request.floor_bp = floor_bp;
     }
     let used = |choice| -> Vec<usize> {
         let run = governed(&board, net, &stream, choice, 0.0, 1).expect("a run");
@@ -204,9 +208,9 @@ fn the_best_fitting_sub_network_changes_with_the_floor() {
     let fitting = used(Choice::BestFitting);
     let accuracy = |index: usize| net.sub_networks[index].accuracy_pct;
     assert!(fitting[..20].iter().chain(&fitting[40..]).all(|index| *index == 0));
-    let middle = fitting[20];
-    assert!(accuracy(middle) >= 91.5 && accuracy(middle - 1) < 91.5, "{middle}");
-    assert!(fitting[20..40].iter().all(|index| *index == middle));
+    let floor = f64::from(floor_bp) / 100.0;
+    assert!(accuracy(wanted) >= floor && accuracy(wanted - 1) < floor, "{floor}");
+    assert!(fitting[20..40].iter().all(|index| *index == wanted));
     assert!(used(Choice::Largest).iter().all(|index| *index == net.sub_networks.len() - 1));
 }
 

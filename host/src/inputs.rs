@@ -89,6 +89,19 @@ pub fn power_mw(argument: &str, text: &str) -> Result<u32, InputFault> {
         })
 }
 
+/// An energy, µJ.
+///
+/// # Errors
+/// [`InputFault`] where it is none, or beyond 1 µJ to 1 kJ.
+pub fn energy_uj(argument: &str, text: &str) -> Result<u32, InputFault> {
+    with_unit(text, &[("uJ", 0), ("µJ", 0), ("mJ", 3), ("J", 6)])
+        .filter(|uj| (1..=1_000_000_000).contains(uj))
+        .and_then(|uj| u32::try_from(uj).ok())
+        .ok_or_else(|| {
+            InputFault::new(argument, text, "an energy from 1uJ to 1000J, written like 500mJ or 2J")
+        })
+}
+
 /// A temperature in m°C: `85C`, `72.5C`.
 ///
 /// # Errors

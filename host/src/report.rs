@@ -49,7 +49,7 @@
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::schema::FINGERPRINT;
 use coshift_shared::session::LinkCounters;
-use coshift_shared::to_controller::Degrade;
+use coshift_shared::to_controller::{Degrade, Objective};
 use coshift_shared::to_host::{Missing, WorkCounters};
 use coshift_shared::units::{NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP};
 use serde::{Deserialize, Serialize};
@@ -143,8 +143,12 @@ pub struct ApplicationReport {
     pub miss_target_bp: u16,
     /// Priority.
     pub priority: u8,
-    /// `accuracy` or `deadline`: what is given up first.
+    /// `accuracy`, `deadline` or `energy`: what is given up first.
     pub degrade: String,
+    /// `least-energy`, `best-accuracy` or `least-latency`: what is optimised.
+    pub objective: String,
+    /// Energy beyond idle that a request may take, µJ; `None` = no budget.
+    pub energy_budget_uj: Option<u32>,
     /// Requests released.
     pub requests: u64,
     /// Requests served.
@@ -374,9 +378,17 @@ fn application<P: Platform>(
         priority: served.spec.priority,
         degrade: match served.spec.degrade {
             Degrade::Deadline => "deadline",
+            Degrade::Energy => "energy",
             _ => "accuracy",
         }
         .into(),
+        objective: match served.spec.objective {
+            Objective::BestAccuracy => "best-accuracy",
+            Objective::LeastLatency => "least-latency",
+            _ => "least-energy",
+        }
+        .into(),
+        energy_budget_uj: Some(served.spec.energy_uj).filter(|budget| *budget > 0),
         requests: served.requests,
         done: served.done,
         misses: served.misses,

@@ -44,6 +44,10 @@ pub enum SpecFault {
 }
 
 /// An application as asked for: `cam0=coshift-28,deadline=33ms,floor=92.5,rate=15`.
+///
+/// `objective` says what is optimised: `least-energy` at the accuracy floor (unless another is
+/// named), `best-accuracy` within the energy budget, or `least-latency` within it where there is
+/// one. `energy` is that budget, a request's energy beyond idle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplicationSpec {
     /// Name of the application.
@@ -62,6 +66,10 @@ pub struct ApplicationSpec {
     pub priority: u8,
     /// What is given up first.
     pub degrade: Degrade,
+    /// What is optimised.
+    pub objective: Objective,
+    /// Energy beyond idle that a request may take, µJ; 0 = no budget.
+    pub energy_uj: u32,
 }
 
 fn shape(argument: &str, text: &str, why: &str) -> SpecFault {
@@ -79,7 +87,7 @@ fn check_name(argument: &str, name: &str) -> Result<(), SpecFault> {
 
 impl ApplicationSpec {
     /// Keys of a specification.
-    pub const KEYS: &str = "deadline, rate, floor, priority, miss, degrade";
+    pub const KEYS: &str = "deadline, rate, floor, priority, miss, degrade, objective, energy";
 
     /// Reads a specification; `argument` names where it stood.
     ///
@@ -87,7 +95,8 @@ impl ApplicationSpec {
     /// [`SpecFault`] names the first thing that is wrong.
     pub fn parse(argument: &str, text: &str) -> Result<Self, SpecFault> {
         let expected = "expected NAME=NETWORK,deadline=33ms,rate=15[,floor=92.5][,priority=0]\
-                        [,miss=1%][,degrade=accuracy|deadline]";
+                        [,miss=1%][,degrade=accuracy|deadline|energy]\
+                        [,objective=least-energy|best-accuracy|least-latency][,energy=500mJ]";
         let (name, rest) = text.split_once('=').ok_or_else(|| shape(argument, text, expected))?;
         check_name(argument, name)?;
         let argument = format!("{argument} {name}");
@@ -98,6 +107,7 @@ impl ApplicationSpec {
         }
         let (mut deadline_us, mut period_us, mut floor_bp) = (None, None, None);
         let (mut miss_bp, mut priority, mut degrade) = (None, None, None);
+        let (mut objective, mut energy_uj) = (None, None);
         for part in parts {
             let (key, value) =
                 part.split_once('=').ok_or_else(|| shape(&argument, part, expected))?;
@@ -115,6 +125,8 @@ impl ApplicationSpec {
                     priority.replace(u8::try_from(whole).unwrap_or(u8::MAX)).is_some()
                 }
                 "degrade" => degrade.replace(parse_degrade(&place, value)?).is_some(),
+                "objective" => objective.replace(parse_objective(&place, value)?).is_some(),
+                "energy" => energy_uj.replace(inputs::energy_uj(&place, value)?).is_some(),
                 _ => {
                     let why =
                         format!("unknown key \"{}\"; known are {}", printable(key), Self::KEYS);
@@ -124,6 +136,19 @@ impl ApplicationSpec {
             if doubled {
                 return Err(shape(&argument, part, "the key is there twice"));
             }
+        }
+        let (objective, energy_uj) =
+            (objective.unwrap_or(Objective::LeastEnergy), energy_uj.unwrap_or(0));
+        match objective {
+            Objective::BestAccuracy if energy_uj == 0 => {
+                let why = "objective=best-accuracy needs a budget, like energy=500mJ";
+                return Err(shape(&argument, text, why));
+            }
+            Objective::LeastEnergy if energy_uj > 0 => {
+                let why = "energy goes with objective=best-accuracy or least-latency";
+                return Err(shape(&argument, text, why));
+            }
+            _ => {}
         }
         let missing = |key: &str| shape(&argument, text, &format!("{key} is missing; {expected}"));
         Ok(Self {
@@ -135,6 +160,8 @@ impl ApplicationSpec {
             miss_bp: miss_bp.unwrap_or(DEFAULT_MISS_BP),
             priority: priority.unwrap_or(0),
             degrade: degrade.unwrap_or(Degrade::Accuracy),
+            objective,
+            energy_uj,
         })
     }
 
@@ -154,14 +181,14 @@ impl ApplicationSpec {
         })?;
         Ok(Targets {
             table,
-            objective: Objective::LeastEnergy,
+            objective: self.objective,
             deadline_us: self.deadline_us,
             period_us: self.period_us,
             accuracy_floor_bp: self.floor_bp,
             miss_target_bp: self.miss_bp,
             priority: self.priority,
             degrade: self.degrade,
-            energy_budget_uj: 0,
+            energy_budget_uj: self.energy_uj,
         })
     }
 }
@@ -170,7 +197,25 @@ fn parse_degrade(argument: &str, text: &str) -> Result<Degrade, InputFault> {
     match text {
         "accuracy" => Ok(Degrade::Accuracy),
         "deadline" => Ok(Degrade::Deadline),
-        _ => Err(InputFault::new(argument, text, "accuracy or deadline: what is given up first")),
+        "energy" => Ok(Degrade::Energy),
+        _ => Err(InputFault::new(
+            argument,
+            text,
+            "accuracy, deadline or energy: what is given up first",
+        )),
+    }
+}
+
+fn parse_objective(argument: &str, text: &str) -> Result<Objective, InputFault> {
+    match text {
+        "least-energy" => Ok(Objective::LeastEnergy),
+        "best-accuracy" => Ok(Objective::BestAccuracy),
+        "least-latency" => Ok(Objective::LeastLatency),
+        _ => Err(InputFault::new(
+            argument,
+            text,
+            "least-energy, best-accuracy or least-latency: what is optimised",
+        )),
     }
 }
 
@@ -248,7 +293,7 @@ impl SlowdownScript {
 
 #[cfg(test)]
 mod tests {
-    use coshift_shared::to_controller::Degrade;
+    use coshift_shared::to_controller::{Degrade, Objective};
 
     use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 
@@ -263,6 +308,20 @@ mod tests {
         assert_eq!((spec.deadline_us, spec.period_us), (33_000, 66_667));
         assert_eq!((spec.floor_bp, spec.miss_bp, spec.priority), (9_250, 50, 3));
         assert_eq!(spec.degrade, Degrade::Deadline);
+    }
+
+    #[test]
+    fn objectives_carry_their_budget() {
+        let read = |more: &str| {
+            let text = format!("cam0=net,deadline=33ms,rate=15{more}");
+            let spec = ApplicationSpec::parse("--app", &text).unwrap();
+            (spec.objective, spec.energy_uj)
+        };
+        assert_eq!(read(""), (Objective::LeastEnergy, 0));
+        assert_eq!(read(",objective=least-latency"), (Objective::LeastLatency, 0));
+        let budget = ",objective=best-accuracy,energy=250mJ,degrade=energy";
+        assert_eq!(read(budget), (Objective::BestAccuracy, 250_000));
+        assert_eq!(read(",energy=1.5J,objective=least-latency").1, 1_500_000);
     }
 
     #[test]
@@ -282,7 +341,11 @@ mod tests {
             ("cam0=net,deadline=3ms,rate=0", "cam0, rate: \"0\" is not a rate"),
             ("cam0=net,deadline=3ms,rate=1,floor=920", "\"920\" is not a percentage"),
             ("cam0=net,deadline=3ms,rate=1,priority=256", "\"256\" is not a whole number"),
-            ("cam0=net,deadline=3ms,rate=1,degrade=none", "accuracy or deadline"),
+            ("cam0=net,deadline=3ms,rate=1,degrade=none", "accuracy, deadline or energy"),
+            ("cam0=net,deadline=3ms,rate=1,objective=fun", "\"fun\" is not least-energy"),
+            ("cam0=net,deadline=3ms,rate=1,objective=best-accuracy", "needs a budget"),
+            ("cam0=net,deadline=3ms,rate=1,energy=5mJ", "energy goes with objective"),
+            ("cam0=net,deadline=3ms,rate=1,energy=5", "\"5\" is not an energy"),
         ] {
             let fault = ApplicationSpec::parse("--app", text).unwrap_err().to_string();
             assert!(fault.contains(part), "{text}: {fault}");

@@ -9,7 +9,7 @@ use crate::status::{ask, ask_status, unexpected};
 use crate::{Connection, Fault, human};
 
 const SPEC_HELP: &str = "NAME=NETWORK,deadline=33ms,rate=15[,floor=92.5][,priority=0][,miss=1%]\
-                         [,degrade=accuracy|deadline]; coshift run --help says what they mean";
+                         [,degrade=...][,objective=...][,energy=500mJ]; coshift run --help says what they mean";
 
 /// Set, list or remove applications of a running agent
 #[derive(Debug, clap::Args)]

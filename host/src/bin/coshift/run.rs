@@ -41,11 +41,14 @@ const APP_HELP: &str =
     "Application, up to four: NAME=NETWORK,deadline=33ms,rate=15[,floor=92.5][,...]";
 const APP_LONG_HELP: &str = "\
 Application, up to four: NAME=NETWORK,deadline=33ms,rate=15
-[,floor=92.5][,priority=0][,miss=1%][,degrade=accuracy|deadline]
+[,floor=92.5][,priority=0][,miss=1%][,degrade=accuracy|deadline|energy]
+[,objective=least-energy|best-accuracy|least-latency][,energy=500mJ]
 
 NETWORK is one of the policy. deadline is relative to a request's release, rate in requests a
 second, floor the least accuracy in percent, miss the share that may be late; a larger priority
-(0 to 255) is served first; degrade is what is given up first.";
+(0 to 255) is served first; degrade is what is given up first. objective is what is optimised:
+least energy at the floor, best accuracy within the energy budget of a request (beyond idle), or
+least latency, within the budget where there is one.";
 const SLOWDOWN_HELP: &str =
     "Slow an application down: NAME=FACTOR[,TIME:FACTOR]..., like cam0=1.0,10s:1.3,20s:1.0";
 

@@ -6,12 +6,11 @@
 //!   their accuracy (feature `engine`)
 #![forbid(unsafe_code)]
 
-pub use coshift_plant::policy as plan;
-
 #[cfg(feature = "engine")]
 pub mod eval;
 #[cfg(feature = "engine")]
 pub mod pack;
+pub mod plan;
 pub mod simulate;
 #[cfg(feature = "engine")]
 pub mod train;

@@ -15,15 +15,23 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Plan(coshift_tools::plan::PlanArgs),
+    #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
+    #[cfg(feature = "engine")]
     Pack(coshift_tools::pack::PackArgs),
+    #[cfg(feature = "engine")]
     Train(coshift_tools::train::TrainArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Plan(args) => coshift_tools::plan::run(&args),
+        #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),
+        #[cfg(feature = "engine")]
         Command::Pack(args) => coshift_tools::pack::run(&args),
+        #[cfg(feature = "engine")]
         Command::Train(args) => coshift_tools::train::run(&args),
     };
     match result {

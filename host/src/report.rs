@@ -36,7 +36,8 @@
 //! | `differing_decisions` | of these, with equal digests but another content |
 //! | `invalid_decisions` | of these, impossible to carry out |
 //! | `late_periods` | control periods that began late by more than a period |
-//! | `level_changes` | level changes made on the board |
+//! | `level_changes` | changes of the run level made on the board |
+//! | `parks` | how often the board was parked between requests |
 //! | `from_mcu`, `to_mcu` | counters of both directions ([`LinkCounters`]); `to_mcu` is `null` until the MCU reported it |
 //! | `frames_dropped` | frames the port did not take |
 //! | `protocol` | `agent` and `mcu`: [oldest, newest] version; `mcu` is `null` until it was heard |
@@ -233,6 +234,7 @@ pub struct Report {
     pub invalid_decisions: u32,
     pub late_periods: u32,
     pub level_changes: u64,
+    pub parks: u64,
     pub from_mcu: LinkCounters,
     pub to_mcu: Option<LinkCounters>,
     pub frames_dropped: u64,
@@ -328,6 +330,7 @@ pub fn report<P: Platform>(
         invalid_decisions: counters.invalid_decisions,
         late_periods: counters.late_periods,
         level_changes: runtime.level_changes(),
+        parks: runtime.parks(),
         from_mcu: core.from_mcu(),
         to_mcu: core.to_mcu(),
         frames_dropped,

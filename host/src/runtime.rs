@@ -25,6 +25,10 @@ const FIRST_RETRY_US: u64 = 100_000;
 /// Longest wait between two tries, µs.
 const MAX_RETRY_US: u64 = 10_000_000;
 
+/// How much earlier than its clocks need the board is woken from parking, µs: what a timer may be
+/// late by.
+const WAKE_SLACK_US: u64 = 2_000;
+
 /// What happens to the runtime.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'i> {
@@ -146,7 +150,10 @@ pub struct Runtime<'p, P> {
     readings: Readings,
     /// Level asked of the board last.
     asked_level: Option<u8>,
+    /// Run level asked of it last, whatever it was parked at since.
+    run_level: Option<u8>,
     level_changes: u64,
+    parks: u64,
     retry_at: Time,
     retry_us: u64,
     /// When caps were set last.
@@ -168,7 +175,9 @@ impl<'p, P: Platform> Runtime<'p, P> {
             numbers: 0,
             readings: Readings::default(),
             asked_level: None,
+            run_level: None,
             level_changes: 0,
+            parks: 0,
             retry_at: Time::START,
             retry_us: FIRST_RETRY_US,
             caps_at: Time::START,
@@ -208,8 +217,11 @@ impl<'p, P: Platform> Runtime<'p, P> {
         for served in self.served.iter().flatten() {
             due = due.min(served.source.next_release());
         }
-        if self.running.is_none() && self.wanted_level().is_some() {
+        if self.running.is_none() && self.wanted_level(now).is_some() {
             due = due.min(self.retry_at);
+        }
+        if let Some(wake) = self.wake_at().filter(|_| self.parked()) {
+            due = due.min(wake);
         }
         due.max(now)
     }
@@ -235,19 +247,58 @@ impl<'p, P: Platform> Runtime<'p, P> {
         }
     }
 
-    /// The level the decision asks for, where it is not the one asked of the board already.
-    fn wanted_level(&self) -> Option<u8> {
-        let wanted = self.core.decision()?.run_level;
+    /// The level the board should have now, where it is not the one asked of it already.
+    fn wanted_level(&self, now: Time) -> Option<u8> {
+        let decision = self.core.decision()?;
+        let wanted = if self.parks_now(now) { decision.park_level } else { decision.run_level };
         (self.asked_level != Some(wanted)).then_some(wanted)
+    }
+
+    /// Time from asking for the run level out of the park level to its being safely in force, µs;
+    /// `None` where the decision parks nowhere.
+    fn wake_us(&self) -> Option<u64> {
+        let decision = self.core.decision()?;
+        let policy = self.core.policy();
+        let (park, run) = (policy.level(decision.park_level)?, policy.level(decision.run_level)?);
+        let settle_us = u64::from(policy.settle().between(&park, &run));
+        (decision.park_level != decision.run_level).then_some(settle_us + WAKE_SLACK_US)
+    }
+
+    /// When a parked board must be asked for its run level again.
+    fn wake_at(&self) -> Option<Time> {
+        let releases = self.served.iter().flatten().map(|served| served.source.next_release());
+        Some(Time::from_us(releases.min()?.us().saturating_sub(self.wake_us()?)))
+    }
+
+    /// Whether the board is at the park level.
+    fn parked(&self) -> bool {
+        let park = self.core.decision().map(|decision| decision.park_level);
+        self.asked_level.is_some() && self.asked_level == park && self.asked_level != self.run_level
+    }
+
+    /// Whether the board should be at the park level now: nothing waits, and the next release is far
+    /// enough for two changes of clocks to pay.
+    fn parks_now(&self, now: Time) -> bool {
+        let idle = self.running.is_none()
+            && self.served.iter().flatten().all(|served| served.source.first().is_none());
+        let Some((wake, wake_us)) = self.wake_at().zip(self.wake_us()).filter(|_| idle) else {
+            return false;
+        };
+        if self.parked() { now < wake } else { now.after_us(2 * wake_us) < wake }
     }
 
     /// Clocks change between inferences, so that each runs at one level.
     fn apply_level(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let Some(level) = self.wanted_level().filter(|_| now >= self.retry_at) else { return };
+        let Some(level) = self.wanted_level(now).filter(|_| now >= self.retry_at) else { return };
         match self.platform.apply(level, now) {
             Ok(()) => {
                 self.asked_level = Some(level);
-                self.level_changes += 1;
+                if self.core.decision().is_some_and(|decision| decision.run_level == level) {
+                    self.level_changes += u64::from(self.run_level != Some(level));
+                    self.run_level = Some(level);
+                } else {
+                    self.parks += 1;
+                }
                 self.retry_us = FIRST_RETRY_US;
             }
             Err(fault) => {
@@ -287,6 +338,7 @@ impl<'p, P: Platform> Runtime<'p, P> {
             table: served.table,
             sub_network,
             level: achieved.level,
+            next: achieved.next,
             start: now,
         };
         self.platform.started(&job, now);
@@ -480,6 +532,12 @@ impl<'p, P: Platform> Runtime<'p, P> {
     #[must_use]
     pub fn level_changes(&self) -> u64 {
         self.level_changes
+    }
+
+    /// How often the board was parked between requests.
+    #[must_use]
+    pub fn parks(&self) -> u64 {
+        self.parks
     }
 
     /// When caps were set last.

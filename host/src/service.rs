@@ -41,6 +41,8 @@ pub struct Options {
     pub period_us: u32,
     /// Caps beside those of the policy.
     pub caps: Caps,
+    /// Whether the board may be parked between requests.
+    pub parking: bool,
     /// When to end, µs after the start; `None` = when stopped.
     pub duration_us: Option<u64>,
     /// Where the control socket shall be.
@@ -163,6 +165,7 @@ pub fn run<P: Platform, O: Observer>(
         boot_nonce: random() as u32,
         session_seed: random(),
         caps: options.caps,
+        parking: options.parking,
     };
     let mut service = Service {
         runtime: Runtime::new(AgentCore::new(policy, settings), platform),

@@ -71,6 +71,7 @@ impl<'c> SimRig<'c> {
             boot_nonce: 0xA6E7_0001,
             session_seed: setup.seed.wrapping_mul(0x1234_5678_9abc),
             caps: Caps { power_mw: NO_POWER_CAP, temp_mdeg_c: NO_TEMP_CAP },
+            parking: false,
         };
         let platform = ScriptedPlatform::new(&ours, ours.levels() - 1);
         let runtime = Runtime::new(AgentCore::new(ours, settings), platform);

@@ -21,6 +21,8 @@ pub struct Settings {
     pub session_seed: u64,
     /// Caps at the start.
     pub caps: Caps,
+    /// Whether the board may be parked between requests.
+    pub parking: bool,
 }
 
 /// Caps on the board.

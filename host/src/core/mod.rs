@@ -317,8 +317,7 @@ impl<'p> AgentCore<'p> {
             at_us: now.stamp().us(),
             power_cap_mw: power_mw,
             temp_cap_mdeg_c: temp_mdeg_c,
-            // The agent does not park between requests yet; saying so keeps predictions right.
-            parking: false,
+            parking: self.settings.parking,
         };
         self.transmit(now, &ToController::Limits(limits), out);
     }

@@ -29,6 +29,9 @@ pub struct Job {
     pub sub_network: u8,
     /// Level achieved at the start; `None` = the clocks are none of the list.
     pub level: Option<u8>,
+    /// Where it starts inside the settle window of a change: the level that comes, and in how many
+    /// µs.
+    pub next: Option<(u8, u32)>,
     /// When it starts.
     pub start: Time,
 }

@@ -65,9 +65,25 @@ impl ScriptedEngine {
         let script = self.scripts.iter().find(|script| *script.application == *job.application);
         let slowdown = script.map_or(1000, |script| script.at(job.start.us()));
         let factor = (1.0 + self.noise * self.normal()).max(0.05);
-        let latency = f64::from(cell.latency_us) * f64::from(slowdown) / 1000.0 * factor;
+        let slower = f64::from(slowdown) / 1000.0 * factor;
+        let latency = self.across_change(job, f64::from(cell.latency_us) * slower, slower);
         // Saturates, and is at least 1.
         Ok((latency.round() as u32).max(1))
+    }
+
+    /// Latency, µs, of a job that would take `before_us` at the level it starts at: what is left of
+    /// it when a change of clocks settles runs at the new level.
+    fn across_change(&self, job: &Job, before_us: f64, slower: f64) -> f64 {
+        let next = job.next.and_then(|(level, in_us)| {
+            Some((self.cells.get(job.table, level, job.sub_network)?, f64::from(in_us)))
+        });
+        match next {
+            Some((cell, in_us)) if in_us < before_us => {
+                let left = 1.0 - in_us / before_us;
+                in_us + left * f64::from(cell.latency_us) * slower
+            }
+            _ => before_us,
+        }
     }
 
     /// About normal with deviation 1: the sum of twelve uniform numbers, less 6.

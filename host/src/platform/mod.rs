@@ -40,6 +40,8 @@ pub struct Achieved {
     pub level: Option<u8>,
     /// Whether the settle window of the last change is over.
     pub settled: bool,
+    /// Inside that window: the level that comes, and in how many µs.
+    pub next: Option<(u8, u32)>,
 }
 
 /// Why a level was not applied.

@@ -106,7 +106,12 @@ impl Platform for ScriptedPlatform {
 
     fn achieved(&mut self, now: Time) -> Achieved {
         let settled = now >= self.settled_at;
-        Achieved { level: Some(if settled { self.asked } else { self.from }), settled }
+        let left_us = u32::try_from(self.settled_at.us_since(now)).unwrap_or(u32::MAX);
+        Achieved {
+            level: Some(if settled { self.asked } else { self.from }),
+            settled,
+            next: (!settled).then_some((self.asked, left_us)),
+        }
     }
 
     fn read(&mut self, now: Time) -> Readings {

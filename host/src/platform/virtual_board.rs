@@ -40,8 +40,8 @@ pub struct VirtualBoard {
     from: u8,
     asked: u8,
     settled_at: Time,
-    /// What a running request adds to idle, W, and when it started.
-    work: Option<(f64, Time)>,
+    /// The running request.
+    work: Option<Work>,
     /// Integrated up to here.
     at: Time,
     energy_j: f64,
@@ -51,6 +51,14 @@ pub struct VirtualBoard {
     busy_us: u64,
     power: Reading<u32>,
     load: Reading<u16>,
+}
+
+/// A running request.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    table: u8,
+    sub_network: u8,
+    start: Time,
 }
 
 impl VirtualBoard {
@@ -103,6 +111,13 @@ impl VirtualBoard {
         self.idle_w.get(usize::from(level)).copied().unwrap_or(0.0)
     }
 
+    /// What a request adds to idle at a level, W.
+    fn work_w(&self, work: &Work, level: u8) -> f64 {
+        let cell = self.cells.get(work.table, level, work.sub_network);
+        // µJ / µs = W.
+        cell.map_or(0.0, |cell| f64::from(cell.energy_uj) / f64::from(cell.latency_us.max(1)))
+    }
+
     /// Integrates power and temperature up to `now`, in two parts where the clocks settle between.
     fn advance(&mut self, now: Time) {
         let settles = self.settled_at;
@@ -118,7 +133,7 @@ impl VirtualBoard {
         if us == 0 {
             return;
         }
-        let power_w = self.idle_w(level) + self.work.map_or(0.0, |(watt, _)| watt);
+        let power_w = self.idle_w(level) + self.work.map_or(0.0, |work| self.work_w(&work, level));
         let seconds = us as f64 / 1e6;
         self.energy_j += power_w * seconds;
         self.temp_c = self.thermal.after(self.temp_c, power_w, self.ambient_c, seconds);
@@ -169,7 +184,12 @@ impl Platform for VirtualBoard {
 
     fn achieved(&mut self, now: Time) -> Achieved {
         let settled = now >= self.settled_at;
-        Achieved { level: Some(if settled { self.asked } else { self.from }), settled }
+        let left_us = u32::try_from(self.settled_at.us_since(now)).unwrap_or(u32::MAX);
+        Achieved {
+            level: Some(if settled { self.asked } else { self.from }),
+            settled,
+            next: (!settled).then_some((self.asked, left_us)),
+        }
     }
 
     fn read(&mut self, now: Time) -> Readings {
@@ -191,17 +211,16 @@ impl Platform for VirtualBoard {
 
     fn started(&mut self, job: &Job, now: Time) {
         self.advance(now);
-        let cell = job.level.and_then(|level| self.cells.get(job.table, level, job.sub_network));
-        // µJ / µs = W.
-        let watt = cell.map(|cell| f64::from(cell.energy_uj) / f64::from(cell.latency_us.max(1)));
-        self.work = watt.map(|watt| (watt, now));
+        let (table, sub_network) = (job.table, job.sub_network);
+        self.work = Some(Work { table, sub_network, start: now });
     }
 
     fn worked(&mut self, _job: &Job, latency_us: u32, now: Time) {
         self.advance(now);
-        if let Some((watt, start)) = self.work.take() {
-            let difference_us = f64::from(latency_us) - now.us_since(start) as f64;
-            self.energy_j += watt * difference_us / 1e6;
+        if let Some(work) = self.work.take() {
+            let level = if now >= self.settled_at { self.asked } else { self.from };
+            let difference_us = f64::from(latency_us) - now.us_since(work.start) as f64;
+            self.energy_j += self.work_w(&work, level) * difference_us / 1e6;
         }
     }
 
@@ -245,7 +264,8 @@ mod tests {
     fn job(level: u8) -> Job {
         let application = "cam0".into();
         let (request, slot, table, sub_network) = (1, 0, 0, 2);
-        Job { request, application, slot, table, sub_network, level: Some(level), start: at(0) }
+        let (level, next) = (Some(level), None);
+        Job { request, application, slot, table, sub_network, level, next, start: at(0) }
     }
 
     #[test]

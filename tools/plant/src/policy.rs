@@ -78,15 +78,8 @@ impl fmt::Display for PlanError {
     }
 }
 
-impl std::error::Error for PlanError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Build { fault, .. } => Some(fault),
-            Self::Write { error, .. } => Some(error),
-            Self::UnknownNetwork { .. } | Self::NetworkCount(_) => None,
-        }
-    }
-}
+// Its causes are part of what it says.
+impl std::error::Error for PlanError {}
 
 /// The policy image of a board with an application table for each of `networks`, in that order.
 ///

@@ -100,6 +100,9 @@ pub(crate) struct Arguments {
     /// Cap on the hottest temperature, like 85C [default: the policy's]
     #[arg(long, value_name = "TEMPERATURE")]
     temp_cap: Option<String>,
+    /// Keep the run level between requests too
+    #[arg(long)]
+    no_park: bool,
     #[arg(long, value_name = "SCRIPT", help = SLOWDOWN_HELP)]
     slowdown: Vec<String>,
     /// Standard deviation of the latencies, percent of their mean
@@ -241,6 +244,7 @@ fn options(arguments: &Arguments) -> Result<Options, Fault> {
             temp_mdeg_c: temp_cap
                 .map_or(Ok(NO_TEMP_CAP), |text| inputs::temp_mdeg_c("--temp-cap", text))?,
         },
+        parking: !arguments.no_park,
         duration_us: duration
             .map(|text| inputs::duration_us("--duration", text, 1, MAX_DURATION_US))
             .transpose()?,

@@ -130,7 +130,9 @@ fn plots(script: &Script, recording: &Recording, baselines: &[Baseline]) -> Vec<
     let mut clocks = vec![steps(
         "Coshift",
         "ours",
-        periods().map(|(at, report)| (at, Some(f64::from(report.clocks_mhz[1])))).collect(),
+        periods()
+            .map(|(at, report)| (at, report.level_khz.map(|[_, gpu, _]| f64::from(gpu) / 1e3)))
+            .collect(),
     )];
     let mut sub_networks = vec![steps(
         "Coshift",
@@ -172,7 +174,7 @@ fn plots(script: &Script, recording: &Recording, baselines: &[Baseline]) -> Vec<
     let mut plots = vec![
         Plot {
             title: "GPU clock".into(),
-            unit: "MHz (of the governors, the mean over half a second)",
+            unit: "MHz (Coshift: while requests run; governors: mean over half a second)",
             series: clocks,
         },
         Plot {

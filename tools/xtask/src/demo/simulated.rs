@@ -39,6 +39,7 @@ pub(crate) fn run(freeze: bool, seed: u64) -> (Script, Recording) {
         boot_nonce: 1,
         session_seed: seed,
         caps: Caps { power_mw: NO_POWER_CAP, temp_mdeg_c: NO_TEMP_CAP },
+        parking: true,
     };
     let platform = VirtualBoard::new(&board, &policy, policy.levels() - 1).expect("its own policy");
     let mut runtime = Runtime::new(AgentCore::new(policy, settings), platform);

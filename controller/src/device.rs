@@ -25,7 +25,7 @@ use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
 use crate::application::Application;
 use crate::demand::{Bounds, Demand, Load, Margin};
 use crate::power::{ONE_Q15, Power};
-use crate::schedule::{Loads, Schedule};
+use crate::schedule::{Loads, Schedule, Times};
 
 /// The slots of the board.
 pub type Slots = [Option<Application>; MAX_APPLICATIONS];
@@ -128,6 +128,17 @@ pub struct Board<'a, 'p> {
     shared: bool,
     /// Some application wishes for more than its promises.
     wishing: bool,
+}
+
+/// Sub-networks at one level, and what follows from them.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    loads: Loads,
+    times: Times,
+    /// Without bias, mW.
+    power_mw: u32,
+    /// 0.1 %.
+    utilisation: u32,
 }
 
 /// The slots by rank, the lowest priority first; among equals the lower slot came first and ranks
@@ -257,37 +268,58 @@ impl<'a, 'p> Board<'a, 'p> {
         margin: Margin,
         idle_mw: u32,
         columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
-        mut loads: Loads,
+        loads: Loads,
     ) -> Candidate {
         let limit_permille = u32::from(self.policy.utilisation_permille());
-        let (mut total_mw, mut utilisation) = self.sum(idle_mw, &loads);
-        if self.shared && (utilisation > limit_permille || !self.schedule.keeps(&loads)) {
-            self.make_room(level, margin, columns, &mut loads);
-            (total_mw, utilisation) = self.sum(idle_mw, &loads);
+        let times = self.schedule.times(&loads);
+        let (power_mw, utilisation) = self.sum(idle_mw, &loads);
+        let mut plan = Plan { loads, times, power_mw, utilisation };
+        if self.shared && !self.holds_together(&plan) {
+            self.make_room(level, margin, columns, &mut plan, false);
+            if !self.holds_together(&plan) {
+                self.make_room(level, margin, columns, &mut plan, true);
+            }
         }
         let cap_mw = match margin {
             Margin::Plain => self.caps.plain_mw,
             Margin::Reserve => self.caps.reserve_mw,
         };
         let mut uncapped_mw = u32::MAX;
-        if self.biased(level, total_mw) > cap_mw {
-            let kept = utilisation <= limit_permille
-                && self.unserved(&loads, margin) == 0
-                && self.schedule.keeps(&loads);
-            if kept {
-                uncapped_mw = self.biased(level, total_mw);
+        let power_mw = self.biased(level, plan.power_mw);
+        if power_mw > cap_mw {
+            if self.holds_together(&plan) && self.unserved(&plan.loads, margin) == 0 {
+                uncapped_mw = power_mw;
             }
-            self.save(level, margin, idle_mw, cap_mw, columns, &mut loads);
-            (total_mw, utilisation) = self.sum(idle_mw, &loads);
+            self.save(level, margin, cap_mw, columns, &mut plan);
         }
-        let power_mw = self.biased(level, total_mw);
-        let mut candidate = self.weigh(level, margin, &loads);
+        let power_mw = self.biased(level, plan.power_mw);
+        let mut candidate = self.weigh(level, margin, &plan);
         candidate.trouble.over_cap_mw = power_mw.saturating_sub(cap_mw);
-        candidate.trouble.over_utilisation_permille = utilisation.saturating_sub(limit_permille);
+        candidate.trouble.over_utilisation_permille =
+            plan.utilisation.saturating_sub(limit_permille);
         candidate.power_mw = power_mw;
         candidate.uncapped_mw =
             if candidate.trouble == Trouble::NONE { power_mw } else { uncapped_mw };
         candidate
+    }
+
+    /// Whether nothing is late and the board's time suffices.
+    fn holds_together(&self, plan: &Plan) -> bool {
+        plan.utilisation <= u32::from(self.policy.utilisation_permille())
+            && self.schedule.keeps(&plan.times)
+    }
+
+    fn replace(&self, plan: &mut Plan, slot: usize, old: &Load, new: &Load) {
+        if let Some(place) = plan.loads.get_mut(slot) {
+            *place = Some(*new);
+        }
+        let (old_us, new_us) = (old.guarded_us, new.guarded_us);
+        self.schedule.change(&mut plan.times, &plan.loads, slot, old_us, new_us);
+        plan.power_mw = plan.power_mw.saturating_sub(old.power_mw).saturating_add(new.power_mw);
+        plan.utilisation = plan
+            .utilisation
+            .saturating_sub(old.utilisation_permille)
+            .saturating_add(new.utilisation_permille);
     }
 
     /// Power without bias (mW) and utilisation (0.1 %).
@@ -320,35 +352,20 @@ impl<'a, 'p> Board<'a, 'p> {
     }
 
     /// Has each application make room for the others, the lowest priority first: what costs none
-    /// of its promises, and where that is not enough, what those that rank higher are owed.
+    /// of its promises, or, where `promises_go`, what those that rank higher are owed.
     #[inline(never)]
     fn make_room(
         &self,
         level: u8,
         margin: Margin,
         columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
-        loads: &mut Loads,
-    ) {
-        self.make_room_for(level, margin, columns, loads, false);
-        let (_, utilisation) = self.sum(0, loads);
-        let over = utilisation > u32::from(self.policy.utilisation_permille());
-        if over || !self.schedule.keeps(loads) {
-            self.make_room_for(level, margin, columns, loads, true);
-        }
-    }
-
-    fn make_room_for(
-        &self,
-        level: u8,
-        margin: Margin,
-        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
-        loads: &mut Loads,
+        plan: &mut Plan,
         promises_go: bool,
     ) {
         let limit_permille = u32::from(self.policy.utilisation_permille());
         for slot in self.order.map(usize::from) {
             let (Some(seat), Some(column), Some(old)) =
-                (self.seat(slot), columns.get(slot).copied().flatten(), at(loads, slot))
+                (self.seat(slot), columns.get(slot).copied().flatten(), at(&plan.loads, slot))
             else {
                 continue;
             };
@@ -360,9 +377,9 @@ impl<'a, 'p> Board<'a, 'p> {
             if old.sub_network == fastest {
                 continue;
             }
-            let (room_us, claimed_us) = self.schedule.room_us(loads, slot, seat.outranked_by);
-            let (_, utilisation) = self.sum(0, loads);
-            let others = utilisation.saturating_sub(old.utilisation_permille);
+            let (room_us, claimed_us) =
+                self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
+            let others = plan.utilisation.saturating_sub(old.utilisation_permille);
             let share = limit_permille.saturating_sub(others);
             let fits = old.guarded_us <= room_us && old.utilisation_permille <= share;
             let owed = old.guarded_us > claimed_us || old.utilisation_permille > share;
@@ -375,8 +392,8 @@ impl<'a, 'p> Board<'a, 'p> {
             let bounds = Bounds { latency_us, ..Bounds::OPEN };
             let Some(new) = seat.pick(column, level, bounds, margin) else { continue };
             let serves = new.latency_us <= latency_us && seat.demand.serves(&new, margin);
-            if let Some(place) = loads.get_mut(slot).filter(|_| serves || promises_go) {
-                *place = Some(new);
+            if serves || promises_go {
+                self.replace(plan, slot, &old, &new);
             }
         }
     }
@@ -387,10 +404,9 @@ impl<'a, 'p> Board<'a, 'p> {
         &self,
         level: u8,
         margin: Margin,
-        idle_mw: u32,
         cap_mw: u32,
         columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
-        loads: &mut Loads,
+        plan: &mut Plan,
     ) {
         // The cap before bias: cap·2¹⁵ ÷ bias, in 32 bits.
         let bias = u32::from(self.power.bias_q15(level)).max(1);
@@ -399,24 +415,24 @@ impl<'a, 'p> Board<'a, 'p> {
         let rest = cap_mw.checked_rem(bias).unwrap_or(0).saturating_mul(one);
         let cap_mw = whole.saturating_add(rest.checked_div(bias).unwrap_or(0));
         for slot in self.order.map(usize::from) {
-            let (total_mw, _) = self.sum(idle_mw, loads);
-            if total_mw <= cap_mw {
+            if plan.power_mw <= cap_mw {
                 return;
             }
             let (Some(seat), Some(column), Some(old)) =
-                (self.seat(slot), columns.get(slot).copied().flatten(), at(loads, slot))
+                (self.seat(slot), columns.get(slot).copied().flatten(), at(&plan.loads, slot))
             else {
                 continue;
             };
-            let others = total_mw.saturating_sub(old.power_mw);
+            let others = plan.power_mw.saturating_sub(old.power_mw);
             let energy_uj = seat.demand.weighing(cap_mw.saturating_sub(others));
-            let (room_us, _) = self.schedule.room_us(loads, slot, seat.outranked_by);
+            let (room_us, _) =
+                self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
             let latency_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
             let bounds = Bounds { latency_us, energy_uj };
             let new = seat.pick(column, level, bounds, margin);
             let less = new.filter(|new| new.power_mw < old.power_mw);
-            if let (Some(place), Some(new)) = (loads.get_mut(slot), less) {
-                *place = Some(new);
+            if let Some(new) = less {
+                self.replace(plan, slot, &old, &new);
             }
         }
     }
@@ -426,17 +442,16 @@ impl<'a, 'p> Board<'a, 'p> {
     }
 
     /// What these sub-networks leave to be wished for; power and utilisation are left out.
-    fn weigh(&self, level: u8, margin: Margin, loads: &Loads) -> Candidate {
+    fn weigh(&self, level: u8, margin: Margin, plan: &Plan) -> Candidate {
         let mut trouble = Trouble::NONE;
         let mut wishes = [0; MAX_APPLICATIONS];
         let mut sub_networks = [NO_SUB_NETWORK; MAX_APPLICATIONS];
-        let times = self.schedule.times(loads);
-        for (((load, seat), sub_network), (deadline_us, needed_us)) in
-            loads.iter().zip(&self.seats).zip(&mut sub_networks).zip(times)
+        let late = self.schedule.late_us(&plan.times);
+        for (((load, seat), sub_network), late_us) in
+            plan.loads.iter().zip(&self.seats).zip(&mut sub_networks).zip(late)
         {
             let (Some(load), Some(seat)) = (load, seat) else { continue };
             *sub_network = load.sub_network;
-            let late_us = needed_us.saturating_sub(deadline_us);
             if late_us > 0 || !seat.demand.serves(load, margin) {
                 trouble.unserved |= seat.weight;
                 trouble.late_us = trouble.late_us.saturating_add(late_us);
@@ -549,8 +564,9 @@ impl<'a, 'p> Board<'a, 'p> {
                 *load = other.demand.load(*column, runs, Margin::Plain);
             }
         }
-        let needed = self.schedule.times(&loads).nth(usize::from(slot));
-        let amount = needed.map_or(0, |(deadline_us, us)| us.saturating_sub(deadline_us));
+        let times = self.schedule.times(&loads);
+        let late_us = self.schedule.late_us(&times).nth(usize::from(slot));
+        let amount = late_us.unwrap_or(best.trouble.late_us);
         Shortfall { what: Missing::Time, slot, amount }
     }
 }

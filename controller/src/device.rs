@@ -17,7 +17,7 @@
 //! where that does not fit, each in turn, the lowest priority first, makes room for the others,
 //! and then saves power, within its own promises as long as that is possible.
 
-use coshift_shared::policy::{Column, PolicyView, TableView};
+use coshift_shared::policy::{PolicyView, TableView};
 use coshift_shared::to_controller::Objective;
 use coshift_shared::to_host::{Missing, Shortfall};
 use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
@@ -83,8 +83,14 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn score(&self) -> (Trouble, [u32; MAX_APPLICATIONS], u32) {
-        (self.trouble, self.wishes, self.power_mw)
+    fn beats(&self, other: &Self) -> bool {
+        if self.trouble != other.trouble {
+            return self.trouble < other.trouble;
+        }
+        if self.wishes != other.wishes {
+            return self.wishes < other.wishes;
+        }
+        self.power_mw < other.power_mw
     }
 }
 
@@ -131,7 +137,7 @@ pub struct Board<'a, 'p> {
 }
 
 /// Sub-networks at one level, and what follows from them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Plan {
     loads: Loads,
     times: Times,
@@ -213,71 +219,66 @@ impl<'a, 'p> Board<'a, 'p> {
     #[must_use]
     pub fn judge(&self, level: u8, margin: Margin) -> Candidate {
         let idle_mw = self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
-        let columns = self.columns(level);
-        let loads = self.alone(level, margin, &columns);
-        self.settle(level, margin, idle_mw, &columns, loads)
+        let mut plan = Plan::default();
+        self.alone(level, margin, idle_mw, &mut plan);
+        self.settle(level, margin, &mut plan)
     }
 
-    /// Judges one level unless it is plain that it cannot be better than `best`.
-    fn judge_against(&self, level: u8, margin: Margin, best: &Candidate) -> Option<Candidate> {
+    /// Judges one level unless it is plain that it cannot be better than `best`. `plan` is room to
+    /// work in.
+    fn judge_against(
+        &self,
+        level: u8,
+        margin: Margin,
+        best: &Candidate,
+        plan: &mut Plan,
+    ) -> Option<Candidate> {
         let idle_mw = self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
-        let fits = best.trouble == Trouble::NONE;
-        if fits && !self.wishing && self.biased(level, idle_mw) >= best.power_mw {
+        let fits = !self.wishing && best.trouble == Trouble::NONE;
+        if fits && self.biased(level, idle_mw) >= best.power_mw {
             return None;
         }
-        let columns = self.columns(level);
-        let loads = self.alone(level, margin, &columns);
+        let unserved = self.alone(level, margin, idle_mw, plan);
         // What an application cannot have alone it cannot have with others or under a cap.
-        let unserved = self.unserved(&loads, margin);
-        if (best.trouble.over_cap_mw, best.trouble.unserved) < (0, unserved) {
+        if best.trouble.over_cap_mw == 0 && best.trouble.unserved < unserved {
             return None;
         }
-        if fits && !self.wishing {
-            // Making room and saving take away from the applications, and never give: alone they
-            // take the least energy that keeps their promises.
-            let power_mw = self.biased(level, self.sum(idle_mw, &loads).0);
-            if power_mw >= best.power_mw {
-                return None;
-            }
+        // Making room and saving take away from the applications, and never give: alone they take
+        // the least energy that keeps their promises.
+        if fits && self.biased(level, plan.power_mw) >= best.power_mw {
+            return None;
         }
-        Some(self.settle(level, margin, idle_mw, &columns, loads))
+        Some(self.settle(level, margin, plan))
     }
 
-    fn columns(&self, level: u8) -> [Option<Column<'p>>; MAX_APPLICATIONS] {
-        self.seats.map(|seat| seat.map(|seat| seat.table.column(level)))
-    }
-
-    fn alone(
-        &self,
-        level: u8,
-        margin: Margin,
-        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
-    ) -> Loads {
-        let mut loads: Loads = [None; MAX_APPLICATIONS];
-        for ((load, seat), column) in loads.iter_mut().zip(&self.seats).zip(columns) {
-            if let (Some(seat), Some(column)) = (seat, column) {
-                *load = seat.demand.load(*column, seat.demand.alone(level, margin), margin);
+    /// Takes each application as if it were alone. Those whose promises that does not keep, as in
+    /// [`Trouble`].
+    fn alone(&self, level: u8, margin: Margin, idle_mw: u32, plan: &mut Plan) -> u8 {
+        let mut unserved = 0;
+        (plan.power_mw, plan.utilisation) = (idle_mw, 0);
+        for (place, seat) in plan.loads.iter_mut().zip(&self.seats) {
+            let Some(seat) = seat else { continue };
+            let pick = seat.demand.alone(level, margin);
+            let Some(load) = seat.demand.load(seat.table.column(level), pick, margin) else {
+                continue;
+            };
+            plan.power_mw = plan.power_mw.saturating_add(load.power_mw);
+            plan.utilisation = plan.utilisation.saturating_add(load.utilisation_permille);
+            if !seat.demand.serves(&load, margin) {
+                unserved |= seat.weight;
             }
+            *place = Some(load);
         }
-        loads
+        unserved
     }
 
-    fn settle(
-        &self,
-        level: u8,
-        margin: Margin,
-        idle_mw: u32,
-        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
-        loads: Loads,
-    ) -> Candidate {
+    fn settle(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
         let limit_permille = u32::from(self.policy.utilisation_permille());
-        let times = self.schedule.times(&loads);
-        let (power_mw, utilisation) = self.sum(idle_mw, &loads);
-        let mut plan = Plan { loads, times, power_mw, utilisation };
-        if self.shared && !self.holds_together(&plan) {
-            self.make_room(level, margin, columns, &mut plan, false);
-            if !self.holds_together(&plan) {
-                self.make_room(level, margin, columns, &mut plan, true);
+        self.schedule.times(&plan.loads, self.shared, &mut plan.times);
+        if self.shared && !self.holds_together(plan) {
+            self.make_room(level, margin, plan, false);
+            if !self.holds_together(plan) {
+                self.make_room(level, margin, plan, true);
             }
         }
         let cap_mw = match margin {
@@ -285,21 +286,30 @@ impl<'a, 'p> Board<'a, 'p> {
             Margin::Reserve => self.caps.reserve_mw,
         };
         let mut uncapped_mw = u32::MAX;
-        let power_mw = self.biased(level, plan.power_mw);
+        let mut power_mw = self.biased(level, plan.power_mw);
         if power_mw > cap_mw {
-            if self.holds_together(&plan) && self.unserved(&plan.loads, margin) == 0 {
+            if self.holds_together(plan) && self.all_served(plan, margin) {
                 uncapped_mw = power_mw;
             }
-            self.save(level, margin, cap_mw, columns, &mut plan);
+            self.save(level, margin, cap_mw, plan);
+            power_mw = self.biased(level, plan.power_mw);
         }
-        let power_mw = self.biased(level, plan.power_mw);
-        let mut candidate = self.weigh(level, margin, &plan);
-        candidate.trouble.over_cap_mw = power_mw.saturating_sub(cap_mw);
-        candidate.trouble.over_utilisation_permille =
-            plan.utilisation.saturating_sub(limit_permille);
-        candidate.power_mw = power_mw;
-        candidate.uncapped_mw =
-            if candidate.trouble == Trouble::NONE { power_mw } else { uncapped_mw };
+        let mut candidate = Candidate {
+            level,
+            trouble: Trouble {
+                over_cap_mw: power_mw.saturating_sub(cap_mw),
+                over_utilisation_permille: plan.utilisation.saturating_sub(limit_permille),
+                ..Trouble::NONE
+            },
+            wishes: [0; MAX_APPLICATIONS],
+            power_mw,
+            sub_networks: [NO_SUB_NETWORK; MAX_APPLICATIONS],
+            uncapped_mw,
+        };
+        self.weigh(margin, plan, &mut candidate);
+        if candidate.trouble == Trouble::NONE {
+            candidate.uncapped_mw = power_mw;
+        }
         candidate
     }
 
@@ -322,51 +332,26 @@ impl<'a, 'p> Board<'a, 'p> {
             .saturating_add(new.utilisation_permille);
     }
 
-    /// Power without bias (mW) and utilisation (0.1 %).
-    fn sum(&self, idle_mw: u32, loads: &Loads) -> (u32, u32) {
-        let (mut power_mw, mut utilisation) = (idle_mw, 0_u32);
-        for load in loads.iter().flatten() {
-            power_mw = power_mw.saturating_add(load.power_mw);
-            utilisation = utilisation.saturating_add(load.utilisation_permille);
-        }
-        (power_mw, utilisation)
-    }
-
     /// Power with the bias of a level, mW.
     fn biased(&self, level: u8, power_mw: u32) -> u32 {
         let bias = u64::from(self.power.bias_q15(level));
         u32::try_from(u64::from(power_mw).saturating_mul(bias) >> 15).unwrap_or(u32::MAX)
     }
 
-    /// Applications whose own promises these sub-networks do not keep, as in [`Trouble`];
-    /// contention is left out.
-    fn unserved(&self, loads: &Loads, margin: Margin) -> u8 {
-        let mut unserved = 0;
-        for (load, seat) in loads.iter().zip(&self.seats) {
-            let Some(seat) = seat else { continue };
-            if !load.as_ref().is_some_and(|load| seat.demand.serves(load, margin)) {
-                unserved |= seat.weight;
-            }
-        }
-        unserved
+    /// Whether every application's own promises are kept; contention is left out.
+    fn all_served(&self, plan: &Plan, margin: Margin) -> bool {
+        let pairs = plan.loads.iter().zip(&self.seats);
+        let mut both = pairs.filter_map(|(load, seat)| Some((load.as_ref()?, seat.as_ref()?)));
+        both.all(|(load, seat)| seat.demand.serves(load, margin))
     }
 
     /// Has each application make room for the others, the lowest priority first: what costs none
     /// of its promises, or, where `promises_go`, what those that rank higher are owed.
     #[inline(never)]
-    fn make_room(
-        &self,
-        level: u8,
-        margin: Margin,
-        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
-        plan: &mut Plan,
-        promises_go: bool,
-    ) {
+    fn make_room(&self, level: u8, margin: Margin, plan: &mut Plan, promises_go: bool) {
         let limit_permille = u32::from(self.policy.utilisation_permille());
         for slot in self.order.map(usize::from) {
-            let (Some(seat), Some(column), Some(old)) =
-                (self.seat(slot), columns.get(slot).copied().flatten(), at(&plan.loads, slot))
-            else {
+            let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
                 continue;
             };
             let fastest = if promises_go {
@@ -390,7 +375,7 @@ impl<'a, 'p> Board<'a, 'p> {
             let latency_us =
                 seat.demand.latency_within(room_us, margin).min(seat.demand.weighing(share));
             let bounds = Bounds { latency_us, ..Bounds::OPEN };
-            let Some(new) = seat.pick(column, level, bounds, margin) else { continue };
+            let Some(new) = seat.pick(level, bounds, margin) else { continue };
             let serves = new.latency_us <= latency_us && seat.demand.serves(&new, margin);
             if serves || promises_go {
                 self.replace(plan, slot, &old, &new);
@@ -400,14 +385,7 @@ impl<'a, 'p> Board<'a, 'p> {
 
     /// Has each application save power until the cap is kept, the lowest priority first.
     #[inline(never)]
-    fn save(
-        &self,
-        level: u8,
-        margin: Margin,
-        cap_mw: u32,
-        columns: &[Option<Column<'p>>; MAX_APPLICATIONS],
-        plan: &mut Plan,
-    ) {
+    fn save(&self, level: u8, margin: Margin, cap_mw: u32, plan: &mut Plan) {
         // The cap before bias: cap·2¹⁵ ÷ bias, in 32 bits.
         let bias = u32::from(self.power.bias_q15(level)).max(1);
         let one = u32::from(ONE_Q15);
@@ -418,9 +396,7 @@ impl<'a, 'p> Board<'a, 'p> {
             if plan.power_mw <= cap_mw {
                 return;
             }
-            let (Some(seat), Some(column), Some(old)) =
-                (self.seat(slot), columns.get(slot).copied().flatten(), at(&plan.loads, slot))
-            else {
+            let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
                 continue;
             };
             let others = plan.power_mw.saturating_sub(old.power_mw);
@@ -429,7 +405,7 @@ impl<'a, 'p> Board<'a, 'p> {
                 self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
             let latency_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
             let bounds = Bounds { latency_us, energy_uj };
-            let new = seat.pick(column, level, bounds, margin);
+            let new = seat.pick(level, bounds, margin);
             let less = new.filter(|new| new.power_mw < old.power_mw);
             if let Some(new) = less {
                 self.replace(plan, slot, &old, &new);
@@ -442,13 +418,11 @@ impl<'a, 'p> Board<'a, 'p> {
     }
 
     /// What these sub-networks leave to be wished for; power and utilisation are left out.
-    fn weigh(&self, level: u8, margin: Margin, plan: &Plan) -> Candidate {
-        let mut trouble = Trouble::NONE;
-        let mut wishes = [0; MAX_APPLICATIONS];
-        let mut sub_networks = [NO_SUB_NETWORK; MAX_APPLICATIONS];
+    fn weigh(&self, margin: Margin, plan: &Plan, candidate: &mut Candidate) {
+        let Candidate { trouble, wishes, sub_networks, .. } = candidate;
         let late = self.schedule.late_us(&plan.times);
         for (((load, seat), sub_network), late_us) in
-            plan.loads.iter().zip(&self.seats).zip(&mut sub_networks).zip(late)
+            plan.loads.iter().zip(&self.seats).zip(sub_networks).zip(late)
         {
             let (Some(load), Some(seat)) = (load, seat) else { continue };
             *sub_network = load.sub_network;
@@ -468,8 +442,6 @@ impl<'a, 'p> Board<'a, 'p> {
                 }
             }
         }
-        let uncapped_mw = u32::MAX;
-        Candidate { level, trouble, wishes, power_mw: 0, sub_networks, uncapped_mw }
     }
 
     /// The best level; among equals the lowest. Its `uncapped_mw` is the least of all levels
@@ -478,14 +450,17 @@ impl<'a, 'p> Board<'a, 'p> {
     pub fn best(&self, margin: Margin) -> Candidate {
         let mut best = self.judge(0, margin);
         let mut uncapped_mw = best.uncapped_mw;
+        let mut plan = Plan::default();
         for level in 1..self.policy.levels() {
-            let Some(candidate) = self.judge_against(level, margin, &best) else { continue };
-            uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
-            if candidate.score() < best.score() {
-                best = candidate;
+            if let Some(candidate) = self.judge_against(level, margin, &best, &mut plan) {
+                uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
+                if candidate.beats(&best) {
+                    best = candidate;
+                }
             }
         }
-        Candidate { uncapped_mw, ..best }
+        best.uncapped_mw = uncapped_mw;
+        best
     }
 
     /// The same by judging every level: what [`Board::best`] must give.
@@ -496,17 +471,12 @@ impl<'a, 'p> Board<'a, 'p> {
         for level in 1..self.policy.levels() {
             let candidate = self.judge(level, margin);
             uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
-            if candidate.score() < best.score() {
+            if candidate.beats(&best) {
                 best = candidate;
             }
         }
-        Candidate { uncapped_mw, ..best }
-    }
-
-    /// Whether `candidate` is better than `other` in what counts before power.
-    #[must_use]
-    pub fn serves_better(candidate: &Candidate, other: &Candidate) -> bool {
-        (candidate.trouble, candidate.wishes) < (other.trouble, other.wishes)
+        best.uncapped_mw = uncapped_mw;
+        best
     }
 
     /// Names what is missing where no level fits. `cap_is_thermal` says what the power cap is for.
@@ -553,26 +523,25 @@ impl<'a, 'p> Board<'a, 'p> {
             return Shortfall { what: Missing::Time, slot: u8::MAX, amount: best.trouble.late_us };
         };
         // What it lacks at this level with the sub-network that would keep its floor.
-        let columns = self.columns(best.level);
         let mut loads: Loads = [None; MAX_APPLICATIONS];
-        for ((load, sub_network), (other, column)) in
-            loads.iter_mut().zip(best.sub_networks).zip(self.seats.iter().zip(&columns))
+        for ((load, sub_network), other) in loads.iter_mut().zip(best.sub_networks).zip(&self.seats)
         {
-            if let (Some(other), Some(column)) = (other, column) {
-                let own = core::ptr::eq(other, seat);
-                let runs = if own { seat.demand.fastest_at_floor(best.level) } else { sub_network };
-                *load = other.demand.load(*column, runs, Margin::Plain);
-            }
+            let Some(other) = other else { continue };
+            let own = core::ptr::eq(other, seat);
+            let runs = if own { seat.demand.fastest_at_floor(best.level) } else { sub_network };
+            *load = other.demand.load(other.table.column(best.level), runs, Margin::Plain);
         }
-        let times = self.schedule.times(&loads);
+        let mut times = Times::default();
+        self.schedule.times(&loads, self.shared, &mut times);
         let late_us = self.schedule.late_us(&times).nth(usize::from(slot));
         let amount = late_us.unwrap_or(best.trouble.late_us);
         Shortfall { what: Missing::Time, slot, amount }
     }
 }
 
-impl<'p> Seat<'_, 'p> {
-    fn pick(&self, column: Column<'p>, level: u8, bounds: Bounds, margin: Margin) -> Option<Load> {
+impl Seat<'_, '_> {
+    fn pick(&self, level: u8, bounds: Bounds, margin: Margin) -> Option<Load> {
+        let column = self.table.column(level);
         let targets = &self.application.targets;
         let sub_network = self.demand.within(targets, column, level, bounds, margin);
         self.demand.load(column, sub_network, margin)

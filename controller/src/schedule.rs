@@ -68,12 +68,16 @@ impl Schedule {
         Self { rows }
     }
 
-    /// What the schedule makes of these sub-networks.
-    #[must_use]
-    pub fn times(&self, loads: &Loads) -> Times {
-        let mut times = Times::default();
+    /// What the schedule makes of these sub-networks; `shared` where there are several.
+    pub fn times(&self, loads: &Loads, shared: bool, times: &mut Times) {
         let places = times.queued_us.iter_mut().zip(&mut times.blocking_us);
-        for (row, (queued_us, blocking_us)) in self.rows.iter().zip(places) {
+        for ((row, own), (queued_us, blocking_us)) in self.rows.iter().zip(loads).zip(places) {
+            let Some(own) = own else { continue };
+            if !shared {
+                *queued_us = own.guarded_us.min(MOST_US);
+                return;
+            }
+            (*queued_us, *blocking_us) = (0, 0);
             for (load, requests) in loads.iter().zip(row.requests_q16) {
                 let Some(load) = load else { continue };
                 if requests == 0 {
@@ -83,7 +87,6 @@ impl Schedule {
                 }
             }
         }
-        times
     }
 
     /// The times when slot `own` takes `new_us` instead of `old_us`; `loads` are the new ones.

@@ -231,12 +231,18 @@ impl Demand {
     #[inline(never)]
     fn search(&self, targets: &Targets, column: Column<'_>, level: u8, bounds: Bounds) -> u8 {
         let within = Bounds { energy_uj: bounds.energy_uj.min(self.budget_uj), ..bounds };
+        // Where the fastest at the floor is too slow, none serves.
+        let fastest = self.fastest.get(usize::from(level)).copied().unwrap_or(0);
+        let quick = column.cell(high(fastest)).is_some_and(|c| c.latency_us <= bounds.latency_us);
+        if !quick || self.floor >= column.len() {
+            return self.degraded(targets, column, fastest, bounds, within);
+        }
         let served = match targets.objective {
             Objective::BestAccuracy => last(column, self.floor, MAX, within),
             Objective::LeastLatency => least(column, self.floor, within, |cell| cell.latency_us),
             _ => least(column, self.floor, within, |cell| cell.energy_uj),
         };
-        served.unwrap_or_else(|| self.degraded(targets, column, level, bounds, within))
+        served.unwrap_or_else(|| self.degraded(targets, column, fastest, bounds, within))
     }
 
     /// What is given up, first to last: `accuracy` the floor, then the budget, then the deadline;
@@ -247,14 +253,17 @@ impl Demand {
         &self,
         targets: &Targets,
         column: Column<'_>,
-        level: u8,
+        fastest: u8,
         bounds: Bounds,
         within: Bounds,
     ) -> u8 {
         let energy = |cell: &Cell| cell.energy_uj;
         let any_time = |bounds: Bounds| Bounds { latency_us: u32::MAX, ..bounds };
-        let fastest = self.fastest.get(usize::from(level)).copied().unwrap_or(0);
+        let free = within.energy_uj == u32::MAX;
+        let in_time =
+            column.cell(low(fastest)).is_some_and(|cell| cell.latency_us <= bounds.latency_us);
         let found = match targets.degrade {
+            Degrade::Deadline if free && self.floor < column.len() => return high(fastest),
             Degrade::Deadline => {
                 // Without a row at the floor, the most accurate one alone counts.
                 let from = self.floor.min(column.len().saturating_sub(1));
@@ -265,6 +274,7 @@ impl Demand {
                     .or_else(|| least(column, from, Bounds::OPEN, energy))
                     .unwrap_or(0);
             }
+            _ if !in_time => None,
             Degrade::Energy => least(column, self.floor, bounds, energy)
                 .or_else(|| last(column, 0, self.floor, bounds)),
             _ => {

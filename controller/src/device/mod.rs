@@ -17,14 +17,16 @@
 //! where that does not fit, each in turn, the lowest priority first, makes room for the others,
 //! and then saves power, within its own promises as long as that is possible.
 
+mod room;
+mod shortfall;
+
 use coshift_shared::policy::{PolicyView, TableView};
 use coshift_shared::to_controller::Objective;
-use coshift_shared::to_host::{Missing, Shortfall};
 use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
 
 use crate::application::Application;
 use crate::demand::{Bounds, Demand, Load, Margin};
-use crate::power::{ONE_Q15, Power};
+use crate::power::Power;
 use crate::schedule::{Loads, Schedule, Times};
 
 /// The slots of the board.
@@ -313,25 +315,6 @@ impl<'a, 'p> Board<'a, 'p> {
         candidate
     }
 
-    /// Whether nothing is late and the board's time suffices.
-    fn holds_together(&self, plan: &Plan) -> bool {
-        plan.utilisation <= u32::from(self.policy.utilisation_permille())
-            && self.schedule.keeps(&plan.times)
-    }
-
-    fn replace(&self, plan: &mut Plan, slot: usize, old: &Load, new: &Load) {
-        if let Some(place) = plan.loads.get_mut(slot) {
-            *place = Some(*new);
-        }
-        let (old_us, new_us) = (old.guarded_us, new.guarded_us);
-        self.schedule.change(&mut plan.times, &plan.loads, slot, old_us, new_us);
-        plan.power_mw = plan.power_mw.saturating_sub(old.power_mw).saturating_add(new.power_mw);
-        plan.utilisation = plan
-            .utilisation
-            .saturating_sub(old.utilisation_permille)
-            .saturating_add(new.utilisation_permille);
-    }
-
     /// Power with the bias of a level, mW.
     fn biased(&self, level: u8, power_mw: u32) -> u32 {
         let bias = u64::from(self.power.bias_q15(level));
@@ -343,74 +326,6 @@ impl<'a, 'p> Board<'a, 'p> {
         let pairs = plan.loads.iter().zip(&self.seats);
         let mut both = pairs.filter_map(|(load, seat)| Some((load.as_ref()?, seat.as_ref()?)));
         both.all(|(load, seat)| seat.demand.serves(load, margin))
-    }
-
-    /// Has each application make room for the others, the lowest priority first: what costs none
-    /// of its promises, or, where `promises_go`, what those that rank higher are owed.
-    #[inline(never)]
-    fn make_room(&self, level: u8, margin: Margin, plan: &mut Plan, promises_go: bool) {
-        let limit_permille = u32::from(self.policy.utilisation_permille());
-        for slot in self.order.map(usize::from) {
-            let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
-                continue;
-            };
-            let fastest = if promises_go {
-                seat.demand.fastest(level)
-            } else {
-                seat.demand.fastest_at_floor(level)
-            };
-            if old.sub_network == fastest {
-                continue;
-            }
-            let (room_us, claimed_us) =
-                self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
-            let others = plan.utilisation.saturating_sub(old.utilisation_permille);
-            let share = limit_permille.saturating_sub(others);
-            let fits = old.guarded_us <= room_us && old.utilisation_permille <= share;
-            let owed = old.guarded_us > claimed_us || old.utilisation_permille > share;
-            if fits || (promises_go && !owed) {
-                continue;
-            }
-            let room_us = if promises_go { claimed_us } else { room_us };
-            let latency_us =
-                seat.demand.latency_within(room_us, margin).min(seat.demand.weighing(share));
-            let bounds = Bounds { latency_us, ..Bounds::OPEN };
-            let Some(new) = seat.pick(level, bounds, margin) else { continue };
-            let serves = new.latency_us <= latency_us && seat.demand.serves(&new, margin);
-            if serves || promises_go {
-                self.replace(plan, slot, &old, &new);
-            }
-        }
-    }
-
-    /// Has each application save power until the cap is kept, the lowest priority first.
-    #[inline(never)]
-    fn save(&self, level: u8, margin: Margin, cap_mw: u32, plan: &mut Plan) {
-        // The cap before bias: cap·2¹⁵ ÷ bias, in 32 bits.
-        let bias = u32::from(self.power.bias_q15(level)).max(1);
-        let one = u32::from(ONE_Q15);
-        let whole = cap_mw.checked_div(bias).unwrap_or(0).saturating_mul(one);
-        let rest = cap_mw.checked_rem(bias).unwrap_or(0).saturating_mul(one);
-        let cap_mw = whole.saturating_add(rest.checked_div(bias).unwrap_or(0));
-        for slot in self.order.map(usize::from) {
-            if plan.power_mw <= cap_mw {
-                return;
-            }
-            let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
-                continue;
-            };
-            let others = plan.power_mw.saturating_sub(old.power_mw);
-            let energy_uj = seat.demand.weighing(cap_mw.saturating_sub(others));
-            let (room_us, _) =
-                self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
-            let latency_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
-            let bounds = Bounds { latency_us, energy_uj };
-            let new = seat.pick(level, bounds, margin);
-            let less = new.filter(|new| new.power_mw < old.power_mw);
-            if let Some(new) = less {
-                self.replace(plan, slot, &old, &new);
-            }
-        }
     }
 
     fn seat(&self, slot: usize) -> Option<&Seat<'a, 'p>> {
@@ -478,65 +393,6 @@ impl<'a, 'p> Board<'a, 'p> {
         best.uncapped_mw = uncapped_mw;
         best
     }
-
-    /// Names what is missing where no level fits. `cap_is_thermal` says what the power cap is for.
-    #[must_use]
-    pub fn shortfall(&self, best: &Candidate, cap_is_thermal: bool) -> Shortfall {
-        let seats =
-            || (0..u8::MAX).zip(&self.seats).filter_map(|(slot, s)| s.as_ref().map(|s| (slot, s)));
-        for (slot, seat) in seats() {
-            let missing = seat.accuracy_missing_bp();
-            if missing > 0 {
-                return Shortfall { what: Missing::Accuracy, slot, amount: u32::from(missing) };
-            }
-        }
-        for (slot, seat) in seats() {
-            let missing = seat.time_missing_us(self.policy.levels());
-            if missing > 0 {
-                return Shortfall { what: Missing::Time, slot, amount: missing };
-            }
-        }
-        if best.uncapped_mw != u32::MAX {
-            let amount = best.uncapped_mw.saturating_sub(self.caps.plain_mw);
-            let what = if cap_is_thermal { Missing::Temperature } else { Missing::Power };
-            return Shortfall { what, slot: u8::MAX, amount };
-        }
-        // The highest priority that is not served.
-        let highest = 128_u8.wrapping_shr(best.trouble.unserved.leading_zeros());
-        let named = seats().find(|(_, seat)| best.trouble.unserved != 0 && seat.weight == highest);
-        if let Some((slot, seat)) = named {
-            let amount = seat.energy_missing_uj(self.policy.levels());
-            if amount > 0 {
-                return Shortfall { what: Missing::Energy, slot, amount };
-            }
-        }
-        // Each application fits alone, together they do not.
-        if best.trouble.over_utilisation_permille > 0 {
-            let amount = best.trouble.over_utilisation_permille;
-            return Shortfall { what: Missing::Utilisation, slot: u8::MAX, amount };
-        }
-        if best.trouble.late_us == 0 && best.trouble.over_cap_mw > 0 {
-            let what = if cap_is_thermal { Missing::Temperature } else { Missing::Power };
-            return Shortfall { what, slot: u8::MAX, amount: best.trouble.over_cap_mw };
-        }
-        let Some((slot, seat)) = named else {
-            return Shortfall { what: Missing::Time, slot: u8::MAX, amount: best.trouble.late_us };
-        };
-        // What it lacks at this level with the sub-network that would keep its floor.
-        let mut loads: Loads = [None; MAX_APPLICATIONS];
-        for ((load, sub_network), other) in loads.iter_mut().zip(best.sub_networks).zip(&self.seats)
-        {
-            let Some(other) = other else { continue };
-            let own = core::ptr::eq(other, seat);
-            let runs = if own { seat.demand.fastest_at_floor(best.level) } else { sub_network };
-            *load = other.demand.load(other.table.column(best.level), runs, Margin::Plain);
-        }
-        let mut times = Times::default();
-        self.schedule.times(&loads, self.shared, &mut times);
-        let late_us = self.schedule.late_us(&times).nth(usize::from(slot));
-        let amount = late_us.unwrap_or(best.trouble.late_us);
-        Shortfall { what: Missing::Time, slot, amount }
-    }
 }
 
 impl Seat<'_, '_> {
@@ -569,42 +425,4 @@ impl Seat<'_, '_> {
             _ => 0,
         }
     }
-
-    /// Accuracy that even the best sub-network lacks, 0.01 %.
-    fn accuracy_missing_bp(&self) -> u16 {
-        if self.demand.floor() < self.table.len() {
-            return 0;
-        }
-        let best = self.table.len().saturating_sub(1);
-        self.application.targets.accuracy_floor_bp.saturating_sub(self.accuracy_bp(best))
-    }
-
-    /// Time that the fastest sub-network at the floor lacks on its best level, µs.
-    fn time_missing_us(&self, levels: u8) -> u32 {
-        let mut least = u32::MAX;
-        for level in 0..levels {
-            let column = self.table.column(level);
-            let fastest = self.demand.fastest_at_floor(level);
-            if let Some(load) = self.demand.load(column, fastest, Margin::Plain) {
-                least = least.min(load.guarded_us);
-            }
-        }
-        least.saturating_sub(self.application.targets.deadline_us)
-    }
-
-    /// Energy over the budget of the least that keeps floor and deadline on any level, µJ.
-    fn energy_missing_uj(&self, levels: u8) -> u32 {
-        if self.demand.budget_uj() == u32::MAX {
-            return 0;
-        }
-        let mut least = u32::MAX;
-        for level in 0..levels {
-            least = least.min(self.demand.least_energy_uj(self.table.column(level)));
-        }
-        if least == u32::MAX { 0 } else { least.saturating_sub(self.demand.budget_uj()) }
-    }
-}
-
-fn at(loads: &Loads, slot: usize) -> Option<Load> {
-    loads.get(slot).copied().flatten()
 }

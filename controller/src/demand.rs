@@ -30,7 +30,13 @@ struct Guard {
     inverse_q24: u32,
     /// Largest policy latency that keeps deadline and utilisation alone, µs.
     limit_us: u32,
-    /// Limits from here on, and below `until_us`, give the same picks.
+    /// Limits that give the same picks.
+    holds: Range,
+}
+
+/// Latencies from `from_us` on, up to the one before `until_us`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Range {
     from_us: u32,
     until_us: u32,
 }
@@ -166,22 +172,27 @@ impl Demand {
 
     fn pick_everywhere(&mut self, targets: &Targets, policy: &PolicyView<'_>) {
         let Some(table) = policy.table(targets.table) else { return };
-        for guard in [&mut self.plain, &mut self.reserve] {
-            (guard.from_us, guard.until_us) = (0, u32::MAX);
-        }
+        let (mut plain, mut reserve) = (Range::ALL, Range::ALL);
         let mut picks = self.picks;
         for (level, pick) in (0..policy.levels()).zip(&mut picks) {
             let column = table.column(level);
-            self.plain.narrow(column);
-            self.reserve.narrow(column);
-            let choose = |guard: &Guard| {
-                let bounds = Bounds { latency_us: guard.limit_us, energy_uj: u32::MAX };
+            let choose = |latency_us| {
+                let bounds = Bounds { latency_us, energy_uj: u32::MAX };
                 self.search(targets, column, level, bounds)
             };
-            let plain = choose(&self.plain);
-            *pick = choose(&self.reserve) << 4 | plain;
+            let parts = Range::around(column, self.plain.limit_us);
+            plain.narrow(&parts);
+            let chosen = choose(self.plain.limit_us);
+            if parts.holds(self.reserve.limit_us) {
+                reserve.narrow(&parts);
+                *pick = chosen << 4 | chosen;
+            } else {
+                reserve.narrow(&Range::around(column, self.reserve.limit_us));
+                *pick = choose(self.reserve.limit_us) << 4 | chosen;
+            }
         }
         self.picks = picks;
+        (self.plain.holds, self.reserve.holds) = (plain, reserve);
     }
 
     fn guard(&self, margin: Margin) -> &Guard {
@@ -220,12 +231,18 @@ impl Demand {
     #[inline(never)]
     fn search(&self, targets: &Targets, column: Column<'_>, level: u8, bounds: Bounds) -> u8 {
         let within = Bounds { energy_uj: bounds.energy_uj.min(self.budget_uj), ..bounds };
+        // Where the fastest at the floor is too slow, none serves.
+        let fastest = self.fastest.get(usize::from(level)).copied().unwrap_or(0);
+        let quick = column.cell(high(fastest)).is_some_and(|c| c.latency_us <= bounds.latency_us);
+        if !quick || self.floor >= column.len() {
+            return self.degraded(targets, column, fastest, bounds, within);
+        }
         let served = match targets.objective {
             Objective::BestAccuracy => last(column, self.floor, MAX, within),
             Objective::LeastLatency => least(column, self.floor, within, |cell| cell.latency_us),
             _ => least(column, self.floor, within, |cell| cell.energy_uj),
         };
-        served.unwrap_or_else(|| self.degraded(targets, column, level, bounds, within))
+        served.unwrap_or_else(|| self.degraded(targets, column, fastest, bounds, within))
     }
 
     /// What is given up, first to last: `accuracy` the floor, then the budget, then the deadline;
@@ -236,14 +253,17 @@ impl Demand {
         &self,
         targets: &Targets,
         column: Column<'_>,
-        level: u8,
+        fastest: u8,
         bounds: Bounds,
         within: Bounds,
     ) -> u8 {
         let energy = |cell: &Cell| cell.energy_uj;
         let any_time = |bounds: Bounds| Bounds { latency_us: u32::MAX, ..bounds };
-        let fastest = self.fastest.get(usize::from(level)).copied().unwrap_or(0);
+        let free = within.energy_uj == u32::MAX;
+        let in_time =
+            column.cell(low(fastest)).is_some_and(|cell| cell.latency_us <= bounds.latency_us);
         let found = match targets.degrade {
+            Degrade::Deadline if free && self.floor < column.len() => return high(fastest),
             Degrade::Deadline => {
                 // Without a row at the floor, the most accurate one alone counts.
                 let from = self.floor.min(column.len().saturating_sub(1));
@@ -254,6 +274,7 @@ impl Demand {
                     .or_else(|| least(column, from, Bounds::OPEN, energy))
                     .unwrap_or(0);
             }
+            _ if !in_time => None,
             Degrade::Energy => least(column, self.floor, bounds, energy)
                 .or_else(|| last(column, 0, self.floor, bounds)),
             _ => {
@@ -361,18 +382,33 @@ impl Guard {
 
     /// Whether the picks made before hold.
     fn still(&self) -> bool {
-        self.from_us <= self.limit_us && self.limit_us < self.until_us
+        self.holds.holds(self.limit_us)
     }
+}
 
-    /// Narrows the limits that give the same picks to those that part a column alike.
-    fn narrow(&mut self, column: Column<'_>) {
-        for cell in column.cells() {
-            if cell.latency_us <= self.limit_us {
-                self.from_us = self.from_us.max(cell.latency_us);
+impl Range {
+    const ALL: Self = Self { from_us: 0, until_us: u32::MAX };
+
+    /// Limits that part a column as `limit_us` does.
+    fn around(column: Column<'_>, limit_us: u32) -> Self {
+        let mut range = Self::ALL;
+        for cell in column.cells(0, MAX) {
+            if cell.latency_us <= limit_us {
+                range.from_us = range.from_us.max(cell.latency_us);
             } else {
-                self.until_us = self.until_us.min(cell.latency_us);
+                range.until_us = range.until_us.min(cell.latency_us);
             }
         }
+        range
+    }
+
+    fn narrow(&mut self, other: &Self) {
+        self.from_us = self.from_us.max(other.from_us);
+        self.until_us = self.until_us.min(other.until_us);
+    }
+
+    fn holds(&self, limit_us: u32) -> bool {
+        self.from_us <= limit_us && limit_us < self.until_us
     }
 }
 
@@ -396,27 +432,32 @@ fn fastest_of(column: Column<'_>, floor: u8) -> u8 {
 }
 
 /// The sub-network from `from` on within `bounds` with the least `cost`; the first among equals.
+// Sub-networks are counted beside the iterator: its adapters that count cost more than the search.
+#[inline]
 fn least(column: Column<'_>, from: u8, bounds: Bounds, cost: impl Fn(&Cell) -> u32) -> Option<u8> {
-    let mut best = (u32::MAX, None);
-    for (index, cell) in (0..MAX).zip(column.cells()).skip(usize::from(from)) {
-        if cell.latency_us <= bounds.latency_us
+    let (mut best, mut found, mut index) = (u32::MAX, None, from);
+    for cell in column.cells(from, MAX) {
+        // Most cells fail the first comparison, so the others are not worth doing at once.
+        if cost(&cell) < best
+            && cell.latency_us <= bounds.latency_us
             && cell.energy_uj <= bounds.energy_uj
-            && cost(&cell) < best.0
         {
-            best = (cost(&cell), Some(index));
+            (best, found) = (cost(&cell), Some(index));
         }
+        index = index.wrapping_add(1);
     }
-    best.1
+    found
 }
 
 /// The last sub-network from `from` on and before `until` within `bounds`.
+#[inline]
 fn last(column: Column<'_>, from: u8, until: u8, bounds: Bounds) -> Option<u8> {
-    let mut found = None;
-    let places = (0..MAX).zip(column.cells()).take(usize::from(until)).skip(usize::from(from));
-    for (index, cell) in places {
+    let mut index = until.min(column.len());
+    for cell in column.cells(from, until).rev() {
+        index = index.wrapping_sub(1);
         if cell.latency_us <= bounds.latency_us && cell.energy_uj <= bounds.energy_uj {
-            found = Some(index);
+            return Some(index);
         }
     }
-    found
+    None
 }

@@ -21,6 +21,9 @@ use crate::device::Slots;
 
 /// A sub-network for each slot.
 pub type Loads = [Option<Load>; MAX_APPLICATIONS];
+/// Times are told apart up to here, 537 s, so that those of all slots can be added and taken away
+/// again; a deadline beyond it counts as one just below.
+const MOST_US: u32 = 1 << 29;
 /// One request, Q16.16.
 const ONE_Q16: u32 = 1 << 16;
 
@@ -54,7 +57,7 @@ impl Schedule {
                     *requests = other.demand().requests_q16(rest).saturating_add(ONE_Q16);
                 }
             }
-            Row { deadline_us, requests_q16 }
+            Row { deadline_us: deadline_us.min(MOST_US.saturating_sub(1)), requests_q16 }
         };
         let mut rows = [Row::default(); MAX_APPLICATIONS];
         for (place, slot) in rows.iter_mut().zip(slots) {
@@ -65,37 +68,82 @@ impl Schedule {
         Self { rows }
     }
 
-    /// The slots' deadlines, µs, with the time that each one's requests may need until then.
-    pub fn times<'s>(&'s self, loads: &'s Loads) -> impl Iterator<Item = (u32, u32)> + 's {
-        self.rows.iter().map(|row| (row.deadline_us, row.needed_us(loads)))
+    /// What the schedule makes of these sub-networks; `shared` where there are several.
+    pub fn times(&self, loads: &Loads, shared: bool, times: &mut Times) {
+        let places = times.queued_us.iter_mut().zip(&mut times.blocking_us);
+        for ((row, own), (queued_us, blocking_us)) in self.rows.iter().zip(loads).zip(places) {
+            let Some(own) = own else { continue };
+            if !shared {
+                *queued_us = own.guarded_us.min(MOST_US);
+                return;
+            }
+            (*queued_us, *blocking_us) = (0, 0);
+            for (load, requests) in loads.iter().zip(row.requests_q16) {
+                let Some(load) = load else { continue };
+                if requests == 0 {
+                    *blocking_us = load.guarded_us.min(MOST_US).max(*blocking_us);
+                } else {
+                    *queued_us = queued_us.saturating_add(time_us(load.guarded_us, requests));
+                }
+            }
+        }
+    }
+
+    /// The times when slot `own` takes `new_us` instead of `old_us`; `loads` are the new ones.
+    pub fn change(&self, times: &mut Times, loads: &Loads, own: usize, old_us: u32, new_us: u32) {
+        let places = times.queued_us.iter_mut().zip(&mut times.blocking_us);
+        for (row, (queued_us, blocking_us)) in self.rows.iter().zip(places) {
+            match row.requests_q16.get(own).copied().unwrap_or(0) {
+                0 => {
+                    let blocks = loads.iter().zip(row.requests_q16).filter(|(_, due)| *due == 0);
+                    let blocks = blocks.filter_map(|(load, _)| load.as_ref());
+                    let longest = blocks.map(|load| load.guarded_us.min(MOST_US)).max();
+                    *blocking_us = longest.unwrap_or(0);
+                }
+                requests => {
+                    let others = queued_us.saturating_sub(time_us(old_us, requests));
+                    *queued_us = others.saturating_add(time_us(new_us, requests));
+                }
+            }
+        }
+    }
+
+    /// Time over the deadline of each slot, µs.
+    pub fn late_us<'s>(&'s self, times: &'s Times) -> impl Iterator<Item = u32> + 's {
+        let needed = times.queued_us.iter().zip(&times.blocking_us);
+        self.rows.iter().zip(needed).map(|(row, (queued_us, blocking_us))| {
+            if row.deadline_us == 0 {
+                return 0;
+            }
+            queued_us.saturating_add(*blocking_us).saturating_sub(row.deadline_us)
+        })
     }
 
     /// Whether nothing is late.
     #[must_use]
-    pub fn keeps(&self, loads: &Loads) -> bool {
-        self.times(loads).all(|(deadline_us, needed_us)| needed_us <= deadline_us)
+    pub fn keeps(&self, times: &Times) -> bool {
+        self.late_us(times).all(|late_us| late_us == 0)
     }
 
     /// The longest that a request of slot `own` may take, µs: so that it is in time itself, and
     /// so that it does not block one of the others for too long. The second value counts only
-    /// the others that `outrank` it.
+    /// the others that `outrank` it. `own_us` is what it takes in `times`.
     #[must_use]
-    pub fn room_us(&self, loads: &Loads, own: usize, outrank: u8) -> (u32, u32) {
-        let mut others = *loads;
-        if let Some(place) = others.get_mut(own) {
-            *place = None;
-        }
+    pub fn room_us(&self, times: &Times, own: usize, own_us: u32, outrank: u8) -> (u32, u32) {
         let (mut all, mut high) = (u32::MAX, u32::MAX);
-        let mut bit = 1_u8;
-        for (slot, row) in (0..MAX_APPLICATIONS).zip(&self.rows) {
-            let coefficient = row.requests_q16.get(own).copied().unwrap_or(0);
-            let there = row.deadline_us > 0;
+        let (mut bit, mut slot) = (1_u8, 0_usize);
+        let pairs = times.queued_us.into_iter().zip(times.blocking_us);
+        for (row, (queued_us, blocking_us)) in self.rows.iter().zip(pairs) {
+            let requests = row.requests_q16.get(own).copied().unwrap_or(0);
             if slot == own {
-                let room = row.deadline_us.saturating_sub(row.needed_us(&others));
+                let others = queued_us.saturating_sub(own_us).saturating_add(blocking_us);
+                let room = row.deadline_us.saturating_sub(others);
                 (all, high) = (all.min(room), high.min(room));
-            } else if there && coefficient <= ONE_Q16 {
+            } else if row.deadline_us > 0 && requests <= ONE_Q16 {
                 // One that would be late anyway is not helped by going without blocking alone.
-                let room = row.deadline_us.saturating_sub(row.queued_us(&others));
+                let others =
+                    if requests == 0 { queued_us } else { queued_us.saturating_sub(own_us) };
+                let room = row.deadline_us.saturating_sub(others);
                 if room > 0 {
                     all = all.min(room);
                     if outrank & bit != 0 {
@@ -103,36 +151,26 @@ impl Schedule {
                     }
                 }
             }
-            bit = bit.wrapping_shl(1);
+            (bit, slot) = (bit.wrapping_shl(1), slot.wrapping_add(1));
         }
         (all, high)
     }
 }
 
-impl Row {
-    /// Requests with deadlines up to this one.
-    fn queued_us(&self, loads: &Loads) -> u32 {
-        let mut queued = 0_u32;
-        for (load, requests) in loads.iter().zip(self.requests_q16) {
-            let Some(load) = load else { continue };
-            queued = queued.saturating_add(if requests == ONE_Q16 {
-                load.guarded_us
-            } else {
-                let time = u64::from(load.guarded_us).saturating_mul(u64::from(requests)) >> 16;
-                u32::try_from(time).unwrap_or(u32::MAX)
-            });
-        }
-        queued
-    }
+/// Time that requests may need, a slot each.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// Requests with deadlines up to the slot's own, µs.
+    queued_us: [u32; MAX_APPLICATIONS],
+    /// The longest request with a later deadline, µs.
+    blocking_us: [u32; MAX_APPLICATIONS],
+}
 
-    /// The same with blocking.
-    fn needed_us(&self, loads: &Loads) -> u32 {
-        let mut blocking = 0_u32;
-        for (load, requests) in loads.iter().zip(self.requests_q16) {
-            if let (Some(load), 0) = (load, requests) {
-                blocking = blocking.max(load.guarded_us);
-            }
-        }
-        if self.deadline_us == 0 { 0 } else { self.queued_us(loads).saturating_add(blocking) }
+/// Time of `requests` (Q16.16) that take `guarded_us` each, at most [`MOST_US`].
+fn time_us(guarded_us: u32, requests: u32) -> u32 {
+    if requests == ONE_Q16 {
+        return guarded_us.min(MOST_US);
     }
+    let time = u64::from(guarded_us).saturating_mul(u64::from(requests)) >> 16;
+    u32::try_from(time).unwrap_or(MOST_US).min(MOST_US)
 }

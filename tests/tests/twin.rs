@@ -53,7 +53,9 @@ enum Op {
         period_ms: u32,
         floor_bp: u16,
         priority: u8,
-        deadline_first: bool,
+        /// Place of the objective, and of what is given up first, among their variants.
+        kind: (u8, u8),
+        budget_uj: u32,
     },
     Remove {
         slot: u8,
@@ -85,9 +87,12 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let slot = 0..MAX_APPLICATIONS as u8;
     prop_oneof![
-        3 => (slot.clone(), 0..3_u8, 5..200_u32, 20..400_u32, 7_000..8_000_u16, 0..4_u8, any::<bool>())
-            .prop_map(|(slot, table, deadline_ms, period_ms, floor_bp, priority, deadline_first)| {
-                Op::Set { slot, table, deadline_ms, period_ms, floor_bp, priority, deadline_first }
+        3 => (
+            slot.clone(), 0..3_u8, 5..200_u32, 20..400_u32, 7_000..8_000_u16, 0..4_u8,
+            (0..3_u8, 0..3_u8), prop_oneof![Just(0), 10_000..400_000_u32],
+        )
+            .prop_map(|(slot, table, deadline_ms, period_ms, floor_bp, priority, kind, budget_uj)| {
+                Op::Set { slot, table, deadline_ms, period_ms, floor_bp, priority, kind, budget_uj }
             }),
         1 => slot.clone().prop_map(|slot| Op::Remove { slot }),
         12 => (0..20_u8, 30_000..95_000_i32, any::<bool>()).prop_map(|(level, temp_mdeg_c, missing)| {
@@ -257,7 +262,8 @@ impl<'p> Pair<'p> {
             at_us: self.at_us(),
             power_cap_mw: self.power_cap_mw,
             temp_cap_mdeg_c: self.temp_cap_mdeg_c,
-            parking: true,
+            // Without parking the bias of power is learned.
+            parking: self.power_cap_mw.is_multiple_of(2),
         });
         self.send(&message, lost);
     }
@@ -266,17 +272,31 @@ impl<'p> Pair<'p> {
         let at_us = self.at_us();
         let lost = losses.clone().next();
         match op {
-            Op::Set { slot, table, deadline_ms, period_ms, floor_bp, priority, deadline_first } => {
+            Op::Set {
+                slot,
+                table,
+                deadline_ms,
+                period_ms,
+                floor_bp,
+                priority,
+                kind: (objective, degrade),
+                budget_uj,
+            } => {
                 let targets = Targets {
                     table: *table,
-                    objective: Objective::LeastEnergy,
+                    objective: [
+                        Objective::LeastEnergy,
+                        Objective::BestAccuracy,
+                        Objective::LeastLatency,
+                    ][usize::from(*objective)],
                     deadline_us: deadline_ms * 1000,
                     period_us: period_ms * 1000,
                     accuracy_floor_bp: *floor_bp,
                     miss_target_bp: 100,
                     priority: *priority,
-                    degrade: if *deadline_first { Degrade::Deadline } else { Degrade::Accuracy },
-                    energy_budget_uj: 0,
+                    degrade: [Degrade::Accuracy, Degrade::Deadline, Degrade::Energy]
+                        [usize::from(*degrade)],
+                    energy_budget_uj: *budget_uj,
                 };
                 let message = Application { at_us, slot: *slot, change: Change::Set(targets) };
                 self.send(&ToController::Application(message), lost);
@@ -295,7 +315,7 @@ impl<'p> Pair<'p> {
                     at_us,
                     level: *level,
                     clocks_mhz: [1190, 701, 1600],
-                    power_mw: 6_000,
+                    power_mw: 4_000 + u32::from(*level) * 300,
                     power_age: age,
                     gpu_load_permille: 500,
                     gpu_load_age: age,

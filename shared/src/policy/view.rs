@@ -286,9 +286,11 @@ pub struct Column<'a> {
 }
 
 impl Column<'_> {
-    /// The cells, in the order of the sub-networks.
-    pub fn cells(&self) -> impl DoubleEndedIterator<Item = Cell> + ExactSizeIterator {
-        self.cells.iter().map(cell)
+    /// The cells of the sub-networks from `from` on and before `until`, in their order; none
+    /// where there is none such.
+    pub fn cells(&self, from: u8, until: u8) -> impl DoubleEndedIterator<Item = Cell> + use<'_> {
+        let until = usize::from(until).min(self.cells.len());
+        self.cells.get(usize::from(from)..until).unwrap_or(&[]).iter().map(cell)
     }
 
     /// Number of sub-networks.

@@ -1,0 +1,428 @@
+//! The level: the one tuple of clocks that all applications share.
+//!
+//! Every level is judged by the sub-networks its applications would run there and scored
+//! lexicographically; the least score wins:
+//!
+//! 1. power over the cap, mW
+//! 2. applications not served, the highest priority counting more than all lower ones together
+//! 3. utilisation over the limit, 0.1 %
+//! 4. time over deadlines, µs
+//! 5. accuracy under floors, 0.01 %
+//! 6. energy over budgets, µJ
+//! 7. what the objectives wish for beyond promises, the highest priority first: accuracy that is
+//!    missing to 100 % (best accuracy), latency (least latency), nothing (least energy)
+//! 8. mean power `bias(level)·(idle(level) + Σ rate·energy·slowdown)`, mW
+//!
+//! A level *fits* when 1 to 6 are zero. Sub-networks are taken as if each application were alone;
+//! where that does not fit, each in turn, the lowest priority first, makes room for the others,
+//! and then saves power, within its own promises as long as that is possible.
+
+mod room;
+mod shortfall;
+
+use coshift_shared::policy::{PolicyView, TableView};
+use coshift_shared::to_controller::Objective;
+use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
+
+use crate::application::Application;
+use crate::demand::{Bounds, Demand, Load, Margin};
+use crate::power::Power;
+use crate::schedule::{Loads, Schedule, Times};
+
+/// The slots of the board.
+pub type Slots = [Option<Application>; MAX_APPLICATIONS];
+
+/// What is wrong with a level; the order of the fields is the order of weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Trouble {
+    /// Power over the cap, mW.
+    pub over_cap_mw: u32,
+    /// Applications not served, one bit each, ranked by priority.
+    pub unserved: u8,
+    /// Utilisation over the limit, 0.1 %.
+    pub over_utilisation_permille: u32,
+    /// Time over deadlines, summed, µs.
+    pub late_us: u32,
+    /// Accuracy under floors, summed, 0.01 %.
+    pub short_bp: u32,
+    /// Energy over budgets, summed, µJ.
+    pub over_budget_uj: u32,
+}
+
+impl Trouble {
+    /// Every promise is kept.
+    pub const NONE: Self = Self {
+        over_cap_mw: 0,
+        unserved: 0,
+        over_utilisation_permille: 0,
+        late_us: 0,
+        short_bp: 0,
+        over_budget_uj: 0,
+    };
+
+    /// What is wrong, without how much of it: less of the same is worth no change at once.
+    #[must_use]
+    pub fn kinds(&self) -> (bool, u8, bool) {
+        (self.over_cap_mw > 0, self.unserved, self.over_utilisation_permille > 0)
+    }
+}
+
+/// A level with the sub-networks that would run there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// The level.
+    pub level: u8,
+    /// What is wrong with it.
+    pub trouble: Trouble,
+    /// What the objectives wish for, the highest priority first.
+    pub wishes: [u32; MAX_APPLICATIONS],
+    /// Mean power, mW.
+    pub power_mw: u32,
+    /// Sub-network of each slot.
+    pub sub_networks: [u8; MAX_APPLICATIONS],
+    /// Mean power of what would fit here without a cap, mW; `u32::MAX` where nothing would.
+    pub uncapped_mw: u32,
+}
+
+impl Candidate {
+    fn beats(&self, other: &Self) -> bool {
+        if self.trouble != other.trouble {
+            return self.trouble < other.trouble;
+        }
+        if self.wishes != other.wishes {
+            return self.wishes < other.wishes;
+        }
+        self.power_mw < other.power_mw
+    }
+}
+
+/// Caps on power, mW: on the level there is, and on levels to be changed to without need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PowerCaps {
+    /// For [`Margin::Plain`].
+    pub plain_mw: u32,
+    /// For [`Margin::Reserve`].
+    pub reserve_mw: u32,
+}
+
+impl PowerCaps {
+    /// No cap.
+    pub const NONE: Self = Self { plain_mw: NO_POWER_CAP, reserve_mw: NO_POWER_CAP };
+}
+
+/// One application as the device manager sees it.
+#[derive(Debug, Clone, Copy)]
+struct Seat<'a, 'p> {
+    application: &'a Application,
+    demand: &'a Demand,
+    table: TableView<'p>,
+    /// Bit in [`Trouble::unserved`]; larger is served first.
+    weight: u8,
+    /// Slots that are served before this one, a bit each.
+    outranked_by: u8,
+}
+
+/// The device manager's view of one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Board<'a, 'p> {
+    policy: PolicyView<'p>,
+    seats: [Option<Seat<'a, 'p>>; MAX_APPLICATIONS],
+    /// Slots, the lowest priority first; only those in use are named.
+    order: [u8; MAX_APPLICATIONS],
+    schedule: Schedule,
+    caps: PowerCaps,
+    power: &'a Power,
+    /// More than one application.
+    shared: bool,
+    /// Some application wishes for more than its promises.
+    wishing: bool,
+}
+
+/// Sub-networks at one level, and what follows from them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Plan {
+    loads: Loads,
+    times: Times,
+    /// Without bias, mW.
+    power_mw: u32,
+    /// 0.1 %.
+    utilisation: u32,
+}
+
+/// The slots by rank, the lowest priority first; among equals the lower slot came first and ranks
+/// higher. Empty slots are named last, as [`NO_SUB_NETWORK`].
+fn ranked(slots: &Slots) -> [u8; MAX_APPLICATIONS] {
+    let mut order = [NO_SUB_NETWORK; MAX_APPLICATIONS];
+    let mut left = 0_u8;
+    for (bit, slot) in [1_u8, 2, 4, 8].into_iter().zip(slots) {
+        if slot.is_some() {
+            left |= bit;
+        }
+    }
+    for place in &mut order {
+        let mut lowest: Option<(u8, u8, u8)> = None;
+        for ((index, bit), slot) in (0_u8..4).zip([1_u8, 2, 4, 8]).zip(slots) {
+            let Some(application) = slot.as_ref().filter(|_| left & bit != 0) else { continue };
+            let priority = application.targets.priority;
+            if lowest.is_none_or(|(least, _, _)| priority <= least) {
+                lowest = Some((priority, index, bit));
+            }
+        }
+        let Some((_, index, bit)) = lowest else { break };
+        *place = index;
+        left &= !bit;
+    }
+    order
+}
+
+impl<'a, 'p> Board<'a, 'p> {
+    /// The view of `slots` under caps.
+    #[must_use]
+    pub fn new(
+        policy: PolicyView<'p>,
+        slots: &'a Slots,
+        caps: PowerCaps,
+        power: &'a Power,
+    ) -> Self {
+        let order = ranked(slots);
+        let mut seats: [Option<Seat<'a, 'p>>; MAX_APPLICATIONS] = [None; MAX_APPLICATIONS];
+        let (mut shared, mut wishing) = (false, false);
+        let mut others = 0b1111_u8;
+        for (weight, slot) in [1_u8, 2, 4, 8].into_iter().zip(order) {
+            let application = slots.get(usize::from(slot)).and_then(Option::as_ref);
+            let Some(application) = application else { continue };
+            others &= !1_u8.wrapping_shl(u32::from(slot));
+            let table = policy.table(application.targets.table);
+            let seat = table.map(|table| Seat {
+                application,
+                demand: application.demand(),
+                table,
+                weight,
+                outranked_by: others,
+            });
+            if let Some(place) = seats.get_mut(usize::from(slot)) {
+                *place = seat;
+            }
+            shared |= weight > 1;
+            wishing |= application.targets.objective != Objective::LeastEnergy;
+        }
+        let schedule = Schedule::new(slots);
+        Self { policy, seats, order, schedule, caps, power, shared, wishing }
+    }
+
+    /// The level that needs least power with nothing to do.
+    #[must_use]
+    pub fn safest_level(&self) -> u8 {
+        let idle = |level: u8| self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
+        (0..self.policy.levels()).min_by_key(|level| idle(*level)).unwrap_or(0)
+    }
+
+    /// Judges one level.
+    #[must_use]
+    pub fn judge(&self, level: u8, margin: Margin) -> Candidate {
+        let idle_mw = self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
+        let mut plan = Plan::default();
+        self.alone(level, margin, idle_mw, &mut plan);
+        self.settle(level, margin, &mut plan)
+    }
+
+    /// Judges one level unless it is plain that it cannot be better than `best`. `plan` is room to
+    /// work in.
+    fn judge_against(
+        &self,
+        level: u8,
+        margin: Margin,
+        best: &Candidate,
+        plan: &mut Plan,
+    ) -> Option<Candidate> {
+        let idle_mw = self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
+        let fits = !self.wishing && best.trouble == Trouble::NONE;
+        if fits && self.biased(level, idle_mw) >= best.power_mw {
+            return None;
+        }
+        let unserved = self.alone(level, margin, idle_mw, plan);
+        // What an application cannot have alone it cannot have with others or under a cap.
+        if best.trouble.over_cap_mw == 0 && best.trouble.unserved < unserved {
+            return None;
+        }
+        // Making room and saving take away from the applications, and never give: alone they take
+        // the least energy that keeps their promises.
+        if fits && self.biased(level, plan.power_mw) >= best.power_mw {
+            return None;
+        }
+        Some(self.settle(level, margin, plan))
+    }
+
+    /// Takes each application as if it were alone. Those whose promises that does not keep, as in
+    /// [`Trouble`].
+    fn alone(&self, level: u8, margin: Margin, idle_mw: u32, plan: &mut Plan) -> u8 {
+        let mut unserved = 0;
+        (plan.power_mw, plan.utilisation) = (idle_mw, 0);
+        for (place, seat) in plan.loads.iter_mut().zip(&self.seats) {
+            let Some(seat) = seat else { continue };
+            let pick = seat.demand.alone(level, margin);
+            let Some(load) = seat.demand.load(seat.table.column(level), pick, margin) else {
+                continue;
+            };
+            plan.power_mw = plan.power_mw.saturating_add(load.power_mw);
+            plan.utilisation = plan.utilisation.saturating_add(load.utilisation_permille);
+            if !seat.demand.serves(&load, margin) {
+                unserved |= seat.weight;
+            }
+            *place = Some(load);
+        }
+        unserved
+    }
+
+    fn settle(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
+        let limit_permille = u32::from(self.policy.utilisation_permille());
+        self.schedule.times(&plan.loads, self.shared, &mut plan.times);
+        if self.shared && !self.holds_together(plan) {
+            self.make_room(level, margin, plan, false);
+            if !self.holds_together(plan) {
+                self.make_room(level, margin, plan, true);
+            }
+        }
+        let cap_mw = match margin {
+            Margin::Plain => self.caps.plain_mw,
+            Margin::Reserve => self.caps.reserve_mw,
+        };
+        let mut uncapped_mw = u32::MAX;
+        let mut power_mw = self.biased(level, plan.power_mw);
+        if power_mw > cap_mw {
+            if self.holds_together(plan) && self.all_served(plan, margin) {
+                uncapped_mw = power_mw;
+            }
+            self.save(level, margin, cap_mw, plan);
+            power_mw = self.biased(level, plan.power_mw);
+        }
+        let mut candidate = Candidate {
+            level,
+            trouble: Trouble {
+                over_cap_mw: power_mw.saturating_sub(cap_mw),
+                over_utilisation_permille: plan.utilisation.saturating_sub(limit_permille),
+                ..Trouble::NONE
+            },
+            wishes: [0; MAX_APPLICATIONS],
+            power_mw,
+            sub_networks: [NO_SUB_NETWORK; MAX_APPLICATIONS],
+            uncapped_mw,
+        };
+        self.weigh(margin, plan, &mut candidate);
+        if candidate.trouble == Trouble::NONE {
+            candidate.uncapped_mw = power_mw;
+        }
+        candidate
+    }
+
+    /// Power with the bias of a level, mW.
+    fn biased(&self, level: u8, power_mw: u32) -> u32 {
+        let bias = u64::from(self.power.bias_q15(level));
+        u32::try_from(u64::from(power_mw).saturating_mul(bias) >> 15).unwrap_or(u32::MAX)
+    }
+
+    /// Whether every application's own promises are kept; contention is left out.
+    fn all_served(&self, plan: &Plan, margin: Margin) -> bool {
+        let pairs = plan.loads.iter().zip(&self.seats);
+        let mut both = pairs.filter_map(|(load, seat)| Some((load.as_ref()?, seat.as_ref()?)));
+        both.all(|(load, seat)| seat.demand.serves(load, margin))
+    }
+
+    fn seat(&self, slot: usize) -> Option<&Seat<'a, 'p>> {
+        self.seats.get(slot).and_then(Option::as_ref)
+    }
+
+    /// What these sub-networks leave to be wished for; power and utilisation are left out.
+    fn weigh(&self, margin: Margin, plan: &Plan, candidate: &mut Candidate) {
+        let Candidate { trouble, wishes, sub_networks, .. } = candidate;
+        let late = self.schedule.late_us(&plan.times);
+        for (((load, seat), sub_network), late_us) in
+            plan.loads.iter().zip(&self.seats).zip(sub_networks).zip(late)
+        {
+            let (Some(load), Some(seat)) = (load, seat) else { continue };
+            *sub_network = load.sub_network;
+            if late_us > 0 || !seat.demand.serves(load, margin) {
+                trouble.unserved |= seat.weight;
+                trouble.late_us = trouble.late_us.saturating_add(late_us);
+                trouble.short_bp = trouble.short_bp.saturating_add(seat.short_bp(load));
+                let over = load.energy_uj.saturating_sub(seat.demand.budget_uj());
+                trouble.over_budget_uj = trouble.over_budget_uj.saturating_add(over);
+            }
+            if self.wishing {
+                // 8, 4, 2, 1: the highest priority first.
+                let place = seat.weight.leading_zeros().saturating_sub(4);
+                let place = usize::try_from(place).unwrap_or(0);
+                if let Some(wish) = wishes.get_mut(place) {
+                    *wish = seat.wish(load);
+                }
+            }
+        }
+    }
+
+    /// The best level; among equals the lowest. Its `uncapped_mw` is the least of all levels
+    /// where something was in the way.
+    #[must_use]
+    pub fn best(&self, margin: Margin) -> Candidate {
+        let mut best = self.judge(0, margin);
+        let mut uncapped_mw = best.uncapped_mw;
+        let mut plan = Plan::default();
+        for level in 1..self.policy.levels() {
+            if let Some(candidate) = self.judge_against(level, margin, &best, &mut plan) {
+                uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
+                if candidate.beats(&best) {
+                    best = candidate;
+                }
+            }
+        }
+        best.uncapped_mw = uncapped_mw;
+        best
+    }
+
+    /// The same by judging every level: what [`Board::best`] must give.
+    #[must_use]
+    pub fn best_of_all(&self, margin: Margin) -> Candidate {
+        let mut best = self.judge(0, margin);
+        let mut uncapped_mw = best.uncapped_mw;
+        for level in 1..self.policy.levels() {
+            let candidate = self.judge(level, margin);
+            uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
+            if candidate.beats(&best) {
+                best = candidate;
+            }
+        }
+        best.uncapped_mw = uncapped_mw;
+        best
+    }
+}
+
+impl Seat<'_, '_> {
+    fn pick(&self, level: u8, bounds: Bounds, margin: Margin) -> Option<Load> {
+        let column = self.table.column(level);
+        let targets = &self.application.targets;
+        let sub_network = self.demand.within(targets, column, level, bounds, margin);
+        self.demand.load(column, sub_network, margin)
+    }
+
+    /// Accuracy under the floor, 0.01 %.
+    fn short_bp(&self, load: &Load) -> u32 {
+        if load.sub_network >= self.demand.floor() {
+            return 0;
+        }
+        let accuracy_bp = self.accuracy_bp(load.sub_network);
+        u32::from(self.application.targets.accuracy_floor_bp.saturating_sub(accuracy_bp))
+    }
+
+    fn accuracy_bp(&self, sub_network: u8) -> u16 {
+        self.table.sub_network(sub_network).map_or(0, |row| row.accuracy_bp)
+    }
+
+    fn wish(&self, load: &Load) -> u32 {
+        match self.application.targets.objective {
+            Objective::BestAccuracy => {
+                10_000_u32.saturating_sub(u32::from(self.accuracy_bp(load.sub_network)))
+            }
+            Objective::LeastLatency => load.latency_us,
+            _ => 0,
+        }
+    }
+}

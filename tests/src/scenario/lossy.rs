@@ -49,7 +49,8 @@ pub(super) fn run(play: &mut Play<'_>) -> Result<()> {
     ensure!(after.digest_equal == Some(true), "digests stay unequal: {after:?}");
     let counted = |r: &coshift_host::report::Report| {
         let seen = |c: coshift_shared::session::LinkCounters| {
-            c.lost > 0 && c.crc > 0 && c.repeated > 0 && c.malformed == 0
+            // A flipped bit spoils the stuffing or the check sum.
+            c.lost > 0 && c.crc + c.cobs > 0 && c.repeated > 0 && c.malformed == 0
         };
         r.to_mcu.is_some_and(seen) && seen(r.from_mcu)
     };

@@ -1,6 +1,7 @@
 //! Offline tools: everything that is done before or after a board runs.
 //!
 //! * [`plan`] — policy images from board files
+//! * [`page`] — one self-contained HTML page with tables and time plots
 //! * [`simulate`] — request streams under the kernel's governors, in virtual time
 //! * `train`, `pack`, `eval` — the super-network: its training, the sub-networks that are shipped,
 //!   their accuracy (feature `engine`)
@@ -10,6 +11,7 @@
 pub mod eval;
 #[cfg(feature = "engine")]
 pub mod pack;
+pub mod page;
 pub mod plan;
 pub mod simulate;
 #[cfg(feature = "engine")]

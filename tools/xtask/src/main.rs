@@ -12,6 +12,7 @@ mod embedded;
 mod environment;
 mod firmware;
 mod flash;
+mod fuzz;
 mod log;
 mod policy;
 mod qemu;
@@ -41,6 +42,7 @@ enum Command {
     Demo(demo::Args),
     Firmware(firmware::Args),
     Flash(flash::Args),
+    Fuzz(fuzz::Args),
     Qemu(qemu::Args),
     Sizes(sizes::Args),
 }
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Firmware(args) => firmware::run(&args),
         Command::Flash(args) => flash::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Qemu(args) => qemu::run(&args),
         Command::Sizes(args) => sizes::run(&args),
     };

@@ -5,7 +5,6 @@ mod judge;
 mod live;
 mod page;
 mod phases;
-mod plot;
 mod recording;
 mod script;
 #[cfg(test)]
@@ -109,7 +108,7 @@ fn demonstrate(args: &Args) -> Result<bool> {
     let checks = judge::judge(&script, &recording);
     let baselines = baseline::run(&board, network, &script, &recording)?;
     let result = summary::Summary::new(&board, network, &script, &recording, &baselines, checks);
-    let page = page::page(&script, &recording, &baselines, &result, TILES_RUN);
+    let page = page::page(&script, &recording, &baselines, &result, TILES_RUN)?;
     let report = folder.join("report.html");
     std::fs::write(&report, page).with_context(|| report.display().to_string())?;
     print!("{}", result.text(TILES_RUN));

@@ -331,9 +331,16 @@ impl<'a, 'p> Board<'a, 'p> {
         }
     }
 
-    /// Mean power of a plan without bias, mW.
+    /// Mean power of a plan without bias, mW. A board that is asked for more than it can do draws
+    /// what it draws when it is always busy.
     fn total_mw(&self, level: u8, plan: &Plan) -> u32 {
-        self.idle_mw(level, plan.utilisation).saturating_add(plan.work_mw)
+        let mut work_mw = plan.work_mw;
+        if plan.utilisation > 1000 {
+            let busy = u64::from(work_mw).saturating_mul(1000);
+            let busy = busy.checked_div(u64::from(plan.utilisation)).unwrap_or(0);
+            work_mw = u32::try_from(busy).unwrap_or(u32::MAX);
+        }
+        self.idle_mw(level, plan.utilisation).saturating_add(work_mw)
     }
 
     /// Power with the bias of a level, mW.

@@ -1,5 +1,6 @@
 //! Offline tools: everything that is done before or after a board runs.
 //!
+//! * [`fit_board`] — board files from measured latencies and powers
 //! * [`plan`] — policy images from board files
 //! * [`page`] — one self-contained HTML page with tables and time plots
 //! * [`simulate`] — request streams under the kernel's governors, in virtual time
@@ -9,6 +10,7 @@
 
 #[cfg(feature = "engine")]
 pub mod eval;
+pub mod fit_board;
 #[cfg(feature = "engine")]
 pub mod pack;
 pub mod page;

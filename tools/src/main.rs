@@ -15,6 +15,7 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    FitBoard(coshift_tools::fit_board::FitBoardArgs),
     Plan(coshift_tools::plan::PlanArgs),
     #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
@@ -26,6 +27,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::FitBoard(args) => coshift_tools::fit_board::run(&args),
         Command::Plan(args) => coshift_tools::plan::run(&args),
         #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),

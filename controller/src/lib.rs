@@ -15,6 +15,7 @@
 //! * [`controller`] — modes, time, the order of things
 //! * [`digest`] — what two controllers compare to know that they took in the same
 //! * [`node`] — sessions and frames
+//! * [`store`] — two slots for policies, and the upload into the one that is not in use
 //!
 //! The decision law, with equations, units and limits, is described in `docs/control.md`.
 #![no_std]
@@ -45,6 +46,7 @@ pub mod node;
 pub mod parking;
 pub mod power;
 pub mod schedule;
+pub mod store;
 
 pub use controller::{Controller, Input, Outputs};
 pub use node::{Identity, Node};

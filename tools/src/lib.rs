@@ -1,6 +1,7 @@
 //! Offline tools: everything that is done before or after a board runs.
 //!
 //! * [`plan`] — policy images from board files
+//! * [`ground`] — the proving ground: every manager on the same scenarios, against the oracle
 //! * [`simulate`] — request streams under the kernel's governors, in virtual time
 //! * `train`, `pack`, `eval` — the super-network: its training, the sub-networks that are shipped,
 //!   their accuracy (feature `engine`)
@@ -8,6 +9,7 @@
 
 #[cfg(feature = "engine")]
 pub mod eval;
+pub mod ground;
 #[cfg(feature = "engine")]
 pub mod pack;
 pub mod plan;

@@ -16,6 +16,8 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Plan(coshift_tools::plan::PlanArgs),
+    FitContention(coshift_tools::ground::fit_contention::FitContentionArgs),
+    Simulate(coshift_tools::ground::command::SimulateArgs),
     #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
     #[cfg(feature = "engine")]
@@ -27,6 +29,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Plan(args) => coshift_tools::plan::run(&args),
+        Command::FitContention(args) => coshift_tools::ground::fit_contention::run(&args),
+        Command::Simulate(args) => coshift_tools::ground::command::run(&args),
         #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),
         #[cfg(feature = "engine")]

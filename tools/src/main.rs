@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     FitBoard(coshift_tools::fit_board::FitBoardArgs),
     Plan(coshift_tools::plan::PlanArgs),
+    FitContention(coshift_tools::ground::fit_contention::FitContentionArgs),
+    Simulate(coshift_tools::ground::command::SimulateArgs),
     #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
     #[cfg(feature = "engine")]
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::FitBoard(args) => coshift_tools::fit_board::run(&args),
         Command::Plan(args) => coshift_tools::plan::run(&args),
+        Command::FitContention(args) => coshift_tools::ground::fit_contention::run(&args),
+        Command::Simulate(args) => coshift_tools::ground::command::run(&args),
         #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),
         #[cfg(feature = "engine")]

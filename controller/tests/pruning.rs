@@ -55,11 +55,11 @@ fn policy(levels: usize, sub_networks: usize, tables: usize, seed: u64, wild: bo
         runtime: "none".into(),
         precision_bits: 32,
         batch: 1,
-        settle: Settle { cpu_us: 0, gpu_us: 0, emc_us: 0 },
+        settle: Settle { cpu_us: 0, gpu_us: if wild { 500 } else { 5_000 }, emc_us: 0 },
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: NO_TEMP_CAP,
         utilisation_permille: 900,
-        park_level: None,
+        park_level: Some((seed % levels as u64) as u8),
         levels: (0..levels)
             .map(|level| Level {
                 cpu_khz: 1,
@@ -176,6 +176,7 @@ proptest! {
         samples in prop::collection::vec(0.6_f64..2.5, 0..40),
         cap_mw in prop_oneof![2 => Just(NO_POWER_CAP), 3 => 2_000_u32..20_000],
         biases in prop::collection::vec((0..32_u8, 2_000_u32..12_000), 0..20),
+        parks in any::<bool>(),
     ) {
         let image = policy(levels, sub_networks, tables, seed, wild);
         let view = PolicyView::open(&image).unwrap();
@@ -189,8 +190,8 @@ proptest! {
         }
         let caps = PowerCaps { plain_mw: cap_mw, reserve_mw: cap_mw - cap_mw / 256 };
         for margin in [Margin::Plain, Margin::Reserve] {
-            let found = Board::new(view, &slots, caps, &power).best(margin);
-            let expected = Board::new(view, &fresh, caps, &power).best_of_all(margin);
+            let found = Board::new(view, &slots, caps, &power, parks).best(margin);
+            let expected = Board::new(view, &fresh, caps, &power, parks).best_of_all(margin);
             compare(&found, &expected)?;
         }
     }

@@ -28,6 +28,7 @@ fn family() -> Family {
     Family {
         name: "tiny".into(),
         resolution: 12,
+        resolutions: vec![],
         image_channels: 1,
         classes: 3,
         stem: 8,

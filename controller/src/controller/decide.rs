@@ -28,7 +28,7 @@ impl Controller<'_> {
     }
 
     fn board<'b, 'q>(&'b self, policy: PolicyView<'q>) -> Board<'b, 'q> {
-        Board::new(policy, &self.slots, self.power_caps(), &self.power)
+        Board::new(policy, &self.slots, self.power_caps(), &self.power, self.limits.parking)
     }
 
     /// The power cap, that of the temperature included. Reserve: 1/256 of the cap, and the

@@ -1,24 +1,6 @@
-//! Least squares: the fits that board files rest on.
+//! Linear least squares.
 
-/// How well a law meets the points it was judged on, relative to them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct FitError {
-    /// Mean of the absolute relative errors, %.
-    pub mape_pct: f64,
-    /// Largest absolute relative error, %.
-    pub max_pct: f64,
-}
-
-impl FitError {
-    /// Errors of (predicted, measured) pairs; zeros where there is none.
-    #[must_use]
-    pub fn of(pairs: &[(f64, f64)]) -> Self {
-        let errors: Vec<f64> =
-            pairs.iter().map(|(law, point)| 100.0 * (law / point - 1.0).abs()).collect();
-        let mean = errors.iter().sum::<f64>() / (errors.len().max(1) as f64);
-        Self { mape_pct: mean, max_pct: errors.iter().copied().fold(0.0, f64::max) }
-    }
-}
+use super::FitError;
 
 /// Coefficients `x` that minimise the sum of `((row·x − y)/y)²`: relative errors count, so that slow
 /// and fast points weigh the same. `None` where the rows do not determine them.
@@ -38,7 +20,10 @@ pub fn relative_least_squares<const N: usize>(points: &[([f64; N], f64)]) -> Opt
 }
 
 /// Gauss elimination with row pivots; `None` where the matrix is singular to working precision.
-fn solve<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> Option<[f64; N]> {
+pub(super) fn solve<const N: usize>(
+    mut matrix: [[f64; N]; N],
+    mut right: [f64; N],
+) -> Option<[f64; N]> {
     let largest = matrix.iter().flatten().map(|value| value.abs()).fold(0.0, f64::max);
     for column in 0..N {
         let pivot = (column..N)
@@ -131,12 +116,5 @@ mod tests {
         assert_eq!(power(&[(0.5, 7.0), (1.0, 11.0)], 3.0), None);
         assert_eq!(power(&[], 3.0), None);
         assert_eq!(latency_by_gpu_clock(&[(500.0, 10.0)], 2.0, 0.0), None);
-    }
-
-    #[test]
-    fn errors_are_relative_and_counted() {
-        let error = FitError::of(&[(1.1, 1.0), (9.7, 10.0)]);
-        assert!((error.mape_pct - 6.5).abs() < 1e-9);
-        assert!((error.max_pct - 10.0).abs() < 1e-9);
     }
 }

@@ -9,9 +9,9 @@ use super::robust::{Prior, Problem, with_slopes};
 /// What stands in for measurements that are missing, taken from boards that were measured.
 pub mod defaults {
     /// Busy power of a board of which nothing is known, as base (W), part in proportion to the
-    /// highest GPU clock (W) and part with its cube (W): Jetson Xavier NX at 1109.25 MHz (4.384 +
-    /// 6.466 f + 1.380 f³ W, `boards/xavier_nx.toml`).
-    pub const BUSY_W: [f64; 3] = [4.384, 7.172, 1.883];
+    /// highest GPU clock (W) and part with its cube (W): Jetson Xavier NX at 1109.25 MHz (4.364 +
+    /// 6.463 f + 1.382 f³ W, `boards/xavier_nx.toml`).
+    pub const BUSY_W: [f64; 3] = [4.364, 7.169, 1.886];
     /// Idle power as a share of busy power at the lowest and at the highest GPU clock: Jetson Xavier
     /// NX (`boards/xavier_nx.toml`).
     pub const IDLE_SHARE: [f64; 2] = [0.48, 0.33];

@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn six_digits_are_kept() {
-        assert!((rounded(1234.567_8) - 1234.57).abs() < 1e-9);
+        assert!((rounded(1_234.567_8) - 1234.57).abs() < 1e-9);
         assert!((rounded(0.001_234_567_8) - 0.001_234_57).abs() < 1e-12);
     }
 }

@@ -392,18 +392,27 @@ impl<'p> Controller<'p> {
     fn application(&mut self, message: &ApplicationMessage) -> Result<(), Refusal> {
         let policy = self.policy.as_ref().ok_or(Refusal::NoSuchTable)?;
         let slot = self.slots.get_mut(usize::from(message.slot)).ok_or(Refusal::NoSuchSlot)?;
+        let mut another = true;
         match message.change {
             Change::Set(targets) => {
                 check(&targets, policy.tables())?;
                 match slot {
                     Some(known) if known.targets.table == targets.table => {
                         known.retarget(targets, policy);
+                        another = false;
                     }
                     _ => *slot = Some(Application::new(targets, policy)),
                 }
             }
             Change::Remove => *slot = None,
             Change::Unused => return Err(Refusal::BadValue),
+        }
+        // What stands for the slot is a row of the table of the application before.
+        let standing = self.standing.as_mut().filter(|_| another);
+        let stands = standing
+            .and_then(|standing| standing.choice.sub_networks.get_mut(usize::from(message.slot)));
+        if let Some(sub_network) = stands {
+            *sub_network = NO_SUB_NETWORK;
         }
         self.dirty = true;
         Ok(())

@@ -5,7 +5,8 @@ use coshift_shared::to_controller::{Degrade, Objective, Targets};
 use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 use proptest::prelude::*;
 
-/// A policy of random cells: latencies and energies in no order at all.
+/// A policy of random cells, where `wild` latencies and energies in no order at all; each table has
+/// three sub-networks fewer than the one before.
 pub fn policy(levels: usize, sub_networks: usize, tables: usize, seed: u64, wild: bool) -> Vec<u8> {
     let mut state = seed | 1;
     let mut random = move |most: u32| {
@@ -22,9 +23,10 @@ pub fn policy(levels: usize, sub_networks: usize, tables: usize, seed: u64, wild
         let latency_us = (2_000 + 1_500 * sub as u32) * 1_000 / speed + 2_000 + random(500);
         Cell { latency_us, energy_uj: latency_us * (speed + 1_000 + random(200)) / 400 }
     };
+    let rows = |table: usize| sub_networks.saturating_sub(3 * table).max(1);
     let table = |name: usize, cell: &mut dyn FnMut(usize, usize) -> Cell| TableImage {
         name: format!("net{name}"),
-        sub_networks: (0..sub_networks)
+        sub_networks: (0..rows(name))
             .map(|index| SubNetwork {
                 id: index as u32,
                 model_hash: 0,
@@ -32,7 +34,7 @@ pub fn policy(levels: usize, sub_networks: usize, tables: usize, seed: u64, wild
                 exit_threshold: u16::MAX,
             })
             .collect(),
-        cells: (0..sub_networks)
+        cells: (0..rows(name))
             .map(|sub| (0..levels).map(|level| cell(sub, level)).collect())
             .collect(),
     };

@@ -81,7 +81,7 @@ proptest! {
         let mut power = Power::default();
         for (level, measured) in biases {
             for _ in 0..50 {
-                power.learn(level, measured, 6_000);
+                power.learn(level, measured, 6_000, NO_POWER_CAP);
             }
         }
         let caps = PowerCaps { plain_mw: cap_mw, reserve_mw: cap_mw - cap_mw / 256 };

@@ -72,7 +72,7 @@ impl Power {
     /// where the reading is clearly over the cap.
     pub fn learn(&mut self, level: u8, measured_mw: u32, predicted_mw: u32, cap_mw: u32) {
         let most_mw = cap_mw.saturating_add(cap_mw >> OVER_SHIFT);
-        let (half, shift) = if measured_mw > most_mw { (2, 2) } else { (32, 6) };
+        let over = measured_mw > most_mw;
         let bias = self.bias_q15(level);
         // measured ÷ (predicted ÷ bias)
         let ratio = u64::from(measured_mw)
@@ -81,8 +81,9 @@ impl Power {
             .unwrap_or(u64::from(ONE_Q15));
         let ratio = u16::try_from(ratio).unwrap_or(u16::MAX).clamp(LEAST_Q15, MOST_Q15);
         let moved = |from: u16| {
+            let apart = i32::from(ratio).saturating_sub(i32::from(from));
             let step =
-                i32::from(ratio).saturating_sub(i32::from(from)).saturating_add(half) >> shift;
+                if over { apart.saturating_add(2) >> 2 } else { apart.saturating_add(32) >> 6 };
             let to = i32::from(from).saturating_add(step);
             u16::try_from(to).unwrap_or(ONE_Q15).clamp(LEAST_Q15, MOST_Q15)
         };

@@ -90,8 +90,8 @@ fn outcomes() -> impl Strategy<Value = Outcomes> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    let power = prop_oneof![3 => Just(NO_POWER_CAP), 3 => 2_000_u32..15_000, 1 => Just(0)];
-    let temp = prop_oneof![3 => Just(NO_TEMP_CAP), 3 => Just(85_000), 1 => any::<i32>()];
+    let power = prop_oneof![3 => Just(NO_POWER_CAP), 3 => 2_000_u32..15_000, 1 => Just(0), 1 => Just(u32::MAX - 1)];
+    let temp = prop_oneof![3 => Just(NO_TEMP_CAP), 3 => Just(85_000), 1 => Just(i32::MIN), 1 => any::<i32>()];
     (power, temp, any::<bool>()).prop_map(|(power_cap_mw, temp_cap_mdeg_c, parking)| Limits {
         at_us: 0,
         power_cap_mw,

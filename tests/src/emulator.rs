@@ -14,12 +14,16 @@ use crate::need::Needs;
 /// How long the emulator may take to connect.
 const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
+/// Bytes of the board's PSRAM; the emulator wants the file to be of this size.
+const PSRAM_BYTES: u64 = 16 << 20;
+
 /// A running emulator; killed when it is dropped.
 #[derive(Debug)]
 pub struct Emulator {
     child: Child,
     /// Accesses that real hardware would refuse, and what else it complains of.
     complaints: [PathBuf; 2],
+    debug_socket: PathBuf,
 }
 
 impl Emulator {
@@ -37,7 +41,19 @@ impl Emulator {
             ["errors", "stderr"].map(|name| folder.join(format!("emulator-{number}.{name}")));
         let [errors, stderr] = &complaints;
         let mut command = Command::new(&needs.qemu);
-        command.args(["-machine", "mps2-an386", "-cpu", "cortex-m4", "-display", "none"]);
+        // The slots of the policy store are in PSRAM: with a file behind it they outlive the
+        // emulator, as flash does a power cut.
+        let memory = folder.join("psram");
+        let file = File::options().create(true).write(true).truncate(false).open(&memory)?;
+        file.set_len(PSRAM_BYTES)?;
+        command.arg("-object").arg(format!(
+            "memory-backend-file,id=psram,size={PSRAM_BYTES},share=on,mem-path={}",
+            memory.display()
+        ));
+        command.args(["-machine", "mps2-an386,memory-backend=psram", "-cpu", "cortex-m4"]);
+        command.args(["-display", "none"]);
+        let debug_socket = folder.join(format!("debug-{number}"));
+        command.arg("-gdb").arg(format!("unix:{},server=on,wait=off", debug_socket.display()));
         command.args(["-monitor", "none"]);
         command.arg("-chardev").arg(format!("socket,id=port,path={}", socket.display()));
         command.args(["-serial", "chardev:port", "-serial", "null"]);
@@ -45,13 +61,19 @@ impl Emulator {
         command.arg("-kernel").arg(&needs.firmware);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(stderr)?);
         let child = command.spawn().context("cannot start the emulator")?;
-        let emulator = Self { child, complaints };
+        let emulator = Self { child, complaints, debug_socket };
         let mut ends = [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
         if poll(&mut ends, Some(&PATIENCE))? == 0 {
             bail!("the emulator does not connect: {:?}", emulator.complaints()?);
         }
         let (port, _) = listener.accept()?;
         Ok((emulator, port))
+    }
+
+    /// Where its debug stub listens.
+    #[must_use]
+    pub fn debug_socket(&self) -> &Path {
+        &self.debug_socket
     }
 
     /// Ends the emulator at once.

@@ -13,12 +13,14 @@
 
 pub mod agent;
 pub mod case;
+pub mod debug_stub;
 pub mod emulator;
 pub mod faults;
 pub mod fuzz;
 pub mod line;
 pub mod need;
 pub mod qemu_rig;
+pub mod ram_slot;
 pub mod random;
 pub mod relay;
 pub mod rewrite;

@@ -11,6 +11,7 @@
 //! * [`schedule`] — contention between applications
 //! * [`power`] — power as measured, and the temperature it leads to
 //! * [`device`] — the level: all applications, utilisation, caps
+//! * [`parking`] — what an idle board draws that parks between requests
 //! * [`controller`] — modes, time, the order of things
 //! * [`digest`] — what two controllers compare to know that they took in the same
 //! * [`node`] — sessions and frames
@@ -42,6 +43,7 @@ pub mod device;
 pub mod digest;
 pub mod estimator;
 pub mod node;
+pub mod parking;
 pub mod power;
 pub mod schedule;
 pub mod store;

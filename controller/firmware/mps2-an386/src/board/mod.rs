@@ -12,9 +12,11 @@ mod retained;
 mod semihosting;
 mod slots;
 mod stack;
+mod step_timer;
 mod uart;
 mod vectors;
 mod watchdog;
+mod window;
 
 use cortex_m::peripheral::syst::SystClkSource;
 
@@ -24,8 +26,10 @@ pub use led::Led;
 pub use semihosting::{EXIT_HARD_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, exit};
 pub use slots::{Active, RamSlot, Slots};
 pub use stack::{CAPACITY as STACK_CAPACITY, high_water as stack_high_water};
+pub use step_timer::StepTimer;
 pub use uart::{Counters, Uart};
 pub use watchdog::Watchdog;
+pub use window::Window;
 
 use crate::indicator::Indicator;
 use crate::record::BootReport;

@@ -62,6 +62,7 @@ impl Slots {
     }
 
     /// The newest valid policy, or the one compiled in, and the store on the other slot.
+    #[cfg(not(feature = "in-place-store"))]
     pub fn open(
         self,
         built_in: Option<PolicyView<'static>>,
@@ -78,6 +79,26 @@ impl Slots {
         let revocation = active.base.wrapping_add(active.view().revocation_offset());
         let policy = SlotView::new(active.lend()).policy().or(built_in);
         (policy, Active { revocation: Some(revocation) }, Upload::new(spare, policy.as_ref()))
+    }
+}
+
+#[cfg(feature = "in-place-store")]
+impl Slots {
+    /// The newest valid policy, or the one compiled in, and the store on the same slot: the image
+    /// runs on a copy, and power that is lost in an upload leaves no policy.
+    pub fn open(
+        self,
+        built_in: Option<PolicyView<'static>>,
+    ) -> (Option<PolicyView<'static>>, Active, Upload<RamSlot>) {
+        let Self { a, b } = self;
+        let slot = if newest(&a.view(), &b.view()) == Some(Which::B) { b } else { a };
+        let copy: Option<&'static mut [u8; SIZE]> = cortex_m::singleton!(: [u8; SIZE] = [0; SIZE]);
+        let policy = copy.and_then(|copy| {
+            copy.copy_from_slice(slot.mapped().get(..SIZE)?);
+            SlotView::new(copy).policy()
+        });
+        let policy = policy.or(built_in);
+        (policy, Active { revocation: None }, Upload::new(slot, policy.as_ref()))
     }
 }
 
@@ -102,6 +123,7 @@ impl RamSlot {
     }
 
     /// The slot for reading alone, until the next reset: nobody can write it any more.
+    #[cfg(not(feature = "in-place-store"))]
     fn lend(self) -> &'static [u8] {
         // SAFETY: RAM of the board of which only the two slots are used; any bits make bytes. The
         // only value that could write it is gone; `Active::switch` writes a word of the trailer,

@@ -277,6 +277,7 @@ pub(crate) fn settings(remote: bool, start: u32) -> Settings {
         session_seed: 0x1234_5678_9abc + 2 * u64::from(start),
         caps: Caps { power_mw: NO_POWER_CAP, temp_mdeg_c: NO_TEMP_CAP },
         parking: false,
+        upload_policy: false,
     }
 }
 

@@ -17,6 +17,7 @@ struct Cli {
 enum Command {
     Plan(coshift_tools::plan::PlanArgs),
     FitContention(coshift_tools::ground::fit_contention::FitContentionArgs),
+    Results(coshift_tools::ground::book::ResultsArgs),
     Simulate(coshift_tools::ground::command::SimulateArgs),
     #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Plan(args) => coshift_tools::plan::run(&args),
         Command::FitContention(args) => coshift_tools::ground::fit_contention::run(&args),
+        Command::Results(args) => coshift_tools::ground::book::run(&args),
         Command::Simulate(args) => coshift_tools::ground::command::run(&args),
         #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),

@@ -212,7 +212,10 @@ fn trace(path: &Path, scenario: &Scenario, instance: &Instance, run: &Run) -> st
                     request.factor,
                 ),
                 Ending::Dropped => {
-                    format!("{name},{index},{},,,{},1,,,{floor},,,,,{:.5}", head.0, head.1, request.factor)
+                    format!(
+                        "{name},{index},{},,,{},1,,,{floor},,,,,{:.5}",
+                        head.0, head.1, request.factor
+                    )
                 }
             };
             text.push_str(&line);
@@ -233,8 +236,20 @@ pub fn table(rows: &[Row]) -> String {
             let _infallible = writeln!(
                 out,
                 "{scenario}, {} seeds\n  {:<22}{:<10}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>7}",
-                row.seeds, "manager", "app", "J", "/oracle", "above", "miss %", "p50 ms", "p99 ms",
-                "acc %", "under%", "switch", "parks", "over s",
+                row.seeds,
+                "manager",
+                "app",
+                "J",
+                "/oracle",
+                "above",
+                "miss %",
+                "p50 ms",
+                "p99 ms",
+                "acc %",
+                "under%",
+                "switch",
+                "parks",
+                "over s",
             );
         }
         let _infallible = writeln!(

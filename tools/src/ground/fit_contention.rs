@@ -59,7 +59,8 @@ pub fn run(args: &FitContentionArgs) -> Result<()> {
 fn text(name: &str, model: &Model) -> String {
     let list = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
     let chain = |kind: &str, chain: &Chain| {
-        let rows: Vec<String> = chain.steps.iter().map(|row| format!("    [{}],\n", list(row))).collect();
+        let rows: Vec<String> =
+            chain.steps.iter().map(|row| format!("    [{}],\n", list(row))).collect();
         let edges = list(&chain.edges);
         format!("[model.{name}.{kind}]\nedges = [{edges}]\nsteps = [\n{}]\n\n", rows.concat())
     };

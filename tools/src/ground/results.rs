@@ -124,7 +124,9 @@ pub fn rows(scenario: &Scenario, managers: &[String], seeds: &[SeedScores]) -> V
         for (index, application) in scenario.applications.iter().enumerate() {
             let scores: Vec<Score> = seeds.iter().map(|seed| seed[place][index]).collect();
             let oracle: Vec<Score> = seeds.iter().map(|seed| seed[managers.len()][index]).collect();
-            let of = |figure: &dyn Fn(&Score) -> f64| -> Vec<f64> { scores.iter().map(figure).collect() };
+            let of = |figure: &dyn Fn(&Score) -> f64| -> Vec<f64> {
+                scores.iter().map(figure).collect()
+            };
             let against = |figure: &dyn Fn(&Score) -> f64| -> Vec<f64> {
                 scores.iter().zip(&oracle).map(|(own, best)| figure(own) / figure(best)).collect()
             };
@@ -169,7 +171,12 @@ fn config_hash(scenario: &Scenario, manager: &str, seeds: usize) -> String {
     let targets = scenario.applications.iter().map(|application| application.miss_target.to_bits());
     let targets: Vec<String> = targets.map(|bits| format!("{bits:x}")).collect();
     let version = env!("CARGO_PKG_VERSION");
-    let text = format!("{:x} {manager} {} {seeds} {version} {}", scenario.hash, scenario.seed, targets.join(" "));
+    let text = format!(
+        "{:x} {manager} {} {seeds} {version} {}",
+        scenario.hash,
+        scenario.seed,
+        targets.join(" ")
+    );
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });

@@ -42,7 +42,9 @@ impl Conservative {
     /// Takes in what holds from `now_us` on and returns the clock that it asks for, kHz.
     pub fn step(&mut self, now_us: u64, busy: bool) -> u32 {
         let Some(load) = self.sampling.step(now_us, busy) else { return self.khz };
-        let (Some(lowest), Some(highest)) = (self.table.first(), self.table.last()) else { return 0 };
+        let (Some(lowest), Some(highest)) = (self.table.first(), self.table.last()) else {
+            return 0;
+        };
         let step = highest * STEP_PCT / 100;
         if load > UP_THRESHOLD {
             self.wanted = (self.wanted + step).min(*highest);

@@ -178,8 +178,8 @@ impl<'s> Alert<'s> {
                 }
                 let expected = state.slowdown.mean * profiled;
                 let busy = self.busy_w(application, sub_network, level);
-                let energy = busy * expected
-                    + state.idle_ratio * busy * (deadline - expected).max(0.0);
+                let energy =
+                    busy * expected + state.idle_ratio * busy * (deadline - expected).max(0.0);
                 if best.is_none_or(|known| energy < known.0) {
                     best = Some((energy, sub_network, level));
                 }
@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn the_normal_distribution_is_that_of_tables() {
-        for (z, share) in [(0.0, 0.5), (1.0, 0.841_344_7), (-1.96, 0.024_997_9), (3.0, 0.998_650_1)] {
+        for (z, share) in [(0.0, 0.5), (1.0, 0.841_344_7), (-1.96, 0.024_997_9), (3.0, 0.998_650_1)]
+        {
             assert!((normal_share(z) - share).abs() < 1e-6, "{z}: {}", normal_share(z));
         }
     }

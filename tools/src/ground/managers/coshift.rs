@@ -7,13 +7,15 @@ use coshift_plant::board::Level;
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Duration;
 use coshift_shared::to_controller::Targets;
-use coshift_shared::units::{MAX_APPLICATIONS, NO_LEVEL, NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP};
+use coshift_shared::units::{
+    MAX_APPLICATIONS, NO_LEVEL, NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP,
+};
 
-use crate::simulate::{ClockManager, Stock};
 use super::super::scenario::Limits;
 use super::super::world::parking::{UNKNOWN_GAP_US, settle_us};
 use super::governed::of_board;
 use super::{Done, Event, Manager, Orders, Seen, Setting, When};
+use crate::simulate::{ClockManager, Stock};
 
 /// Control period.
 const PERIOD: Duration = Duration::from_ms(50);
@@ -65,7 +67,8 @@ impl<'s> Coshift<'s> {
             sub_networks: [None; MAX_APPLICATIONS],
         };
         let unknown = setting.applications().iter().filter(|a| !a.releases_known());
-        let rate: f64 = unknown.map(|a| 1.0 / f64::from(a.period_us(setting.scenario.end_us))).sum();
+        let rate: f64 =
+            unknown.map(|a| 1.0 / f64::from(a.period_us(setting.scenario.end_us))).sum();
         let wakes = rate > 0.0 && rate.recip() >= UNKNOWN_GAP_US;
         let wake_us = match board.park_level.map(|park| board.levels[park]).filter(|_| wakes) {
             Some(park) => {

@@ -6,9 +6,9 @@
 
 use coshift_shared::units::MAX_APPLICATIONS;
 
-use crate::simulate::{ClockManager, Stock};
 use super::governed::of_board;
 use super::{Event, Manager, Orders, Seen, Setting, When};
+use crate::simulate::{ClockManager, Stock};
 
 /// Requests of a window.
 pub(super) const WINDOW: usize = 20;

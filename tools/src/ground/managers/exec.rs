@@ -69,7 +69,8 @@ impl<'s> Exec<'s> {
         let count = setting.applications().len();
         sub_networks.iter_mut().take(count).for_each(|place| *place = Some(0));
         let clocks = *setting.levels().last().ok_or("no levels")?;
-        let orders = Orders { clocks, when: When::BetweenRequests, park: None, waits: false, sub_networks };
+        let orders =
+            Orders { clocks, when: When::BetweenRequests, park: None, waits: false, sub_networks };
         let command = command.to_owned();
         let mut exec = Self { setting, command, pipe, orders, next_us: PERIOD_US, fault: None };
         let start = exec.start();
@@ -151,9 +152,9 @@ impl<'s> Exec<'s> {
     fn obey(&mut self, now_us: u64, answer: &Answer) -> Result<(), String> {
         let levels = self.setting.levels();
         if let Some(level) = answer.level {
-            self.orders.clocks = *levels.get(level).ok_or_else(|| {
-                format!("level: 0 to {} goes, {level} found", levels.len() - 1)
-            })?;
+            self.orders.clocks = *levels
+                .get(level)
+                .ok_or_else(|| format!("level: 0 to {} goes, {level} found", levels.len() - 1))?;
         }
         for (application, sub_network) in answer.sub_networks.iter().flatten().enumerate() {
             if application >= self.setting.applications().len() {
@@ -162,7 +163,9 @@ impl<'s> Exec<'s> {
             let count = self.setting.accuracies_bp(application).len();
             if *sub_network >= count {
                 let most = count - 1;
-                return Err(format!("sub_networks[{application}]: 0 to {most} goes, {sub_network} found"));
+                return Err(format!(
+                    "sub_networks[{application}]: 0 to {most} goes, {sub_network} found"
+                ));
             }
             self.orders.sub_networks[application] = Some(*sub_network);
         }

@@ -37,7 +37,8 @@ impl<'s> Fixed<'s> {
         let board = &setting.scenario.board;
         let park = board.park_level.filter(|_| park).map(|park| board.levels[park]);
         let clocks = board.levels[level];
-        let orders = Orders { clocks, when: When::BetweenRequests, park, waits: false, sub_networks };
+        let orders =
+            Orders { clocks, when: When::BetweenRequests, park, waits: false, sub_networks };
         Self { setting, orders, fitting: false }
     }
 }

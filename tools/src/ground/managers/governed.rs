@@ -4,12 +4,12 @@ use coshift_plant::Board;
 use coshift_plant::board::Level;
 use coshift_shared::units::MAX_APPLICATIONS;
 
+use super::{Event, Manager, Orders, Seen, Setting, When};
 use crate::simulate::conservative::Conservative;
 use crate::simulate::ondemand::Ondemand;
 use crate::simulate::podgov::{POLL_US, Podgov};
 use crate::simulate::simple_ondemand::SimpleOndemand;
 use crate::simulate::{Choice, ClockManager, Seen as BoardSeen};
-use super::{Event, Manager, Orders, Seen, Setting, When};
 
 /// What a governor sees of the board.
 #[must_use]
@@ -91,7 +91,8 @@ pub(super) struct Other {
 
 impl Other {
     fn new(board: &Board, make: impl Fn(&[u32], &[u32]) -> (Cpu, Gpu)) -> Result<Self, String> {
-        let missing = || format!("board {}: no [clocks], the kernel's governors need them", board.name);
+        let missing =
+            || format!("board {}: no [clocks], the kernel's governors need them", board.name);
         let tables = board.clocks.as_ref().ok_or_else(missing)?;
         let (cpu, gpu) = make(&tables.cpu_khz, &tables.gpu_khz);
         let first = Level {

@@ -100,7 +100,9 @@ pub fn build<'s>(name: &str, setting: Setting<'s>) -> Result<Box<dyn Manager + '
         "pi" => Box::new(Pi::new(setting)),
         other => match other.strip_prefix("exec:") {
             Some(command) => Box::new(Exec::new(setting, command)?),
-            None => return Err(format!("manager: one of {} goes, \"{other}\" found", NAMES.join(", "))),
+            None => {
+                return Err(format!("manager: one of {} goes, \"{other}\" found", NAMES.join(", ")));
+            }
         },
     })
 }
@@ -110,7 +112,8 @@ pub fn build<'s>(name: &str, setting: Setting<'s>) -> Result<Box<dyn Manager + '
 pub fn highest(setting: &Setting<'_>) -> Level {
     let top = |clock: fn(&Level) -> u32| setting.levels().iter().map(clock).max().unwrap_or(0);
     let tables = setting.scenario.board.clocks.as_ref();
-    let last = |table: Option<&Vec<u32>>| table.and_then(|table| table.last().copied()).unwrap_or(0);
+    let last =
+        |table: Option<&Vec<u32>>| table.and_then(|table| table.last().copied()).unwrap_or(0);
     Level {
         cpu_khz: top(|level| level.cpu_khz).max(last(tables.map(|tables| &tables.cpu_khz))),
         gpu_khz: top(|level| level.gpu_khz).max(last(tables.map(|tables| &tables.gpu_khz))),

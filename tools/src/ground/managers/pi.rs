@@ -77,9 +77,10 @@ impl<'s> Pi<'s> {
             self.setting.idle_w(level) + self.setting.energy_uj(0, sub_network, level) / latency
         };
         let fast = |level: &usize| {
-            self.loops.iter().zip(&self.speeds).all(|(control, speeds)| {
-                speeds[*level] >= control.speed - 1e-9
-            })
+            self.loops
+                .iter()
+                .zip(&self.speeds)
+                .all(|(control, speeds)| speeds[*level] >= control.speed - 1e-9)
         };
         let levels = (0..self.setting.levels().len()).filter(fast);
         let least = levels.min_by(|a, b| busy_w(*a).total_cmp(&busy_w(*b)));

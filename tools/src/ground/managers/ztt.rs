@@ -175,7 +175,8 @@ impl<'s> Ztt<'s> {
             (cpu, gpu, Level { cpu_khz, gpu_khz, emc_khz })
         });
         let mut random = Random::new(setting.instance.seed, "ztt");
-        let rates = (0..setting.applications().len()).map(|a| 1e6 / f64::from(setting.period_us(a)));
+        let rates =
+            (0..setting.applications().len()).map(|a| 1e6 / f64::from(setting.period_us(a)));
         Self {
             network: Network::new(&mut random),
             random,

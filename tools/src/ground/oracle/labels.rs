@@ -19,8 +19,7 @@ pub struct Cost {
 
 impl Cost {
     /// Nothing.
-    pub const ZERO: Self =
-        Self { over_cap: 0, misses: 0, shortfall: 0, wishes: 0, energy_uj: 0.0 };
+    pub const ZERO: Self = Self { over_cap: 0, misses: 0, shortfall: 0, wishes: 0, energy_uj: 0.0 };
 
     /// Everything before energy.
     fn promises(&self) -> (u32, u32, u32, u64) {
@@ -75,11 +74,10 @@ pub(super) fn add(kept: &mut Vec<Label>, label: Label, idle_w: f64) -> bool {
     kept.push(label);
     if kept.len() > KEPT {
         // The dearest of those that are not the earliest free goes.
-        let earliest = (0..kept.len())
-            .min_by(|a, b| kept[*a].free_us.total_cmp(&kept[*b].free_us));
-        let dearest = (0..kept.len()).filter(|place| Some(*place) != earliest).max_by(|a, b| {
-            kept[*a].cost.partial_cmp(&kept[*b].cost).unwrap_or(Ordering::Equal)
-        });
+        let earliest = (0..kept.len()).min_by(|a, b| kept[*a].free_us.total_cmp(&kept[*b].free_us));
+        let dearest = (0..kept.len())
+            .filter(|place| Some(*place) != earliest)
+            .max_by(|a, b| kept[*a].cost.partial_cmp(&kept[*b].cost).unwrap_or(Ordering::Equal));
         if let Some(place) = dearest {
             kept.swap_remove(place);
         }

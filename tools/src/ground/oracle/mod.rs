@@ -69,8 +69,8 @@ pub struct Rank {
     over_power_s: f64,
     /// Requests late or never run.
     misses: usize,
-    /// Share of requests under their floor.
-    under_floor: f64,
+    /// Accuracy under floors, summed over the requests that ran, 0.01 %.
+    shortfall_bp: u64,
     /// Energy, J.
     energy_j: f64,
 }
@@ -80,19 +80,29 @@ impl Rank {
     #[must_use]
     pub fn of(setting: Setting<'_>, run: &Run) -> Self {
         let scores = super::world::score(setting.scenario, run);
-        let share = |score: &super::world::Score| score.under_floor_share * score.inferences as f64;
+        let shortfall = |(application, records): (usize, &Vec<super::world::Record>)| {
+            let accuracies = setting.accuracies_bp(application);
+            let of = |record: &super::world::Record| match record.ending {
+                super::world::Ending::Served { sub_network, .. } => {
+                    u64::from(record.request.floor_bp.saturating_sub(accuracies[sub_network]))
+                }
+                super::world::Ending::Dropped => 0,
+            };
+            records.iter().map(of).sum::<u64>()
+        };
         Self {
             over_power_s: scores.first().map_or(0.0, |score| score.over_power_s),
             misses: scores.iter().map(|score| score.misses).sum(),
-            under_floor: scores.iter().map(share).sum(),
+            shortfall_bp: run.records.iter().enumerate().map(shortfall).sum(),
             energy_j: scores.first().map_or(0.0, |score| score.energy_j),
         }
     }
 
-    /// Everything before energy: time over the cap (s), requests late, requests under their floor.
+    /// Everything before energy: time over the cap (s), requests late, accuracy
+    /// under floors (0.01 %).
     #[must_use]
-    pub fn promises(&self) -> (f64, usize, f64) {
-        (self.over_power_s, self.misses, self.under_floor)
+    pub fn promises(&self) -> (f64, usize, u64) {
+        (self.over_power_s, self.misses, self.shortfall_bp)
     }
 
     /// Energy, J.

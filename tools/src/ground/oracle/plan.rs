@@ -164,7 +164,14 @@ impl Laws {
 
     /// Time (µs) and energy (µJ) of a request that starts at `from`, where `to` comes in force
     /// `left_us` later.
-    fn execute(&self, cells: &[Cell], factor: f64, from: usize, to: usize, left_us: f64) -> (f64, f64) {
+    fn execute(
+        &self,
+        cells: &[Cell],
+        factor: f64,
+        from: usize,
+        to: usize,
+        left_us: f64,
+    ) -> (f64, f64) {
         let (old, new) = (&cells[from], &cells[to]);
         let alone = new.whole_us * factor;
         if left_us <= 0.0 || from == to {
@@ -339,7 +346,8 @@ pub fn plan(setting: Setting<'_>, jobs: &[Job], freedom: Freedom) -> Plan {
                             };
                             let free_us = start + delay + time;
                             let over_gap = (gap + delay, energy);
-                            let cost = cost(laws, job, &step, label, over_gap, (time, work), end_us);
+                            let cost =
+                                cost(laws, job, &step, label, over_gap, (time, work), end_us);
                             let place = u32::try_from(arena.len()).unwrap_or(NOTHING);
                             let made = Label { free_us, cost, step: place };
                             if add(&mut next[to], made, laws.idle_w[to]) {
@@ -369,7 +377,8 @@ fn cost(
     let mut cost = label.cost;
     let end = label.free_us + gap_us + time_us;
     // Energy counts up to the end of the scenario only.
-    let counted = if end > end_us { ((end_us - (end - time_us)) / time_us).clamp(0.0, 1.0) } else { 1.0 };
+    let counted =
+        if end > end_us { ((end_us - (end - time_us)) / time_us).clamp(0.0, 1.0) } else { 1.0 };
     cost.energy_uj += gap_uj + work_uj * counted;
     // The worst window around the request: what is missing to it may be busy as well.
     let window_us = (gap_us + time_us).min(WINDOW_US);

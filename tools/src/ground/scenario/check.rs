@@ -60,12 +60,8 @@ impl Scenario {
     /// # Errors
     /// As [`Scenario::load`].
     pub fn parse(text: &str, file: &str, folder: &Path) -> Result<Self, ScenarioError> {
-        let checker = Checker {
-            file: file.into(),
-            text,
-            folder: folder.into(),
-            name: String::new(),
-        };
+        let checker =
+            Checker { file: file.into(), text, folder: folder.into(), name: String::new() };
         let read: ScenarioFile = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| checker.line(span.start));
             let problem = error.message().replace('\n', " ");
@@ -140,7 +136,8 @@ impl<'t> Checker<'t> {
         for (index, file) in read.application.iter().enumerate() {
             let application = self.application(&format!("application[{index}]"), file, &board)?;
             if applications.iter().any(|other| other.name == application.name) {
-                let problem = format!("names that differ go, \"{}\" is there twice", application.name);
+                let problem =
+                    format!("names that differ go, \"{}\" is there twice", application.name);
                 return Err(self.error(&file.name, &format!("application[{index}].name"), problem));
             }
             applications.push(application);
@@ -211,11 +208,8 @@ impl<'t> Checker<'t> {
     }
 
     fn limits(&self, read: &ScenarioFile, board: &Board) -> Result<Vec<Limits>, ScenarioError> {
-        let own = Limits {
-            at_us: 0,
-            power_mw: board.caps.power_mw,
-            temp_mdeg_c: board.caps.temp_mdeg_c,
-        };
+        let own =
+            Limits { at_us: 0, power_mw: board.caps.power_mw, temp_mdeg_c: board.caps.temp_mdeg_c };
         let mut limits = vec![own];
         let mut before = None;
         for (index, file) in read.limits.iter().enumerate() {
@@ -287,7 +281,11 @@ impl<'t> Checker<'t> {
         for (index, file) in read.sensor_loss.iter().enumerate() {
             let at = format!("sensor_loss[{index}]");
             let (from_us, to_us) = self.span(&at, &file.from_s, file.to_s.as_ref(), end_us)?;
-            losses.extend(file.sensors.iter().map(|sensor| Loss { from_us, to_us, sensor: *sensor }));
+            losses.extend(file.sensors.iter().map(|sensor| Loss {
+                from_us,
+                to_us,
+                sensor: *sensor,
+            }));
         }
         Ok(losses)
     }

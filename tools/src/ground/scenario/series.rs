@@ -23,8 +23,7 @@ fn column<T>(
     let unreadable = |cause| error(path, None, "", format!("cannot be read: {cause}"));
     let file = File::open(path).map_err(unreadable)?;
     let zipped = path.extension().is_some_and(|extension| extension == "gz");
-    let bytes: Box<dyn Read> =
-        if zipped { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+    let bytes: Box<dyn Read> = if zipped { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
     let mut lines = BufReader::new(bytes).lines();
     let header = lines.next().transpose().map_err(unreadable)?.unwrap_or_default();
     let names: Vec<_> = header.trim_start_matches('\u{feff}').split(',').map(str::trim).collect();
@@ -120,7 +119,10 @@ mod tests {
         let later = seconds("2023-11-16 18:17:04.0319600").unwrap();
         let earlier = seconds("2023-11-16 18:17:03.9799600").unwrap();
         assert!((later - earlier - 0.052).abs() < 1e-6);
-        assert_eq!(seconds("2024-03-01 00:00:00").unwrap() - seconds("2024-02-28 00:00:00").unwrap(), 172_800.0);
+        assert_eq!(
+            seconds("2024-03-01 00:00:00").unwrap() - seconds("2024-02-28 00:00:00").unwrap(),
+            172_800.0
+        );
         assert_eq!(seconds("yesterday"), None);
     }
 

@@ -167,7 +167,9 @@ pub fn run(
         let until = world.next_us(manager).max(now + 1);
         while let Some(event) = world.machine.advance(until) {
             world.happened(event, manager);
-            if world.running.is_none() || manager.next_us().is_some_and(|at| at <= world.machine.now_us()) {
+            if world.running.is_none()
+                || manager.next_us().is_some_and(|at| at <= world.machine.now_us())
+            {
                 break;
             }
             world.obey(manager);
@@ -195,7 +197,8 @@ impl<'s> World<'s> {
             last: None,
             switches: 0,
         };
-        let rates = scenario.applications.iter().filter(|application| !application.releases_known());
+        let rates =
+            scenario.applications.iter().filter(|application| !application.releases_known());
         let rate: f64 = rates.map(|a| 1.0 / f64::from(a.period_us(scenario.end_us))).sum();
         let mut pin_edges: Vec<u64> =
             scenario.pins.iter().flat_map(|pin| [pin.from_us, pin.to_us]).collect();

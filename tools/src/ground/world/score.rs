@@ -49,10 +49,8 @@ pub fn score(scenario: &Scenario, run: &Run) -> Vec<Score> {
     let (over_power_s, over_temp_s) = over_caps(scenario, run);
     let of_application = |(index, records): (usize, &Vec<_>)| {
         let records: &Vec<super::Record> = records;
-        let mut responses: Vec<f64> = records
-            .iter()
-            .filter_map(|record| Some(record.response_us()? as f64 / 1e3))
-            .collect();
+        let mut responses: Vec<f64> =
+            records.iter().filter_map(|record| Some(record.response_us()? as f64 / 1e3)).collect();
         responses.sort_by(f64::total_cmp);
         let quantile = |share: f64| {
             let rank = (share * responses.len() as f64).ceil() as usize;

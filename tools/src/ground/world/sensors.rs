@@ -69,7 +69,8 @@ impl Sensors {
             self.load_from = (now, machine.gpu_busy_us());
         }
         let gone = |sensor: Sensor| {
-            let at = |loss: &Loss| loss.sensor == sensor && (loss.from_us..loss.to_us).contains(&now);
+            let at =
+                |loss: &Loss| loss.sensor == sensor && (loss.from_us..loss.to_us).contains(&now);
             self.losses.iter().any(at)
         };
         let clocks = machine.clocks();

@@ -5,6 +5,7 @@
 //! * [`qemu_rig`] — the real agent process and the release image under QEMU, with [`relay`] between
 //! * [`scenario`] — what must hold, whatever the rig
 //! * [`case`] — an application that fits the policy at hand
+//! * [`fuzz`] — what must hold for any bytes
 //! * [`mod@line`], [`faults`], [`wire`] — the line: faults put in, frames read along
 //!
 //! Scenarios assert order and counters, never wall-clock time.
@@ -14,6 +15,7 @@ pub mod agent;
 pub mod case;
 pub mod emulator;
 pub mod faults;
+pub mod fuzz;
 pub mod line;
 pub mod need;
 pub mod qemu_rig;

@@ -28,6 +28,9 @@ pub struct Family {
     pub name: String,
     /// Height and width of an image at full resolution, pixels.
     pub resolution: usize,
+    /// Heights and widths that a sub-network may ask for, ascending; none = only `resolution`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolutions: Vec<usize>,
     /// Channels of an image.
     pub image_channels: usize,
     /// Classes.
@@ -82,6 +85,9 @@ pub struct SubNet {
     pub kernels: Vec<usize>,
     /// Expand ratio of every block that the family has, the inactive ones included.
     pub expands: Vec<usize>,
+    /// Height and width of its images, pixels; `None` = the family's full resolution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<usize>,
 }
 
 impl Family {
@@ -119,7 +125,20 @@ impl Family {
             depths: self.stages.iter().map(depth).collect(),
             kernels: vec![kernel; self.blocks()],
             expands: vec![expand; self.blocks()],
+            resolution: None,
         }
+    }
+
+    /// Height and width of a sub-network's images, pixels.
+    #[must_use]
+    pub fn side(&self, net: &SubNet) -> usize {
+        net.resolution.unwrap_or(self.resolution)
+    }
+
+    /// Channels that squeeze-excite reduces `mid` channels to.
+    #[must_use]
+    pub fn squeezed(mid: usize) -> usize {
+        Self::rounded((mid / 4) as f32)
     }
 
     /// Largest kernel.
@@ -165,7 +184,7 @@ impl Family {
     /// Checks the description.
     ///
     /// # Errors
-    /// [`FamilyFault`] names the field. Squeeze-excite is refused: there is no kernel for it.
+    /// [`FamilyFault`] names the field.
     pub fn check(&self) -> Result<(), FamilyFault> {
         let sizes = [
             ("resolution", self.resolution),
@@ -198,6 +217,11 @@ impl Family {
         {
             return Err(self.fault("expands", &self.expands, "ratios of 1 to 64, ascending"));
         }
+        let within = |side: &usize| (1..=self.resolution).contains(side);
+        if !ascending(&self.resolutions) || !self.resolutions.iter().all(within) {
+            let expected = "sizes to the full resolution, ascending";
+            return Err(self.fault("resolutions", &self.resolutions, expected));
+        }
         if !(self.bn_epsilon > 0.0 && self.bn_epsilon < 1.0) {
             return Err(self.fault("bn_epsilon", self.bn_epsilon, "above 0 and below 1"));
         }
@@ -211,13 +235,6 @@ impl Family {
             }
             if !matches!(stage.stride, 1 | 2) {
                 return Err(self.fault(place("stride"), stage.stride, "1 or 2"));
-            }
-            if stage.squeeze_excite {
-                return Err(self.fault(
-                    place("squeeze_excite"),
-                    true,
-                    "false: there is no kernel for squeeze-excite",
-                ));
             }
             // Without its first block a stage would not change the channels.
             if stage.min_depth == 0 || stage.min_depth > stage.max_depth || stage.max_depth > 64 {
@@ -252,9 +269,20 @@ impl Family {
                 return Err(self.fault(format!("{name} of a sub-network"), list, &expected));
             }
         }
+        let side = self.side(net);
+        if side != self.resolution && !self.resolutions.contains(&side) {
+            let expected = format!("{} or one of {:?}", self.resolution, self.resolutions);
+            return Err(self.fault("resolution of a sub-network", side, &expected));
+        }
         Ok(())
     }
 }
 
 /// The member for 28×28 grey images, as JSON.
 pub const COSHIFT_28: &str = include_str!("coshift-28.json");
+
+/// Once-for-all MobileNetV3 for ImageNet, width 1.0 (`ofa_mbv3_d234_e346_k357_w1.0`), as JSON.
+pub const OFA_10: &str = include_str!("ofa-mbv3-1.0.json");
+
+/// Once-for-all MobileNetV3 for ImageNet, width 1.2 (`ofa_mbv3_d234_e346_k357_w1.2`), as JSON.
+pub const OFA_12: &str = include_str!("ofa-mbv3-1.2.json");

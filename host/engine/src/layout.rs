@@ -43,6 +43,22 @@ pub enum Kind {
     Depthwise,
 }
 
+/// Squeeze-excite as one sub-network uses it: each channel times
+/// h-sigmoid(E·relu(R·means + r) + e) of the means over its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Squeeze {
+    /// Channels of the reduced layer that are used.
+    pub middle: usize,
+    /// Index of the reducing weight `[middle, channels]`; its bias follows.
+    pub reduce: usize,
+    /// Index of the expanding weight `[channels, middle]`; its bias follows.
+    pub expand: usize,
+    /// Row length of the whole reducing weight.
+    pub reduce_row: usize,
+    /// Row length of the whole expanding weight.
+    pub expand_row: usize,
+}
+
 /// A convolution with normalisation and activation, as one sub-network uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
@@ -68,12 +84,24 @@ pub struct Unit {
     pub norm: Option<usize>,
     /// Activation.
     pub activation: Option<Activation>,
+    /// Squeeze-excite after the activation.
+    pub squeeze: Option<Squeeze>,
+    /// Height and width of the feature map in, before the pooling where this unit pools.
+    pub side: usize,
     /// This unit's input is added to the output of a later one.
     pub opens_shortcut: bool,
     /// The kept input is added to this unit's output.
     pub closes_shortcut: bool,
     /// Feature maps are averaged over their pixels before this unit.
     pub pools: bool,
+}
+
+impl Unit {
+    /// Height and width of the feature map out.
+    #[must_use]
+    pub fn out_side(&self) -> usize {
+        if self.pools { 1 } else { self.side.div_ceil(self.stride) }
+    }
 }
 
 /// The parameters of a family, in a fixed order.
@@ -96,6 +124,8 @@ struct Block {
     depthwise: usize,
     project: usize,
     shrinks: Vec<(usize, usize)>,
+    /// Indices of the reducing and the expanding weight.
+    squeeze: Option<(usize, usize)>,
 }
 
 struct Builder(Vec<Parameter>);
@@ -113,6 +143,21 @@ impl Builder {
         self.push(format!("{norm}.weight"), vec![outputs], Role::Scale);
         self.push(format!("{norm}.bias"), vec![outputs], Role::Shift);
         index
+    }
+}
+
+impl Builder {
+    /// The two layers of a block's squeeze-excite.
+    fn squeeze(&mut self, block: &str, mid: usize) -> (usize, usize) {
+        let middle = Family::squeezed(mid);
+        let mut layer = |what: &str, outputs: usize, fan_in: usize| {
+            let name = format!("{block}.depth_conv.se.fc.{what}");
+            let shape = vec![outputs, fan_in, 1, 1];
+            let index = self.push(format!("{name}.weight"), shape, Role::Weight { fan_in });
+            self.push(format!("{name}.bias"), vec![outputs], Role::Shift);
+            index
+        };
+        (layer("reduce", middle, mid), layer("expand", mid, middle))
     }
 }
 
@@ -166,12 +211,13 @@ impl Layout {
                     );
                     shrinks.push((pair[0], matrix));
                 }
+                let squeeze = stage.squeeze_excite.then(|| build.squeeze(&name, mid));
                 let project = build.unit(
                     &format!("{name}.point_linear.conv.conv"),
                     &format!("{name}.point_linear.bn.bn"),
                     vec![stage.channels, mid, 1, 1],
                 );
-                blocks.push(Block { expand, depthwise, project, shrinks });
+                blocks.push(Block { expand, depthwise, project, shrinks, squeeze });
                 inputs = stage.channels;
             }
         }
@@ -233,6 +279,8 @@ impl Layout {
             full_kernel: kernel,
             norm: Some(weight + 1),
             activation,
+            squeeze: None,
+            side: 0,
             opens_shortcut: false,
             closes_shortcut: false,
             pools: false,
@@ -286,6 +334,13 @@ impl Layout {
                 units.push(Unit {
                     full_kernel: family.max_kernel(),
                     shrinks: shrinks.take_while(|(size, _)| *size >= kernel).collect(),
+                    squeeze: known.squeeze.map(|(reduce, expand)| Squeeze {
+                        middle: Family::squeezed(mid),
+                        reduce,
+                        expand,
+                        reduce_row: full_mid,
+                        expand_row: Family::squeezed(full_mid),
+                    }),
                     ..plain(Kind::Depthwise, mid, mid, kernel, stride, known.depthwise, act)
                 });
                 units.push(Unit {
@@ -305,22 +360,30 @@ impl Layout {
             pools: true,
             ..plain(Kind::Pointwise, expand, mix, 1, 1, self.feature_mix, swish)
         });
+        let mut side = family.side(net);
+        for unit in &mut units {
+            unit.side = side;
+            side = unit.out_side();
+        }
         units
     }
 
     /// Multiply-accumulates of one image, and parameters in use, normalisations folded.
+    ///
+    /// # Panics
+    /// If the sub-network is not one of the family; its resolution is not looked at.
     #[must_use]
     pub fn cost(&self, net: &SubNet) -> (u64, u64) {
-        let mut side = self.family.resolution;
         let (mut macs, mut parameters) = (0, 0);
         for unit in self.units(net) {
-            side = if unit.pools { 1 } else { side.div_ceil(unit.stride) };
-            let weights = match unit.kind {
-                Kind::Depthwise => unit.outputs * unit.kernel * unit.kernel,
-                _ => unit.outputs * unit.inputs * unit.kernel * unit.kernel,
-            };
-            macs += weights * side * side;
+            let weights = unit.weights();
+            macs += weights * unit.out_side() * unit.out_side();
             parameters += weights + if unit.norm.is_some() { unit.outputs } else { 0 };
+            if let Some(squeeze) = unit.squeeze {
+                let weights = 2 * unit.outputs * squeeze.middle;
+                macs += weights;
+                parameters += weights + unit.outputs + squeeze.middle;
+            }
         }
         let classifier = self.family.feature_mix * self.family.classes;
         ((macs + classifier) as u64, (parameters + classifier + self.family.classes) as u64)
@@ -331,21 +394,33 @@ impl Layout {
     #[must_use]
     pub fn traffic_bytes(&self, net: &SubNet) -> u64 {
         let (_, parameters) = self.cost(net);
-        let mut side = self.family.resolution;
         let mut values = 0;
         for unit in self.units(net) {
+            let mut area = unit.side * unit.side;
             if unit.pools {
-                values += side * side * unit.inputs;
-                side = 1;
+                values += area * unit.inputs;
+                area = 1;
             }
-            values += side * side * unit.inputs;
-            side = side.div_ceil(unit.stride);
-            values += side * side * unit.outputs;
+            let out = unit.out_side() * unit.out_side() * unit.outputs;
+            values += area * unit.inputs + out;
+            if unit.squeeze.is_some() {
+                // Read for the means, then read and written to be scaled.
+                values += 3 * out;
+            }
             if unit.closes_shortcut {
-                values += side * side * unit.outputs;
+                values += out;
             }
         }
         values += self.family.feature_mix + self.family.classes;
         4 * (parameters + values as u64)
+    }
+}
+
+impl Unit {
+    /// Weights of the convolution that are used.
+    #[must_use]
+    pub fn weights(&self) -> usize {
+        let inputs = if self.kind == Kind::Depthwise { 1 } else { self.inputs };
+        self.outputs * inputs * self.kernel * self.kernel
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`family`] — the OFA-MobileNetV3 family, described by data
 //! * [`layout`] — the layers of a super-network and what a sub-network uses of them
+//! * [`levels`] — the published sub-networks of Dynamic-OFA
 //! * [`images`] — labelled images in IDX files
 //! * [`kernels`] — the operators, as functions over slices
 //! * [`candle_ops`] — the same operators in candle graphs, with gradients
@@ -15,6 +16,7 @@ pub mod family;
 pub mod images;
 pub mod kernels;
 pub mod layout;
+pub mod levels;
 pub mod model;
 pub mod network;
 pub mod tensors;

@@ -8,11 +8,11 @@
 use std::path::Path;
 
 use crate::family::FamilyFault;
-use crate::kernels::{depthwise, elementwise, pointwise};
+use crate::kernels::{depthwise, elementwise, pointwise, squeeze};
 use crate::layout::{Kind, Layout, Unit};
 use crate::model::{self, Calibrated, Model, statistics_names};
 use crate::tensors::{FileFault, TensorFile};
-use crate::train::network::{Values, patches, pool, shape, shrink};
+use crate::train::network::{Values, patches, pool, shape, shrink, squeeze_layers};
 
 /// Why a call cannot run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -249,6 +249,10 @@ impl Network {
             }
             // The input is no longer needed: its place takes the output.
             elementwise::scale_shift(conv, scale, shift, unit.activation, &mut x[..out]);
+            if let Some(squeeze) = unit.squeeze {
+                let layers = squeeze_layers(unit, &squeeze, &self.values);
+                squeeze::forward(&layers, out_side * out_side, &mut x[..out]);
+            }
             if unit.closes_shortcut {
                 x[..out].iter_mut().zip(&shortcut[..out]).for_each(|(x, kept)| *x += kept);
             }

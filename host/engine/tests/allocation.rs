@@ -75,7 +75,10 @@ fn a_switch_allocates_nothing() {
     let products = |net| {
         // Two buffers a product at most; the classifier is one more.
         let units = network.layout().units(net);
-        2 * (1 + units.iter().filter(|unit| unit.kind != Kind::Depthwise).count()) as u32
+        // Squeeze-excite: two products more, and its four layers' values.
+        let squeezes = units.iter().filter(|unit| unit.squeeze.is_some()).count() as u32;
+        8 * squeezes
+            + 2 * (1 + units.iter().filter(|unit| unit.kind != Kind::Depthwise).count()) as u32
     };
     assert!(other <= products(&nets[0].net) && again <= products(&nets[1].net));
 }

@@ -101,7 +101,17 @@ fn folder(name: &str, nets: &[SubNet]) -> (PathBuf, Model) {
             let (net, accuracy_pct) = (calibrated.net.clone(), 50.0 + index as f64);
             let (macs, params) = layout.cost(&net);
             let blocks = blocks(&net);
-            SubNetwork { index, net, macs, params, blocks, accuracy_pct, images: 8 }
+            let (images, shipped_accuracy_pct) = (8, None);
+            SubNetwork {
+                index,
+                net,
+                macs,
+                params,
+                blocks,
+                accuracy_pct,
+                images,
+                shipped_accuracy_pct,
+            }
         })
         .collect();
     let model = Model {
@@ -207,7 +217,7 @@ fn bad_files_are_named() {
 fn descriptions_that_cannot_run_are_refused() {
     type Spoil = fn(&mut Family);
     let cases: [(Spoil, &str); 9] = [
-        (|family| family.stages[1].squeeze_excite = true, "stages[1].squeeze_excite"),
+        (|family| family.resolutions = vec![8, 16], "resolutions"),
         (|family| family.stages[0].min_depth = 0, "stages[0].min_depth"),
         (|family| family.stages[0].stride = 3, "stages[0].stride"),
         (|family| family.stages.clear(), "stages"),

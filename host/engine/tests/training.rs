@@ -116,8 +116,10 @@ fn published_geometry_gives_the_published_counts() {
     let one = 64 * (8 * 8 + 9 * 8 + 8 * 8);
     let two = 64 * 8 * 8 + 16 * (9 * 8 + 8 * 16);
     let head = 16 * 16 * 16 + 16 * 16 + 16 * 4;
-    assert_eq!(macs, stem + first + one + two + head);
-    let weights = 9 * 8 + (9 * 8 + 64) + (64 + 72 + 64) + (64 + 72 + 128) + 256 + 256 + 64;
-    let biases = 8 + (8 + 8) + (8 + 8 + 8) + (8 + 8 + 16) + 16 + 4;
+    // Of 8 channels squeeze-excite keeps no fewer than 8.
+    let squeeze = 2 * 8 * 8;
+    assert_eq!(macs, stem + first + one + two + squeeze + head);
+    let weights = 9 * 8 + (9 * 8 + 64) + (64 + 72 + 64) + (64 + 72 + 128) + 128 + 256 + 256 + 64;
+    let biases = 8 + (8 + 8) + (8 + 8 + 8) + (8 + 8 + 16) + (8 + 8) + 16 + 4;
     assert_eq!(parameters, weights + biases);
 }

@@ -6,17 +6,20 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod budgets;
 mod ci;
 mod demo;
 mod embedded;
 mod environment;
 mod firmware;
 mod flash;
+mod fuzz;
 mod log;
 mod policy;
 mod qemu;
 mod setup;
 mod sizes;
+mod steps;
 mod tally;
 mod test;
 mod workspace;
@@ -41,6 +44,7 @@ enum Command {
     Demo(demo::Args),
     Firmware(firmware::Args),
     Flash(flash::Args),
+    Fuzz(fuzz::Args),
     Qemu(qemu::Args),
     Sizes(sizes::Args),
 }
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Firmware(args) => firmware::run(&args),
         Command::Flash(args) => flash::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Qemu(args) => qemu::run(&args),
         Command::Sizes(args) => sizes::run(&args),
     };

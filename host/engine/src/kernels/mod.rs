@@ -7,3 +7,4 @@ pub mod depthwise;
 pub mod elementwise;
 pub mod pointwise;
 pub mod simd;
+pub mod squeeze;

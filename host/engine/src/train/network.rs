@@ -1,7 +1,8 @@
 //! Forward and backward of one sub-network over the resident parameters.
 
+use crate::kernels::squeeze::{self, Excited};
 use crate::kernels::{depthwise, elementwise, pointwise};
-use crate::layout::{Kind, Layout, Unit};
+use crate::layout::{Kind, Layout, Squeeze, Unit};
 
 /// Values of all parameters, in the layout's order; gradients have the same shape.
 pub type Values = Vec<Vec<f32>>;
@@ -26,6 +27,8 @@ struct Kept {
     /// Depthwise: the kernel in use, `[taps, channels]`, and each stage of its shrinking.
     kernel: Vec<f32>,
     stages: Vec<Vec<f32>>,
+    /// Squeeze-excite.
+    excited: Option<Excited>,
     height: usize,
     width: usize,
 }
@@ -53,7 +56,8 @@ pub fn forward(
     statistics: Option<&Statistics>,
 ) -> Pass {
     let family = layout.family();
-    let (mut height, mut width) = (family.resolution, family.resolution);
+    let side = units.first().map_or(family.resolution, |unit| unit.side);
+    let (mut height, mut width) = (side, side);
     let batch = images.len() / (height * width * family.image_channels);
     let mut x = images.to_vec();
     let mut kept = Vec::with_capacity(units.len());
@@ -113,6 +117,9 @@ pub fn forward(
             let (one, zero) = (vec![1.0; unit.outputs], vec![0.0; unit.outputs]);
             elementwise::scale_shift(&conv, &one, &zero, unit.activation, &mut out);
         }
+        let excited = unit.squeeze.map(|squeeze| {
+            squeeze::forward(&squeeze_layers(unit, &squeeze, values), height * width, &mut out)
+        });
         if unit.closes_shortcut {
             for (out, kept) in out.iter_mut().zip(&shortcut) {
                 *out += kept;
@@ -120,7 +127,7 @@ pub fn forward(
         }
         if statistics.is_none() {
             let (height, width) = (in_height, in_width);
-            kept.push(Kept { input, conv, mean, inverse, kernel, stages, height, width });
+            kept.push(Kept { input, conv, mean, inverse, kernel, stages, excited, height, width });
         }
         x = out;
     }
@@ -175,6 +182,21 @@ pub fn backward(
         if unit.closes_shortcut {
             shortcut = d.clone();
         }
+        if let (Some(squeeze), Some(excited)) = (unit.squeeze, &kept.excited) {
+            let gradient =
+                squeeze::backward(&squeeze_layers(unit, &squeeze, values), excited, &mut d);
+            let indices = [squeeze.reduce, squeeze.reduce + 1, squeeze.expand, squeeze.expand + 1];
+            let rows = [squeeze.reduce_row, 1, squeeze.expand_row, 1];
+            let used = [unit.outputs, 1, squeeze.middle, 1];
+            for (part, ((index, row), used)) in
+                gradient.iter().zip(indices.iter().zip(rows).zip(used))
+            {
+                let sums = gradients[*index].chunks_exact_mut(row);
+                for (sums, part) in sums.zip(part.chunks_exact(used)) {
+                    sums.iter_mut().zip(part).for_each(|(sum, d)| *sum += d);
+                }
+            }
+        }
         match (unit.norm, unit.activation) {
             (Some(norm), activation) => {
                 let (head, tail) = gradients.split_at_mut(norm + 1);
@@ -226,6 +248,24 @@ pub fn backward(
                 *d += kept;
             }
         }
+    }
+}
+
+/// The layers of a squeeze-excite, cut to what the sub-network uses.
+pub(crate) fn squeeze_layers<'a>(
+    unit: &Unit,
+    squeeze: &Squeeze,
+    values: &'a Values,
+) -> squeeze::Layers<'a> {
+    squeeze::Layers {
+        channels: unit.outputs,
+        middle: squeeze.middle,
+        reduce: &values[squeeze.reduce],
+        reduce_bias: &values[squeeze.reduce + 1][..squeeze.middle],
+        reduce_row: squeeze.reduce_row,
+        expand: &values[squeeze.expand],
+        expand_bias: &values[squeeze.expand + 1][..unit.outputs],
+        expand_row: squeeze.expand_row,
     }
 }
 

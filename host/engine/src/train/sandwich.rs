@@ -11,7 +11,7 @@ use crate::layout::Layout;
 use super::network::{self, Values, backward, forward};
 use super::random::Random;
 
-/// A random sub-network.
+/// A random sub-network, at full resolution.
 #[must_use]
 pub fn sample(family: &Family, random: &mut Random) -> SubNet {
     let blocks = family.blocks();
@@ -23,6 +23,7 @@ pub fn sample(family: &Family, random: &mut Random) -> SubNet {
             .collect(),
         kernels: (0..blocks).map(|_| family.kernels[random.below(family.kernels.len())]).collect(),
         expands: (0..blocks).map(|_| family.expands[random.below(family.expands.len())]).collect(),
+        resolution: None,
     }
 }
 

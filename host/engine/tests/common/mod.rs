@@ -2,26 +2,27 @@
 
 use coshift_engine::family::{Activation, Family, Stage};
 
-/// Shortcuts, both activations, kernels 3, 5, 7.
+/// Shortcuts, both activations, squeeze-excite, kernels 3, 5, 7.
 pub(crate) fn family() -> Family {
-    let stage = |channels, stride, activation, max_depth| Stage {
+    let stage = |channels, stride, squeeze_excite, max_depth| Stage {
         channels,
         stride,
-        activation,
-        squeeze_excite: false,
+        activation: Activation::HSwish,
+        squeeze_excite,
         min_depth: 1,
         max_depth,
     };
     Family {
         name: "test".into(),
         resolution: 8,
+        resolutions: vec![],
         image_channels: 1,
         classes: 4,
         stem: 8,
         stem_stride: 1,
         first: 8,
         first_stride: 1,
-        stages: vec![stage(8, 1, Activation::HSwish, 2), stage(16, 2, Activation::HSwish, 2)],
+        stages: vec![stage(8, 1, false, 2), stage(16, 2, true, 2)],
         kernels: vec![3, 5, 7],
         expands: vec![1, 2],
         final_expand: 16,

@@ -101,7 +101,10 @@ pub fn build<'s>(name: &str, setting: Setting<'s>) -> Result<Box<dyn Manager + '
         other => match other.strip_prefix("exec:") {
             Some(command) => Box::new(Exec::new(setting, command)?),
             None => {
-                return Err(format!("manager: one of {} goes, \"{other}\" found", NAMES.join(", ")));
+                return Err(format!(
+                    "manager: one of {} goes, \"{other}\" found",
+                    NAMES.join(", ")
+                ));
             }
         },
     })

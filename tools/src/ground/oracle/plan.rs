@@ -277,7 +277,8 @@ fn candidates(laws: &Laws, job: &Job, wide: bool) -> Vec<usize> {
     // Cheapest or fastest at some level; with one shape of law it is one and the same.
     let cells = &laws.cells[job.application];
     let mut out: Vec<usize> = Vec::new();
-    for level in 0..laws.idle_w.len() {
+    let levels = 0..laws.idle_w.len();
+    for level in levels {
         let time = |sub: &usize| cells[*sub][level].whole_us;
         let fastest = at_floor.iter().copied().min_by(|a, b| time(a).total_cmp(&time(b)));
         if let Some(sub) = fastest.filter(|sub| !out.contains(sub)) {
@@ -327,6 +328,7 @@ pub fn plan(setting: Setting<'_>, jobs: &[Job], freedom: Freedom) -> Plan {
             for label in &labels[from] {
                 let start = label.free_us.max(job.release_us);
                 let gap = start - label.free_us;
+                #[allow(clippy::needless_range_loop, reason = "a level indexes several lists")]
                 for to in 0..levels {
                     for sub_network in &candidates {
                         let cells = &laws.cells[job.application][*sub_network];

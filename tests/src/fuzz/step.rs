@@ -1,0 +1,243 @@
+//! Any sequence of messages and waits: every decision can be carried out.
+
+use std::sync::OnceLock;
+
+use coshift_controller::{Identity, Node};
+use coshift_shared::frame::Frame;
+use coshift_shared::kind::Kind;
+use coshift_shared::policy::PolicyView;
+use coshift_shared::protocol::VersionRange;
+use coshift_shared::reader::{FrameReader, Received};
+use coshift_shared::schema::FINGERPRINT;
+use coshift_shared::session::Sender;
+use coshift_shared::time::{Duration, Instant};
+use coshift_shared::to_controller::{
+    Application, Change, Degrade, Hello, Limits, Objective, Outcomes, Targets, Telemetry,
+    Temperature, ToController,
+};
+use coshift_shared::to_host::{Decision, FaultCode, Mode, ResetCause, ToHost};
+use coshift_shared::units::{Age, MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK};
+
+use super::Bytes;
+use crate::case::Case;
+
+/// Runs a controller behind its messages on what the bytes say.
+pub fn step(bytes: &[u8]) {
+    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+    let image = IMAGE.get_or_init(|| Case::reference().expect("the policy at hand").image.clone());
+    let policy = PolicyView::open(image).expect("a valid policy");
+    Play::new(policy).run(&mut Bytes(bytes));
+}
+
+struct Play<'p> {
+    policy: PolicyView<'p>,
+    node: Node<'p>,
+    sender: Sender,
+    reader: FrameReader,
+    local: Instant,
+    tables: [Option<u8>; MAX_APPLICATIONS],
+    index: [u32; MAX_APPLICATIONS],
+}
+
+impl<'p> Play<'p> {
+    fn new(policy: PolicyView<'p>) -> Self {
+        let identity = Identity {
+            version: [0, 1, 0],
+            boot_nonce: 1,
+            reset_cause: ResetCause::PowerOn,
+            last_fault: FaultCode::None,
+            fault_detail: 0,
+        };
+        Self {
+            policy,
+            node: Node::new(Some(policy), identity),
+            sender: Sender::default(),
+            reader: FrameReader::new(),
+            local: Instant::START,
+            tables: [None; MAX_APPLICATIONS],
+            index: [0; MAX_APPLICATIONS],
+        }
+    }
+
+    fn run(&mut self, bytes: &mut Bytes<'_>) {
+        self.hello(1);
+        while !bytes.is_empty() {
+            match bytes.u8() % 16 {
+                0 => self.hello(bytes.u16()),
+                1..=3 => self.set(bytes),
+                4 => self.remove(bytes.u8()),
+                5 => self.limits(bytes),
+                6..=9 => self.telemetry(bytes),
+                10..=13 => self.outcomes(bytes),
+                14 => self.garbage(bytes),
+                _ => self.wait(bytes.u16()),
+            }
+            self.wait(u16::from(bytes.u8()));
+        }
+    }
+
+    fn send(&mut self, message: &ToController) {
+        // What cannot be written is not sent.
+        let Ok((_, frame)) = self.sender.to_controller(message) else { return };
+        let mut out = Vec::new();
+        for byte in frame.bytes() {
+            self.node.feed(*byte, self.local, &mut |frame: &Frame| out.push(*frame));
+        }
+        self.check(&out);
+    }
+
+    fn wait(&mut self, ms: u16) {
+        self.local = self.local.after(Duration::from_us(u32::from(ms) * 1000));
+        let mut out = Vec::new();
+        self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
+        self.check(&out);
+    }
+
+    fn hello(&mut self, session: u16) {
+        self.sender.open(session);
+        let ours = VersionRange::OURS;
+        let hello = Hello {
+            at_us: self.local.us(),
+            protocol_min: ours.min,
+            protocol_current: ours.current,
+            schema: FINGERPRINT,
+            policy_crc: self.policy.crc(),
+            version: [0, 1, 0],
+            boot_nonce: 4711,
+            period_us: 50_000,
+        };
+        self.send(&ToController::Hello(hello));
+    }
+
+    fn set(&mut self, bytes: &mut Bytes<'_>) {
+        let slot = bytes.u8() % (MAX_APPLICATIONS as u8 + 1);
+        let targets = Targets {
+            table: bytes.u8() % 4,
+            objective: [Objective::LeastEnergy, Objective::BestAccuracy, Objective::LeastLatency]
+                [usize::from(bytes.u8() % 3)],
+            deadline_us: bytes.u32() >> (bytes.u8() % 32),
+            period_us: bytes.u32() >> (bytes.u8() % 32),
+            accuracy_floor_bp: bytes.u16(),
+            miss_target_bp: bytes.u16(),
+            priority: bytes.u8(),
+            degrade: [Degrade::Accuracy, Degrade::Deadline, Degrade::Energy]
+                [usize::from(bytes.u8() % 3)],
+            energy_budget_uj: bytes.u32() >> (bytes.u8() % 32),
+        };
+        let message = Application { at_us: self.local.us(), slot, change: Change::Set(targets) };
+        self.send(&ToController::Application(message));
+        for (place, known) in self.tables.iter_mut().zip(self.node.controller().slots()) {
+            *place = known.as_ref().map(|known| known.targets.table);
+        }
+    }
+
+    fn remove(&mut self, slot: u8) {
+        let slot = slot % (MAX_APPLICATIONS as u8 + 1);
+        let message = Application { at_us: self.local.us(), slot, change: Change::Remove };
+        self.send(&ToController::Application(message));
+        if let Some(place) = self.tables.get_mut(usize::from(slot)) {
+            *place = None;
+        }
+    }
+
+    fn limits(&mut self, bytes: &mut Bytes<'_>) {
+        let message = Limits {
+            at_us: self.local.us(),
+            power_cap_mw: bytes.u32() >> (bytes.u8() % 32),
+            temp_cap_mdeg_c: i32::from(bytes.u16()) * 4 - 50_000,
+            parking: bytes.u8() % 2 == 1,
+        };
+        self.send(&ToController::Limits(message));
+    }
+
+    fn telemetry(&mut self, bytes: &mut Bytes<'_>) {
+        let age = |byte: u8| match byte % 4 {
+            0 => Age::MISSING,
+            1 => Age(byte),
+            _ => Age::FRESH,
+        };
+        let mut temperature =
+            || Temperature { mdeg_c: i32::from(bytes.u16()) * 4 - 50_000, age: age(bytes.u8()) };
+        let temperatures = [temperature(), temperature()];
+        let message = Telemetry {
+            at_us: self.local.us().wrapping_sub(u32::from(bytes.u8()) * 1000),
+            level: bytes.u8(),
+            clocks_mhz: [bytes.u16(), bytes.u16(), bytes.u16()],
+            power_mw: bytes.u32() >> (bytes.u8() % 32),
+            power_age: age(bytes.u8()),
+            gpu_load_permille: bytes.u16(),
+            gpu_load_age: age(bytes.u8()),
+            temperatures,
+        };
+        self.send(&ToController::Telemetry(message));
+    }
+
+    fn outcomes(&mut self, bytes: &mut Bytes<'_>) {
+        let slot = bytes.u8() % (MAX_APPLICATIONS as u8 + 1);
+        let Some(index) = self.index.get_mut(usize::from(slot)) else { return };
+        *index = index.wrapping_add(u32::from(bytes.u8() % 4));
+        let first_index = *index;
+        let count = 1 + usize::from(bytes.u8() % 8);
+        let samples: Vec<[u8; 2]> = (0..count).map(|_| bytes.u16().to_le_bytes()).collect();
+        *index = index.wrapping_add(samples.len() as u32);
+        let message = Outcomes {
+            at_us: self.local.us(),
+            slot,
+            sub_network: bytes.u8() % 20,
+            level: bytes.u8() % 40,
+            first_index,
+            samples: samples.iter().copied().collect(),
+            outcomes_total: bytes.u32(),
+            misses_total: bytes.u32(),
+        };
+        self.send(&ToController::Outcomes(message));
+    }
+
+    fn garbage(&mut self, bytes: &mut Bytes<'_>) {
+        let mut out = Vec::new();
+        for _ in 0..bytes.u8() % 64 {
+            let byte = bytes.u8();
+            self.node.feed(byte, self.local, &mut |frame: &Frame| out.push(*frame));
+        }
+        self.check(&out);
+    }
+
+    fn check(&mut self, frames: &[Frame]) {
+        for frame in frames {
+            for byte in frame.bytes() {
+                let Received::Packet(header, body) = self.reader.feed(*byte) else { continue };
+                let kind = Kind::from_byte(header.kind).expect("a kind of ours");
+                let message = ToHost::decode(kind, body).expect("a message of ours");
+                if let ToHost::Decision(decision) = message {
+                    self.decision(&decision);
+                }
+            }
+        }
+    }
+
+    /// Levels and sub-networks exist; whoever has a slot has a sub-network.
+    fn decision(&self, decision: &Decision) {
+        if decision.run_level == NO_LEVEL {
+            // Nothing was decided yet: there was no telemetry.
+            assert!(decision.mode != Mode::Run && decision.mode != Mode::Safe, "{decision:?}");
+            assert_eq!(decision.sub_networks, [NO_SUB_NETWORK; MAX_APPLICATIONS], "{decision:?}");
+            return;
+        }
+        assert!(decision.run_level < self.policy.levels(), "{decision:?}");
+        let park = decision.park_level;
+        assert!(park == NO_LEVEL || park < self.policy.levels(), "{decision:?}");
+        if decision.mode == Mode::Hold {
+            // Blind, the last decision stands, whoever came or went since.
+            return;
+        }
+        let slots = self.node.controller().slots();
+        for (known, sub_network) in slots.iter().zip(decision.sub_networks) {
+            let Some(known) = known else {
+                assert_eq!(sub_network, NO_SUB_NETWORK, "{decision:?}");
+                continue;
+            };
+            let table = self.policy.table(known.targets.table).expect("a table of the policy");
+            assert!(sub_network < table.len(), "{decision:?}");
+        }
+    }
+}

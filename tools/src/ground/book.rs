@@ -33,7 +33,7 @@ pub struct ResultsArgs {
 const BARS: [(f64, f64, f64); 4] =
     [(0.05, 1.010, 1.025), (0.01, 1.015, 1.04), (0.005, 1.015, 1.04), (0.001, 1.025, 1.06)];
 /// Energies are compared where the shares under the floor differ by no more than this.
-const SAME_FLOOR: f64 = 0.001;
+pub const SAME_FLOOR: f64 = 0.001;
 
 /// Runs the command.
 ///

@@ -152,6 +152,7 @@ impl Case {
             power_cap_mw: policy.power_cap_mw(),
             temp_cap_mdeg_c: policy.temp_cap_mdeg_c(),
             utilisation_permille: policy.utilisation_permille(),
+            resistance_50mk_w: policy.resistance_50mk_w(),
             park_level: policy.park_level(),
             levels: (0..policy.levels()).filter_map(|index| policy.level(index)).collect(),
             tables: tables

@@ -83,6 +83,9 @@ impl<'p> Play<'p> {
         for byte in frame.bytes() {
             self.node.feed(*byte, self.local, &mut |frame: &Frame| out.push(*frame));
         }
+        while self.node.is_deciding() {
+            self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
+        }
         self.check(&out);
     }
 

@@ -5,11 +5,14 @@
 //! ```
 //!
 //! One pass takes in at most [`BYTES_A_PASS`] bytes, so that time is looked at often however
-//! much comes; the watchdog is fed only at the end of a whole pass.
+//! much comes, and none while a decision is under way: each pass does a slice of it, and what comes
+//! meanwhile waits in the receive queue. The watchdog is fed only at the end of a whole pass.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
 mod image {
+    use core::ops::Range;
+
     use coshift_controller::{Identity, Node};
     use coshift_mps2_an386::board::{self, Board, Uart};
     use coshift_mps2_an386::policy;
@@ -43,8 +46,9 @@ mod image {
         probe(&mut board.uart);
         let mut mode = Mode::Boot;
         let mut passes = 0_u8;
+        let mut inbox = Inbox { buffer: [0; BYTES_A_PASS], waiting: 0..0 };
         loop {
-            let busy = pass(&mut board, node);
+            let busy = pass(&mut board, node, &mut inbox);
             if node.controller().mode() != mode {
                 mode = node.controller().mode();
                 let Ok(()) = board.indicator.show(mode);
@@ -61,16 +65,27 @@ mod image {
         }
     }
 
-    /// One pass without its sleep; true where bytes were taken in.
-    fn pass(board: &mut Board, node: &mut Node<'static>) -> bool {
-        let mut buffer = [0; BYTES_A_PASS];
-        let received = board.uart.read(&mut buffer);
+    /// Bytes read, of which those in `waiting` were not taken in yet.
+    struct Inbox {
+        buffer: [u8; BYTES_A_PASS],
+        waiting: Range<usize>,
+    }
+
+    /// One pass without its sleep; true where bytes were taken in or a decision is under way.
+    fn pass(board: &mut Board, node: &mut Node<'static>, inbox: &mut Inbox) -> bool {
         let uart = &mut board.uart;
-        for byte in received {
-            timed(node, |node, local| node.feed(*byte, local, &mut |frame| send(uart, frame)));
+        if inbox.waiting.is_empty() && !node.is_deciding() {
+            inbox.waiting = 0..uart.read(&mut inbox.buffer).len();
+        }
+        let mut busy = node.is_deciding();
+        while !node.is_deciding()
+            && let Some(byte) = inbox.waiting.next().and_then(|at| inbox.buffer.get(at).copied())
+        {
+            busy = true;
+            timed(node, |node, local| node.feed(byte, local, &mut |frame| send(uart, frame)));
         }
         timed(node, |node, local| node.poll(local, &mut |frame| send(uart, frame)));
-        !received.is_empty()
+        busy || node.is_deciding()
     }
 
     /// Does one step and notes its cost where it is the worst so far.

@@ -80,11 +80,12 @@ fn search(bench: &Bench, seed: u32, cases: u32) -> Result<()> {
     let measured = bench.measure(Shape::Hostile, &ids)?;
     for kind in [Kind::Telemetry, Kind::Outcomes, Kind::Application, Kind::Limits] {
         let steps = measured.of(kind);
-        if let (Some(worst), Some(mean)) = (steps.worst(), steps.mean()) {
-            let CaseId { seed, index } = worst.case;
-            let most = worst.instructions;
-            println!("{kind:?}: {most} instructions in seed {seed} index {index}; mean {mean}");
-        }
+        let (Some(worst), Some(longest)) = (steps.worst(), steps.longest()) else { continue };
+        let (CaseId { seed, index }, most) = (worst.case, worst.instructions);
+        println!("{kind:?}: a step of {most} instructions in seed {seed} index {index}");
+        let (CaseId { seed, index }, whole) = (longest.case, longest.altogether);
+        let (slices, mean) = (longest.slices, steps.mean().unwrap_or(0));
+        println!("  in {slices} slices {whole} in seed {seed} index {index}; mean {mean}");
     }
     Ok(())
 }
@@ -114,7 +115,9 @@ impl Bench {
 struct Figures {
     sizes: Sizes,
     typical: u64,
+    decision: u64,
     worst: u64,
+    period: u64,
 }
 
 impl Figures {
@@ -125,22 +128,27 @@ impl Figures {
         let image = Image { board, program: Program::Firmware, development: false };
         let sizes = Sizes::of_file(&image.build(workspace, &toolchain, &policy)?)?;
         let ids: Vec<_> = (0..TYPICAL_CASES).map(|index| CaseId { seed: 1, index }).collect();
-        let typical = bench.measure(Shape::Typical, &ids)?.of(Kind::Telemetry).mean();
-        let worst = bench.measure(Shape::Hostile, budgets::WORST_CASES)?.worst();
+        let typical = bench.measure(Shape::Typical, &ids)?;
+        let mean = |kind| typical.of(kind).mean().context("no typical step was measured");
+        let hostile = bench.measure(Shape::Hostile, budgets::WORST_CASES)?;
         Ok(Self {
             sizes,
-            typical: typical.context("no typical step was measured")?,
-            worst: worst.context("no case of a worst step is named")?.instructions,
+            typical: mean(Kind::Outcomes)?,
+            decision: mean(Kind::Telemetry)?,
+            worst: hostile.worst().context("no case of a worst step is named")?.instructions,
+            period: hostile.worst_period().context("no case of a worst step is named")?,
         })
     }
 
     /// Every figure that has a budget, with it.
-    fn budgeted(&self) -> [(u64, Budget); 4] {
+    fn budgeted(&self) -> [(u64, Budget); 6] {
         [
             (self.sizes.flash, budgets::FLASH),
             (self.sizes.static_ram, budgets::STATIC_RAM),
             (self.typical, budgets::TYPICAL_STEP),
+            (self.decision, budgets::TYPICAL_DECISION),
             (self.worst, budgets::WORST_STEP),
+            (self.period, budgets::WORST_PERIOD),
         ]
     }
 
@@ -167,7 +175,7 @@ impl Figures {
             "stack_bound": null,
             "step_instructions": { "typical": self.typical, "worst": self.worst },
             "frame_instructions": null,
-            "period_instructions": null,
+            "period_instructions": self.period,
             "panic_free": self.sizes.panic_free,
         })
     }
@@ -175,12 +183,12 @@ impl Figures {
     fn print(&self, board: Board) {
         println!("{}", board.name);
         for (measured, budget) in self.budgeted() {
-            println!("{:<13} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
+            println!("{:<16} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
         }
-        println!("{:<13} {:>8} B             (region)", "stack", self.sizes.stack);
-        println!("{:<13} {:>8}", "panic-free", self.sizes.panic_free);
+        println!("{:<16} {:>8} B             (region)", "stack", self.sizes.stack);
+        println!("{:<16} {:>8}", "panic-free", self.sizes.panic_free);
         for (name, size) in &self.sizes.sections {
-            println!("  {name:<14} {size:>7} B");
+            println!("  {name:<17} {size:>7} B");
         }
     }
 }

@@ -13,6 +13,7 @@ mod environment;
 mod firmware;
 mod flash;
 mod fuzz;
+mod libraries;
 mod log;
 mod policy;
 mod qemu;

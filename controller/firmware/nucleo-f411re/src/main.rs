@@ -22,13 +22,6 @@ mod image {
 
     use crate::board::Board;
 
-    /// Keeps the policy aligned, so that it may be read by words where the compiler sees it can.
-    #[repr(C, align(4))]
-    struct Aligned<T: ?Sized>(T);
-
-    static POLICY: &Aligned<[u8]> =
-        &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/policy.bin")));
-
     #[cortex_m_rt::entry]
     fn main() -> ! {
         let Some((board, boot, boot_nonce)) = Board::take() else { armv7m::reset() };
@@ -47,7 +40,7 @@ mod image {
             boot.fault as u8,
             boot.detail
         );
-        let policy = PolicyView::open(&POLICY.0).ok();
+        let policy = PolicyView::open(coshift_firmware::built_in_policy!()).ok();
         if policy.is_none() {
             defmt::error!("no valid policy image; waiting for one");
         }
@@ -55,13 +48,14 @@ mod image {
         let Some(node) = node else { armv7m::reset() };
         #[cfg(feature = "panic-probe")]
         probe(usize::from(identity.boot_nonce as u8));
-        SuperLoop::new(board).run(node)
+        SuperLoop::new(board).run(node);
+        armv7m::reset()
     }
 
     /// A panic path on purpose: the release image with this feature must not link.
     #[cfg(feature = "panic-probe")]
     fn probe(index: usize) {
-        defmt::info!("{=u8}", POLICY.0[index]);
+        defmt::info!("{=u8}", coshift_firmware::built_in_policy!()[index]);
     }
 }
 

@@ -53,6 +53,21 @@ macro_rules! version {
     };
 }
 
+/// The policy image that the package's build script put into `OUT_DIR/policy.bin`, aligned to words;
+/// empty where the image is built without one.
+#[macro_export]
+macro_rules! built_in_policy {
+    () => {{
+        #[repr(C, align(4))]
+        struct Aligned<T: ?Sized>(T);
+
+        static IMAGE: &Aligned<[u8]> =
+            &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/policy.bin")));
+        let image: &'static [u8] = &IMAGE.0;
+        image
+    }};
+}
+
 /// A decimal number of one byte, for [`version!`]: 255 where the text is none.
 #[must_use]
 pub const fn number(text: &str) -> u8 {

@@ -8,6 +8,7 @@
 //! comes; the watchdog is fed only at the end of a whole pass.
 
 use coshift_controller::Node;
+use coshift_controller::store::{PolicyStore, Switch};
 use coshift_shared::frame::Frame;
 use coshift_shared::time::Instant;
 
@@ -31,17 +32,26 @@ impl<P: Port> SuperLoop<P> {
         Self { port, passes: 0 }
     }
 
-    /// Runs for ever.
-    pub fn run(mut self, node: &mut Node<'_>) -> ! {
+    /// Runs until the policy store wants a switch and everything is sent; on a board without a
+    /// store ([`coshift_controller::store::NoStore`]), for ever. The board does the switch and
+    /// restarts.
+    pub fn run<S: PolicyStore>(&mut self, node: &mut Node<'_, S>) -> Switch {
         loop {
-            if !self.pass(node) {
+            let busy = self.pass(node);
+            if let Some(switch) = node.switch()
+                && self.port.is_sent()
+            {
+                return switch;
+            }
+            // Work of the store is due whenever there is time.
+            if !busy && !node.is_busy() {
                 self.port.sleep();
             }
         }
     }
 
     /// One pass without its sleep; true where bytes were taken in, so that more may wait.
-    pub fn pass(&mut self, node: &mut Node<'_>) -> bool {
+    pub fn pass<S: PolicyStore>(&mut self, node: &mut Node<'_, S>) -> bool {
         let mut buffer = [0; BYTES_A_PASS];
         let received = self.port.read(&mut buffer);
         for byte in received {
@@ -69,10 +79,10 @@ impl<P: Port> SuperLoop<P> {
     }
 
     /// Does one step and notes its cost where it is the worst so far.
-    fn timed<'p>(
+    fn timed<'p, S: PolicyStore>(
         &mut self,
-        node: &mut Node<'p>,
-        step: impl FnOnce(&mut P, &mut Node<'p>, Instant),
+        node: &mut Node<'p, S>,
+        step: impl FnOnce(&mut P, &mut Node<'p, S>, Instant),
     ) {
         let before = self.port.ticks();
         let local = Instant::from_us(self.port.now_us());

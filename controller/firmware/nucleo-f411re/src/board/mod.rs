@@ -7,7 +7,7 @@ mod uart;
 use core::num::NonZeroU32;
 
 use cortex_m::peripheral::DWT;
-use coshift_firmware::armv7m::{self, guard, retained, stack};
+use coshift_firmware::armv7m::{self, SysTickClock, guard, retained, stack};
 use coshift_firmware::ina3221::{self, Ina3221};
 use coshift_firmware::light::Light;
 use coshift_firmware::port::{Measured, Port};
@@ -73,7 +73,8 @@ impl Board {
             let alert = port_a.pa8.into_pull_up_input();
             Some(Rails::new(Ina3221::new(bus, ina3221::ADDRESS), alert, [RAIL; 3]))
         };
-        armv7m::wake_every_10_ms(&mut core.SYST, clocks::CORE_HZ);
+        // Time comes from the timer; this only wakes the core.
+        let _ = SysTickClock::<{ clocks::CORE_HZ / 1_000_000 }>::start(&mut core.SYST);
         // What RAM held at power-on, the boots since, and when the counters were read.
         let times = [boot.boots, DWT::cycle_count(), timer.cnt().read().bits()];
         let nonce = seed.iter().chain(&times).fold(0, |hash, word| armv7m::mix(hash, *word));
@@ -128,6 +129,10 @@ impl Port for Board {
 
     fn send(&mut self, frame: &[u8]) -> bool {
         self.uart.send(frame)
+    }
+
+    fn is_sent(&mut self) -> bool {
+        self.uart.is_sent()
     }
 
     fn attend(&mut self, mode: Mode, session: u16) {

@@ -62,7 +62,8 @@ impl Controller<'_> {
         let parks = self.park_level(choice.level) != NO_LEVEL;
         let served = self.slots.iter().any(Option::is_some);
         if measured && settled && served && !parks {
-            self.power.learn(choice.level, message.power_mw, choice.power_mw);
+            let cap_mw = self.limits.power_mw;
+            self.power.learn(choice.level, message.power_mw, choice.power_mw, cap_mw);
         }
     }
 

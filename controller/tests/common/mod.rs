@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod random;
+
 use coshift_controller::{Controller, Input, Outputs};
 use coshift_shared::policy::{Cell, Level, PolicyImage, Settle, SubNetwork, TableImage};
 use coshift_shared::time::{Duration, Instant};

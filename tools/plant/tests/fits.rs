@@ -257,7 +257,7 @@ fn power_terms_are_found_again_where_all_was_measured() {
         (fit.activity[1], 0.7),
     ];
     for (found, put) in found {
-        assert!((found / put - 1.0).abs() <= 0.01, "{found} for {put}");
+        assert!((found / put - 1.0).abs() <= 0.02, "{found} for {put}");
     }
     assert!(fit.idle_measured && fit.busy_measured && fit.emc_measured);
     assert!(fit.error.max_pct <= 0.1, "{:?}", fit.error);

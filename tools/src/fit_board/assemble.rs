@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result};
 use coshift_plant::board::{
     AtFile, BoardFile, BusyFile, EmcFile, ExplicitLaw, FORMAT, IdleFile, LatencyFile, Level,
     LevelFile, NetworkFile, PowerFile, Rule, SubNetworkFile,
@@ -48,8 +49,8 @@ pub(super) fn sound_name(wished: &str, taken: &[&str]) -> String {
         _ => '-',
     };
     let wished: String = wished.chars().map(sound).collect();
-    let wished = wished.trim_matches('-');
-    let wished = if wished.is_empty() { "net" } else { wished };
+    let parts: Vec<&str> = wished.split('-').filter(|part| !part.is_empty()).collect();
+    let wished = if parts.is_empty() { "net".to_owned() } else { parts.join("-") };
     let mut name: String = wished.chars().take(16).collect();
     let mut count = 2_usize;
     while taken.contains(&name.as_str()) {
@@ -128,6 +129,20 @@ pub(super) fn board(
     }
 }
 
+/// The text of a board file, its levels one a line.
+pub(super) fn text(file: &BoardFile) -> Result<String> {
+    let mut file = file.clone();
+    let level = |level: &LevelFile| {
+        let LevelFile { cpu_mhz, gpu_mhz, emc_mhz } = level;
+        format!("    {{ cpu_mhz = {cpu_mhz}, gpu_mhz = {gpu_mhz}, emc_mhz = {emc_mhz} }},\n")
+    };
+    let levels: String = std::mem::take(&mut file.levels).iter().map(level).collect();
+    let rest = toml::to_string_pretty(&file).context("the fitted board as TOML")?;
+    let (before, after) = rest.split_once("levels = []\n").context("a board file has levels")?;
+    let head = "# Format: docs/decisions/0003-board-files.md\n";
+    Ok(format!("{head}{before}levels = [\n{levels}]\n{after}"))
+}
+
 fn network(
     nets: &[usize],
     grid: &Grid,
@@ -192,7 +207,7 @@ mod tests {
 
     #[test]
     fn names_fit_a_board_file_and_differ() {
-        assert_eq!(sound_name("ResNet-50 (INT8), batch 1", &[]), "resnet-50--int8-");
+        assert_eq!(sound_name("ResNet-50 (INT8), batch 1", &[]), "resnet-50-int8-b");
         assert_eq!(sound_name("mobilenet", &["mobilenet"]), "mobilenet-2");
         assert_eq!(sound_name("a-very-long-network", &["a-very-long-netw"]), "a-very-long-ne-2");
         assert_eq!(sound_name("网络", &[]), "net");
@@ -200,7 +215,7 @@ mod tests {
 
     #[test]
     fn six_digits_are_kept() {
-        assert!((rounded(3205.123_456) - 3205.12).abs() < 1e-9);
+        assert!((rounded(1_234.567_8) - 1234.57).abs() < 1e-9);
         assert!((rounded(0.001_234_567_8) - 0.001_234_57).abs() < 1e-12);
     }
 }

@@ -10,11 +10,10 @@ mod csv;
 mod grid;
 mod levels;
 mod marks;
+mod power;
 mod store;
 
-// The reader of powers; the laws are in `coshift_plant::fit`.
-mod power;
-
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -109,6 +108,15 @@ pub fn run(args: &FitBoardArgs) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn fit_board(args: &FitBoardArgs) -> Result<(Fitted, PowerFit)> {
+    for input in std::iter::once(&args.latency).chain(&args.power) {
+        // Where one of both is not there, they are not the same file.
+        let same = fs::canonicalize(input).ok().zip(fs::canonicalize(&args.out).ok());
+        ensure!(
+            same.is_none_or(|(input, out)| input != out),
+            "--out {}: a file to write goes, this one is read",
+            args.out.display()
+        );
+    }
     let grid = Grid::load(&args.latency)?;
     let latency_file = args.latency.display().to_string();
     check(&grid, args.points, &latency_file)?;
@@ -141,10 +149,7 @@ pub fn fit_board(args: &FitBoardArgs) -> Result<(Fitted, PowerFit)> {
     };
     let name = args.out.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into());
     let file = assemble::board(&name, &grid, &fitted, &power, &known);
-    let text = format!(
-        "# Format: docs/decisions/0003-board-files.md\n{}",
-        toml::to_string(&file).context("the fitted board as TOML")?
-    );
+    let text = assemble::text(&file)?;
     // What is written is what was checked: every number, and that a policy comes out of it.
     let board = Board::parse(&text, &args.out.display().to_string())
         .with_context(|| format!("{latency_file}: no sound board comes out"))?;

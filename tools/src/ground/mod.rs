@@ -6,6 +6,7 @@
 //! * [`oracle`] — the choice with perfect knowledge, paying what everyone pays
 //! * [`results`] — figures over seeds; `command` is `coshift-tools simulate`
 
+pub mod book;
 pub mod command;
 pub mod fit_contention;
 pub mod managers;

@@ -68,7 +68,8 @@ pub struct Row {
 /// Says why there is none.
 pub fn run_manager(name: &str, setting: Setting<'_>) -> Result<Run, String> {
     let done = match name {
-        "oracle" => oracle(setting),
+        "oracle" => oracle(setting, false),
+        "oracle-late" => oracle(setting, true),
         "static-best" => static_best(setting),
         _ => {
             let mut manager = build(name, setting)?;

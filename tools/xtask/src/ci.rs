@@ -10,11 +10,13 @@ use crate::embedded::{TARGET, Toolchain};
 use crate::firmware::{self, Image, Program};
 use crate::libraries;
 use crate::policy;
+use crate::setup::{self, Need};
+use crate::sizes;
 use crate::tally::Tally;
 use crate::test;
 use crate::workspace::{self, Workspace};
 
-/// Run everything a change must pass: format, lints, docs, no_std builds, all tests, the demo.
+/// Run everything a change must pass: format, lints, docs, no_std builds, budgets, all tests, the demo.
 ///
 /// Every step runs, whatever failed before it; the last line is
 /// `N passed, N failed, N skipped`, each step counted as one.
@@ -42,6 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     deny(&workspace, &mut tally);
     libraries::check(&workspace, args.yes, &mut tally);
     images(&workspace, args.yes, &mut tally);
+    budgets(&workspace, args.yes, &mut tally);
     test::all(&workspace, args.yes, &[], &mut tally)?;
     demo::step(&mut tally);
     Ok(tally.close())
@@ -78,6 +81,15 @@ fn images(workspace: &Workspace, yes: bool, tally: &mut Tally) {
     }
 }
 
+/// The release image against its budgets; where nothing can be measured, a skip outside of CI.
+fn budgets(workspace: &Workspace, yes: bool, tally: &mut Tally) {
+    match setup::ensure(&[Need::Toolchain, Need::Emulator], yes) {
+        Err(error) if !workspace::in_ci() => tally.skip("budgets", &format!("{error:#}")),
+        _ => tally.check("budgets", sizes::within_budgets(workspace, yes)),
+    }
+}
+
+/// Lints of the code that the host's clippy does not see, for both kinds of image.
 fn clippy_of_images(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     let development: Vec<String> =
         BOARDS.iter().map(|board| format!("{}/development", board.package)).collect();

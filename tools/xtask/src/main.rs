@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod budgets;
 mod ci;
 mod demo;
 mod embedded;
@@ -19,6 +20,7 @@ mod policy;
 mod qemu;
 mod setup;
 mod sizes;
+mod steps;
 mod tally;
 mod test;
 mod workspace;

@@ -9,9 +9,9 @@ use super::robust::{Prior, Problem, with_slopes};
 /// What stands in for measurements that are missing, taken from boards that were measured.
 pub mod defaults {
     /// Busy power of a board of which nothing is known, as base (W), part in proportion to the
-    /// highest GPU clock (W) and part with its cube (W): Jetson Xavier NX at 1109.25 MHz (4.388 +
-    /// 6.048 f + 1.674 f³ W, `boards/xavier_nx.toml`).
-    pub const BUSY_W: [f64; 3] = [4.388, 6.709, 2.285];
+    /// highest GPU clock (W) and part with its cube (W): Jetson Xavier NX at 1109.25 MHz (4.364 +
+    /// 6.463 f + 1.382 f³ W, `boards/xavier_nx.toml`).
+    pub const BUSY_W: [f64; 3] = [4.364, 7.169, 1.886];
     /// Idle power as a share of busy power at the lowest and at the highest GPU clock: Jetson Xavier
     /// NX (`boards/xavier_nx.toml`).
     pub const IDLE_SHARE: [f64; 2] = [0.48, 0.33];
@@ -70,8 +70,8 @@ pub struct PowerFit {
     pub error: FitError,
 }
 
-/// Least relative noise that is believed of a power.
-const LEAST_NOISE: f64 = 0.01;
+/// Least relative noise that is believed of a power: what sensors and the law itself miss.
+const LEAST_NOISE: f64 = 0.02;
 /// Fits of the law and of the activities in turn.
 const TURNS: usize = 12;
 /// Activities are sought in this range.
@@ -225,9 +225,9 @@ fn priors() -> [Prior; 5] {
     let whole: f64 = defaults::BUSY_W.iter().sum();
     let [base, slope, cubic] = defaults::BUSY_W.map(|watt| (watt / whole).ln());
     [
-        Prior { mean: base, sd: 1.0 },
-        Prior { mean: slope, sd: 1.0 },
-        Prior { mean: cubic, sd: 1.0 },
+        Prior { mean: base, sd: 1.5 },
+        Prior { mean: slope, sd: 1.5 },
+        Prior { mean: cubic, sd: 1.5 },
         Prior { mean: defaults::IDLE_EMC_SHARE, sd: 0.05 },
         Prior { mean: defaults::BUSY_EMC_SHARE, sd: 0.15 },
     ]

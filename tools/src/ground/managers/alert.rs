@@ -226,7 +226,7 @@ impl Manager for Alert<'_> {
             *place = Some(state.sub_network);
         }
         let clocks = self.setting.levels()[level];
-        Orders { clocks, when: When::BetweenRequests, park: None, sub_networks }
+        Orders { clocks, when: When::BetweenRequests, park: None, waits: false, sub_networks }
     }
 }
 

@@ -63,6 +63,7 @@ impl<'s> Coshift<'s> {
             clocks: board.levels[0],
             when: When::BetweenRequests,
             park: None,
+            waits: false,
             sub_networks: [None; MAX_APPLICATIONS],
         };
         let unknown = setting.applications().iter().filter(|a| !a.releases_known());
@@ -197,6 +198,6 @@ impl Manager for CoshiftCap<'_> {
             gpu_khz: self.asked.gpu_khz.min(cap.gpu_khz),
             emc_khz: self.asked.emc_khz.min(cap.emc_khz),
         };
-        Orders { clocks, when: When::AtOnce, park: None, ..orders }
+        Orders { clocks, when: When::AtOnce, park: None, waits: false, ..orders }
     }
 }

@@ -81,7 +81,7 @@ impl Manager for DynamicOfa<'_> {
             *place = Some(rule.sub_network);
         }
         let clocks = self.governors.asked();
-        Orders { clocks, when: When::AtOnce, park: None, sub_networks }
+        Orders { clocks, when: When::AtOnce, park: None, waits: false, sub_networks }
     }
 }
 

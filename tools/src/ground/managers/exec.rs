@@ -69,7 +69,8 @@ impl<'s> Exec<'s> {
         let count = setting.applications().len();
         sub_networks.iter_mut().take(count).for_each(|place| *place = Some(0));
         let clocks = *setting.levels().last().ok_or("no levels")?;
-        let orders = Orders { clocks, when: When::BetweenRequests, park: None, sub_networks };
+        let orders =
+            Orders { clocks, when: When::BetweenRequests, park: None, waits: false, sub_networks };
         let command = command.to_owned();
         let mut exec = Self { setting, command, pipe, orders, next_us: PERIOD_US, fault: None };
         let start = exec.start();

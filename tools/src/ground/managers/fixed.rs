@@ -22,7 +22,7 @@ impl<'s> Fixed<'s> {
         for place in sub_networks.iter_mut().take(setting.applications().len()) {
             *place = Some(0);
         }
-        let orders = Orders { clocks, when: When::AtOnce, park: None, sub_networks };
+        let orders = Orders { clocks, when: When::AtOnce, park: None, waits: false, sub_networks };
         Self { setting, orders, fitting: true }
     }
 
@@ -37,7 +37,8 @@ impl<'s> Fixed<'s> {
         let board = &setting.scenario.board;
         let park = board.park_level.filter(|_| park).map(|park| board.levels[park]);
         let clocks = board.levels[level];
-        let orders = Orders { clocks, when: When::BetweenRequests, park, sub_networks };
+        let orders =
+            Orders { clocks, when: When::BetweenRequests, park, waits: false, sub_networks };
         Self { setting, orders, fitting: false }
     }
 }

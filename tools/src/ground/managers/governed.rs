@@ -51,7 +51,7 @@ impl<C: ClockManager> Manager for Governed<'_, C> {
 
     fn orders(&self) -> Orders {
         let sub_networks = [Some(0); MAX_APPLICATIONS];
-        Orders { clocks: self.clocks, when: When::AtOnce, park: None, sub_networks }
+        Orders { clocks: self.clocks, when: When::AtOnce, park: None, waits: false, sub_networks }
     }
 
     fn sub_network(&mut self, application: usize, index: usize) -> Option<usize> {

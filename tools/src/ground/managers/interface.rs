@@ -164,6 +164,8 @@ pub struct Orders {
     pub when: When,
     /// Clocks that the agent may park at between requests; `None` = no parking.
     pub park: Option<Level>,
+    /// Whether requests wait until the clocks asked for are in force.
+    pub waits: bool,
     /// Sub-network of each application; `None` = it is not served yet.
     pub sub_networks: [Option<usize>; MAX_APPLICATIONS],
 }

@@ -16,6 +16,7 @@
 //! | `pi` | PI control of the latency | least accurate one at the floor |
 //! | `static-best` | the best single choice in hindsight, parking included | the same |
 //! | `oracle` | perfect knowledge, see [`super::oracle`] | the same |
+//! | `oracle-late` | the same with changes of clocks hidden behind launches: a bound, no reference | the same |
 //! | `exec:CMD` | a program of the user's own, over JSON lines | the same |
 
 mod alert;
@@ -45,7 +46,7 @@ pub use ztt::Ztt;
 use crate::simulate::{Choice, Stock};
 
 /// Every manager by name, `exec:CMD` apart.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "coshift",
     "coshift-cap",
     "max",
@@ -61,6 +62,7 @@ pub const NAMES: [&str; 16] = [
     "pi",
     "static-best",
     "oracle",
+    "oracle-late",
     "exec:CMD",
 ];
 
@@ -99,7 +101,10 @@ pub fn build<'s>(name: &str, setting: Setting<'s>) -> Result<Box<dyn Manager + '
         other => match other.strip_prefix("exec:") {
             Some(command) => Box::new(Exec::new(setting, command)?),
             None => {
-                return Err(format!("manager: one of {} goes, \"{other}\" found", NAMES.join(", ")));
+                return Err(format!(
+                    "manager: one of {} goes, \"{other}\" found",
+                    NAMES.join(", ")
+                ));
             }
         },
     })

@@ -110,7 +110,7 @@ impl Manager for Pi<'_> {
     fn orders(&self) -> Orders {
         let clocks = self.setting.levels()[self.level];
         let sub_networks = self.sub_networks;
-        Orders { clocks, when: When::BetweenRequests, park: None, sub_networks }
+        Orders { clocks, when: When::BetweenRequests, park: None, waits: false, sub_networks }
     }
 }
 

@@ -257,7 +257,7 @@ impl Manager for Ztt<'_> {
     fn orders(&self) -> Orders {
         let sub_networks = [Some(0); MAX_APPLICATIONS];
         let clocks = self.clocks[self.action].2;
-        Orders { clocks, when: When::AtOnce, park: None, sub_networks }
+        Orders { clocks, when: When::AtOnce, park: None, waits: false, sub_networks }
     }
 
     fn sub_network(&mut self, application: usize, index: usize) -> Option<usize> {

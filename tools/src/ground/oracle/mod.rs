@@ -17,7 +17,7 @@ mod plan;
 mod planned;
 
 pub use labels::Cost;
-pub use plan::{Job, Plan, Step, jobs, plan};
+pub use plan::{Freedom, Job, Plan, Step, jobs, plan};
 pub use planned::Planned;
 
 use super::managers::{Fixed, Setting, highest};
@@ -26,11 +26,11 @@ use super::world::{Run, WorldError, run};
 /// Plans are made anew until the order of service stands, at most so often.
 const ROUNDS: usize = 4;
 
-/// The oracle's run.
+/// The oracle's run; `late` as in [`Freedom`].
 ///
 /// # Errors
 /// As [`run`].
-pub fn oracle(setting: Setting<'_>) -> Result<Run, WorldError> {
+pub fn oracle(setting: Setting<'_>, late: bool) -> Result<Run, WorldError> {
     let (scenario, instance) = (setting.scenario, setting.instance);
     let mut first = Fixed::fitting(setting, highest(&setting));
     let mut order = run(scenario, instance, &mut first)?.order;
@@ -38,9 +38,9 @@ pub fn oracle(setting: Setting<'_>) -> Result<Run, WorldError> {
     for _ in 0..ROUNDS {
         let jobs = jobs(setting, &order);
         // First only what keeps the floors; everything where that misses a deadline.
-        let mut made = plan(setting, &jobs, false);
-        if made.cost.misses > 0 {
-            let wide = plan(setting, &jobs, true);
+        let mut made = plan(setting, &jobs, Freedom { under_floor: false, late });
+        if made.cost.misses > 0 || made.cost.over_cap > 0 {
+            let wide = plan(setting, &jobs, Freedom { under_floor: true, late });
             if wide.cost < made.cost {
                 made = wide;
             }
@@ -69,8 +69,8 @@ pub struct Rank {
     over_power_s: f64,
     /// Requests late or never run.
     misses: usize,
-    /// Share of requests under their floor.
-    under_floor: f64,
+    /// Accuracy under floors, summed over the requests that ran, 0.01 %.
+    shortfall_bp: u64,
     /// Energy, J.
     energy_j: f64,
 }
@@ -80,12 +80,34 @@ impl Rank {
     #[must_use]
     pub fn of(setting: Setting<'_>, run: &Run) -> Self {
         let scores = super::world::score(setting.scenario, run);
-        let share = |score: &super::world::Score| score.under_floor_share * score.inferences as f64;
+        let shortfall = |(application, records): (usize, &Vec<super::world::Record>)| {
+            let accuracies = setting.accuracies_bp(application);
+            let of = |record: &super::world::Record| match record.ending {
+                super::world::Ending::Served { sub_network, .. } => {
+                    u64::from(record.request.floor_bp.saturating_sub(accuracies[sub_network]))
+                }
+                super::world::Ending::Dropped => 0,
+            };
+            records.iter().map(of).sum::<u64>()
+        };
         Self {
             over_power_s: scores.first().map_or(0.0, |score| score.over_power_s),
             misses: scores.iter().map(|score| score.misses).sum(),
-            under_floor: scores.iter().map(share).sum(),
+            shortfall_bp: run.records.iter().enumerate().map(shortfall).sum(),
             energy_j: scores.first().map_or(0.0, |score| score.energy_j),
         }
+    }
+
+    /// Everything before energy: time over the cap (s), requests late, accuracy
+    /// under floors (0.01 %).
+    #[must_use]
+    pub fn promises(&self) -> (f64, usize, u64) {
+        (self.over_power_s, self.misses, self.shortfall_bp)
+    }
+
+    /// Energy, J.
+    #[must_use]
+    pub fn energy_j(&self) -> f64 {
+        self.energy_j
     }
 }

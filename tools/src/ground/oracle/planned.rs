@@ -6,7 +6,6 @@ use coshift_plant::board::Level;
 use coshift_shared::units::MAX_APPLICATIONS;
 
 use super::super::managers::{Event, Manager, Orders, Seen, Setting, When};
-use super::super::world::parking::settle_us;
 use super::plan::{Plan, Step};
 
 /// The manager that does what a plan says.
@@ -20,6 +19,8 @@ pub struct Planned<'s> {
     /// The step that comes next.
     next: usize,
     clocks: Level,
+    /// Whether the next request waits for its clocks.
+    waits: bool,
     /// Clocks asked for at a time, µs.
     later: Option<(u64, Level)>,
 }
@@ -37,6 +38,7 @@ impl<'s> Planned<'s> {
             parked_after: plan.parked_after,
             next: 0,
             clocks: setting.levels()[0],
+            waits: false,
             later: None,
         };
         planned.prepare(0);
@@ -55,21 +57,14 @@ impl<'s> Planned<'s> {
             return;
         };
         let run = board.levels[step.level];
+        self.waits = step.waits;
         let (application, index) = step.request;
         let release = self.setting.instance.requests[application][index].release_us;
-        let before = |from: &Level| release.saturating_sub(settle_us(&board.settle, from, &run));
-        let idle = |level: &Level| board.power.idle_w(level);
         if let Some(park) = park.filter(|_| step.parked) {
             self.clocks = park;
-            self.later = Some((before(&park), run));
-        } else if run != self.clocks {
-            let at = before(&self.clocks);
-            if at > now_us && idle(&run) > idle(&self.clocks) {
-                self.later = Some((at, run));
-            } else {
-                self.clocks = run;
-            }
         }
+        let at = step.ask_before_us.map_or(now_us, |before| release.saturating_sub(before.into()));
+        self.later = Some((at, run));
         self.wake(now_us);
     }
 
@@ -99,7 +94,8 @@ impl Manager for Planned<'_> {
 
     fn orders(&self) -> Orders {
         let sub_networks = [Some(0); MAX_APPLICATIONS];
-        Orders { clocks: self.clocks, when: When::BetweenRequests, park: None, sub_networks }
+        let (clocks, when) = (self.clocks, When::BetweenRequests);
+        Orders { clocks, when, park: None, waits: self.waits, sub_networks }
     }
 
     fn sub_network(&mut self, application: usize, index: usize) -> Option<usize> {

@@ -3,7 +3,7 @@
 //! As the agent does it where every release is known: parked when the next release is far enough
 //! for two changes of clocks with their slack, and woken one change with its slack before it. Where
 //! a release is not known, the board is parked at once if the mean wait for the next request is
-//! 45 ms or more, and woken by the request (whose first milliseconds then run at the park clocks).
+//! 45 ms or more, and woken by the request, which waits until its clocks are in force.
 
 use coshift_plant::board::{Level, Settle};
 

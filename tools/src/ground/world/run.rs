@@ -124,6 +124,8 @@ struct World<'s> {
     /// Clocks asked for while serving, and whether the board is parked.
     run_clocks: Option<Level>,
     parked: bool,
+    /// Clocks settle after parking: a request waits for them.
+    waking: bool,
     level_switches: u64,
     parks: u64,
     order: Vec<(usize, usize)>,
@@ -210,6 +212,7 @@ impl<'s> World<'s> {
             running: None,
             run_clocks: None,
             parked: false,
+            waking: false,
             level_switches: 0,
             parks: 0,
             order: Vec::with_capacity(instance.count()),
@@ -392,6 +395,7 @@ impl<'s> World<'s> {
             self.level_switches +=
                 u64::from(self.run_clocks.is_some_and(|before| before != orders.clocks));
             self.run_clocks = Some(orders.clocks);
+            self.waking = self.parked;
             self.parked = false;
             self.ask(orders.clocks);
         }
@@ -400,6 +404,11 @@ impl<'s> World<'s> {
     /// Starts the request with the earliest deadline among the applications that are served.
     fn start(&mut self, manager: &mut dyn Manager) -> bool {
         let orders = manager.orders();
+        let settles = self.machine.clocks() != self.machine.asked();
+        self.waking &= settles;
+        if self.waking || (orders.waits && settles) {
+            return false;
+        }
         let next = self
             .queues
             .iter()

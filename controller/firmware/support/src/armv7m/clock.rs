@@ -19,11 +19,12 @@ impl<const MHZ: u32> SysTickClock<MHZ> {
         assert!(MHZ > 0 && MHZ < 16_777, "SysTick counts 24 bits");
         MHZ * 1_000
     };
+    const RELOAD: u32 = Self::CYCLES - 1;
 
     /// Starts the timer; the clock shows [`Instant::START`].
     pub fn start(syst: &mut SYST) -> Self {
         syst.set_clock_source(SystClkSource::Core);
-        syst.set_reload(Self::CYCLES - 1);
+        syst.set_reload(Self::RELOAD);
         syst.clear_current();
         syst.enable_interrupt();
         syst.enable_counter();
@@ -37,7 +38,7 @@ impl<const MHZ: u32> SysTickClock<MHZ> {
             let before = MILLISECONDS.load(Ordering::Acquire);
             let left = SYST::get_current();
             if before == MILLISECONDS.load(Ordering::Acquire) {
-                let part = Self::CYCLES.saturating_sub(left) / MHZ;
+                let part = Self::CYCLES.saturating_sub(left).checked_div(MHZ).unwrap_or(0);
                 return Instant::START
                     .us()
                     .wrapping_add(before.wrapping_mul(1_000))

@@ -74,6 +74,8 @@ pub(crate) enum Program {
     BringUp,
     /// The program that measures controller steps.
     Steps,
+    /// The firmware with a policy store that uploads in place: one that the tests must refuse.
+    InPlace,
 }
 
 /// One image.
@@ -95,8 +97,9 @@ impl Image {
         toolchain: &Toolchain,
         policy: &Path,
     ) -> Result<PathBuf> {
-        let features: &[&str] = if self.development { &["development"] } else { &[] };
-        let mut command = self.command(workspace, toolchain, policy, features);
+        let mut features = self.program.features().to_vec();
+        features.extend(self.development.then_some("development"));
+        let mut command = self.command(workspace, toolchain, policy, &features);
         workspace::run(&mut command)
             .with_context(|| format!("the {} was not built", self.describe()))?;
         let built =
@@ -157,6 +160,7 @@ impl Image {
             Program::Firmware => "",
             Program::BringUp => "-bring-up",
             Program::Steps => "-steps",
+            Program::InPlace => "-in-place",
         };
         let kind = if self.development { "-development" } else { "" };
         format!("{}{program}{kind}.elf", self.board.name)
@@ -169,6 +173,7 @@ impl Image {
             Program::Firmware => "",
             Program::BringUp => " bring-up",
             Program::Steps => " measuring",
+            Program::InPlace => " in-place",
         };
         format!("{kind}{program} image of {}", self.board.name)
     }
@@ -177,9 +182,16 @@ impl Image {
 impl Program {
     fn binary(self, board: Board) -> &'static str {
         match self {
-            Self::Firmware => board.package,
+            Self::Firmware | Self::InPlace => board.package,
             Self::BringUp => "bringup",
             Self::Steps => "steps",
+        }
+    }
+
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::InPlace => &["in-place-store"],
+            Self::Firmware | Self::BringUp | Self::Steps => &[],
         }
     }
 }
@@ -204,8 +216,9 @@ mod tests {
     #[test]
     fn every_image_has_a_file_of_its_own() {
         let mut names = HashSet::new();
+        let programs = [Program::Firmware, Program::BringUp, Program::Steps, Program::InPlace];
         for board in board::BOARDS {
-            for program in [Program::Firmware, Program::BringUp, Program::Steps] {
+            for program in programs {
                 for development in [false, true] {
                     let image = Image { board, program, development };
                     assert!(names.insert(image.file_name()), "{}", image.file_name());

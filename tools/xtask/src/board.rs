@@ -9,8 +9,9 @@ pub(crate) struct Board {
     pub(crate) package: &'static str,
     /// Name of its chip for probe-rs; none: it exists in the emulator only.
     pub(crate) chip: Option<&'static str>,
-    /// Its package has a program that exercises the board's parts on command.
-    pub(crate) bring_up: bool,
+    /// Its package has programs for the emulator: one that exercises the board's parts on command,
+    /// and those that measure.
+    pub(crate) bench: bool,
 }
 
 /// Every board.
@@ -18,19 +19,19 @@ pub(crate) const BOARDS: [Board; 3] = [MPS2_AN386, NUCLEO_F411RE, TEMPLATE];
 
 /// Arm MPS2 with AN386 (Cortex-M4) as QEMU emulates it: the reference for every test.
 pub(crate) const MPS2_AN386: Board =
-    Board { name: "mps2-an386", package: "coshift-mps2-an386", chip: None, bring_up: true };
+    Board { name: "mps2-an386", package: "coshift-mps2-an386", chip: None, bench: true };
 
 /// ST Nucleo-F411RE (Cortex-M4): the cheap real one.
 pub(crate) const NUCLEO_F411RE: Board = Board {
     name: "nucleo-f411re",
     package: "coshift-nucleo-f411re",
     chip: Some("STM32F411RETx"),
-    bring_up: false,
+    bench: false,
 };
 
 /// What a port begins as; runs on QEMU's Netduino Plus 2 (STM32F405, Cortex-M4).
 pub(crate) const TEMPLATE: Board =
-    Board { name: "template", package: "coshift-template", chip: None, bring_up: false };
+    Board { name: "template", package: "coshift-template", chip: None, bench: false };
 
 /// Finds a board by its name, for the command line.
 pub(crate) fn parse(name: &str) -> Result<Board, String> {
@@ -51,12 +52,10 @@ mod tests {
             let folder = root.join("controller/firmware").join(board.name);
             let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
             assert!(manifest.contains(&format!("name = \"{}\"", board.package)), "{}", board.name);
-            assert_eq!(
-                folder.join("src/bin/bringup.rs").is_file(),
-                board.bring_up,
-                "{}",
-                board.name
-            );
+            for program in ["bringup", "steps"] {
+                let there = folder.join("src/bin").join(program).with_extension("rs").is_file();
+                assert_eq!(there, board.bench, "{program} of {}", board.name);
+            }
             assert_eq!(parse(board.name), Ok(board));
         }
     }

@@ -72,10 +72,14 @@ fn images(workspace: &Workspace, yes: bool, tally: &mut Tally) {
     }
     for board in BOARDS.into_iter().filter(|board| board.chip.is_some()) {
         let image = |development| Image { board, program: Program::Firmware, development };
-        for image in [image(false), image(true)] {
-            let built = image.build(workspace, &toolchain, &policy).map(|_| ());
-            tally.check(&image.describe(), built);
+        let release = image(false).build(workspace, &toolchain, &policy);
+        if let Ok(release) = &release {
+            tally
+                .check(&format!("budgets of {}", board.name), sizes::image_within_budgets(release));
         }
+        tally.check(&image(false).describe(), release.map(|_| ()));
+        let development = image(true).build(workspace, &toolchain, &policy).map(|_| ());
+        tally.check(&image(true).describe(), development);
         let refused = image(false).refuses_panic_path(workspace, &toolchain, &policy);
         tally.check(&format!("a panic path does not link for {}", board.name), refused);
     }

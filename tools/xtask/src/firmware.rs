@@ -44,7 +44,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    if args.bring_up && !args.board.bring_up {
+    if args.bring_up && !args.board.bench {
         bail!("{} has no bring-up image", args.board.name);
     }
     let workspace = Workspace::locate()?;

@@ -61,7 +61,7 @@ mod image {
         );
         let Some(node) = node else { armv7m::reset() };
         #[cfg(feature = "panic-probe")]
-        probe(usize::from(identity.boot_nonce as u8));
+        probe(nonce as usize);
         let switch = SuperLoop::new(board).run(node);
         if active.prepare(switch).is_err() {
             defmt::error!("the policy was not revoked; it runs on");

@@ -276,6 +276,7 @@ fn image(sequence: u32) -> Vec<u8> {
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: NO_TEMP_CAP,
         utilisation_permille: 900,
+        resistance_50mk_w: 0,
         park_level: Some(0),
         levels: vec![level(200_000), level(400_000)],
         tables: vec![table],

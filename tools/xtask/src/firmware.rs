@@ -74,6 +74,8 @@ pub(crate) enum Program {
     BringUp,
     /// The program that measures controller steps.
     Steps,
+    /// The program that answers what the host leaves in memory.
+    Answers,
     /// The firmware with a policy store that uploads in place: one that the tests must refuse.
     InPlace,
 }
@@ -160,6 +162,7 @@ impl Image {
             Program::Firmware => "",
             Program::BringUp => "-bring-up",
             Program::Steps => "-steps",
+            Program::Answers => "-answers",
             Program::InPlace => "-in-place",
         };
         let kind = if self.development { "-development" } else { "" };
@@ -173,6 +176,7 @@ impl Image {
             Program::Firmware => "",
             Program::BringUp => " bring-up",
             Program::Steps => " measuring",
+            Program::Answers => " answering",
             Program::InPlace => " in-place",
         };
         format!("{kind}{program} image of {}", self.board.name)
@@ -185,13 +189,14 @@ impl Program {
             Self::Firmware | Self::InPlace => board.package,
             Self::BringUp => "bringup",
             Self::Steps => "steps",
+            Self::Answers => "answers",
         }
     }
 
     fn features(self) -> &'static [&'static str] {
         match self {
             Self::InPlace => &["in-place-store"],
-            Self::Firmware | Self::BringUp | Self::Steps => &[],
+            Self::Firmware | Self::BringUp | Self::Steps | Self::Answers => &[],
         }
     }
 }
@@ -216,7 +221,13 @@ mod tests {
     #[test]
     fn every_image_has_a_file_of_its_own() {
         let mut names = HashSet::new();
-        let programs = [Program::Firmware, Program::BringUp, Program::Steps, Program::InPlace];
+        let programs = [
+            Program::Firmware,
+            Program::BringUp,
+            Program::Steps,
+            Program::Answers,
+            Program::InPlace,
+        ];
         for board in board::BOARDS {
             for program in programs {
                 for development in [false, true] {

@@ -17,8 +17,8 @@ use crate::workspace::{self, Workspace};
 /// Run all tests of the workspace, those in the emulator included.
 ///
 /// Builds the firmware images first and hands their paths to the tests (COSHIFT_FIRMWARE,
-/// COSHIFT_FIRMWARE_DEV, COSHIFT_FIRMWARE_IN_PLACE, COSHIFT_TEMPLATE, COSHIFT_POLICY, COSHIFT_AGENT,
-/// COSHIFT_QEMU). The last line is
+/// COSHIFT_FIRMWARE_DEV, COSHIFT_FIRMWARE_IN_PLACE, COSHIFT_ANSWERS, COSHIFT_TEMPLATE, COSHIFT_POLICY,
+/// COSHIFT_AGENT, COSHIFT_QEMU). The last line is
 /// `N passed, N failed, N skipped`; a skip names what is missing. With CI=true a missing
 /// emulator or embedded target is a failure.
 #[derive(clap::Args, Debug)]
@@ -119,6 +119,7 @@ pub(crate) fn hand_over(
         ("COSHIFT_FIRMWARE", MPS2_AN386, Program::Firmware, false),
         ("COSHIFT_FIRMWARE_DEV", MPS2_AN386, Program::Firmware, true),
         ("COSHIFT_FIRMWARE_IN_PLACE", MPS2_AN386, Program::InPlace, false),
+        ("COSHIFT_ANSWERS", MPS2_AN386, Program::Answers, false),
         ("COSHIFT_BRINGUP", MPS2_AN386, Program::BringUp, false),
         ("COSHIFT_BRINGUP_DEV", MPS2_AN386, Program::BringUp, true),
         ("COSHIFT_TEMPLATE", TEMPLATE, Program::Firmware, false),

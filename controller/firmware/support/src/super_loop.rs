@@ -11,6 +11,7 @@
 use core::ops::Range;
 
 use coshift_controller::Node;
+use coshift_controller::store::{PolicyStore, Switch};
 use coshift_shared::frame::Frame;
 use coshift_shared::time::Instant;
 
@@ -37,10 +38,19 @@ impl<P: Port> SuperLoop<P> {
         Self { port, buffer: [0; BYTES_A_PASS], waiting: 0..0, passes: 0 }
     }
 
-    /// Runs for ever.
-    pub fn run(mut self, node: &mut Node<'_>) -> ! {
+    /// Runs until the policy store wants a switch and everything is sent; on a board without a
+    /// store ([`coshift_controller::store::NoStore`]), for ever. The board does the switch and
+    /// restarts.
+    pub fn run<S: PolicyStore>(&mut self, node: &mut Node<'_, S>) -> Switch {
         loop {
-            if !self.pass(node) {
+            let busy = self.pass(node);
+            if let Some(switch) = node.switch()
+                && self.port.is_sent()
+            {
+                return switch;
+            }
+            // Work of the store is due whenever there is time.
+            if !busy && !node.is_busy() {
                 self.port.sleep();
             }
         }
@@ -48,7 +58,7 @@ impl<P: Port> SuperLoop<P> {
 
     /// One pass without its sleep; true where bytes were taken in, so that more may wait, or a
     /// decision is under way.
-    pub fn pass(&mut self, node: &mut Node<'_>) -> bool {
+    pub fn pass<S: PolicyStore>(&mut self, node: &mut Node<'_, S>) -> bool {
         if self.waiting.is_empty() && !node.is_deciding() {
             self.waiting = 0..self.port.read(&mut self.buffer).len();
         }
@@ -82,10 +92,10 @@ impl<P: Port> SuperLoop<P> {
     }
 
     /// Does one step and notes its cost where it is the worst so far.
-    fn timed<'p>(
+    fn timed<'p, S: PolicyStore>(
         &mut self,
-        node: &mut Node<'p>,
-        step: impl FnOnce(&mut P, &mut Node<'p>, Instant),
+        node: &mut Node<'p, S>,
+        step: impl FnOnce(&mut P, &mut Node<'p, S>, Instant),
     ) {
         let before = self.port.ticks();
         let local = Instant::from_us(self.port.now_us());

@@ -68,6 +68,10 @@ impl Port for Bench {
         fits
     }
 
+    fn is_sent(&mut self) -> bool {
+        true
+    }
+
     fn attend(&mut self, mode: Mode, session: u16) {
         assert_eq!(self.attended.len(), self.fed as usize, "fed before the pass was over");
         self.attended.push((mode, session));

@@ -23,6 +23,8 @@ enum Command {
     #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
     #[cfg(feature = "engine")]
+    Export(coshift_tools::export::ExportArgs),
+    #[cfg(feature = "engine")]
     Pack(coshift_tools::pack::PackArgs),
     #[cfg(feature = "engine")]
     Train(coshift_tools::train::TrainArgs),
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         Command::Simulate(args) => coshift_tools::ground::command::run(&args),
         #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),
+        #[cfg(feature = "engine")]
+        Command::Export(args) => coshift_tools::export::run(&args),
         #[cfg(feature = "engine")]
         Command::Pack(args) => coshift_tools::pack::run(&args),
         #[cfg(feature = "engine")]

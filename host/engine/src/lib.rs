@@ -1,5 +1,6 @@
 //! Dynamic super-networks: one resident set of weights, many sub-networks.
 //!
+//! * [`export`] — a sub-network for other runtimes
 //! * [`family`] — the OFA-MobileNetV3 family, described by data
 //! * [`layout`] — the layers of a super-network and what a sub-network uses of them
 //! * [`levels`] — the published sub-networks of Dynamic-OFA
@@ -12,6 +13,7 @@
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
 
 pub mod candle_ops;
+pub mod export;
 pub mod family;
 pub mod images;
 pub mod kernels;

@@ -5,8 +5,8 @@
 //! * [`page`] — one self-contained HTML page with tables and time plots
 //! * [`ground`] — the proving ground: every manager on the same scenarios, against the oracle
 //! * [`simulate`] — request streams under the kernel's governors, in virtual time
-//! * `train`, `pack`, `eval`, `export` — the super-network: its training, the sub-networks that are
-//!   shipped, their accuracy, files for other runtimes (feature `engine`)
+//! * `train`, `pack`, `eval`, `export`, `import` — the super-network: its training, the sub-networks
+//!   that are shipped, their accuracy, files for and of other runtimes (feature `engine`)
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "engine")]
@@ -15,6 +15,8 @@ pub mod eval;
 pub mod export;
 pub mod fit_board;
 pub mod ground;
+#[cfg(feature = "engine")]
+pub mod import;
 #[cfg(feature = "engine")]
 pub mod pack;
 pub mod page;

@@ -25,6 +25,8 @@ enum Command {
     #[cfg(feature = "engine")]
     Export(coshift_tools::export::ExportArgs),
     #[cfg(feature = "engine")]
+    Import(coshift_tools::import::ImportArgs),
+    #[cfg(feature = "engine")]
     Pack(coshift_tools::pack::PackArgs),
     #[cfg(feature = "engine")]
     Train(coshift_tools::train::TrainArgs),
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         Command::Eval(args) => coshift_tools::eval::run(&args),
         #[cfg(feature = "engine")]
         Command::Export(args) => coshift_tools::export::run(&args),
+        #[cfg(feature = "engine")]
+        Command::Import(args) => coshift_tools::import::run(&args),
         #[cfg(feature = "engine")]
         Command::Pack(args) => coshift_tools::pack::run(&args),
         #[cfg(feature = "engine")]

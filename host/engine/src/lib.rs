@@ -5,17 +5,20 @@
 //! * [`layout`] — the layers of a super-network and what a sub-network uses of them
 //! * [`levels`] — the published sub-networks of Dynamic-OFA
 //! * [`images`] — labelled images in IDX files
+//! * [`import`] — PyTorch checkpoints
 //! * [`kernels`] — the operators, as functions over slices
-//! * [`candle_ops`] — the same operators in candle graphs, with gradients
+//! * `candle_ops` — the same operators in candle graphs, with gradients (feature `candle`)
 //! * [`tensors`] — tensors in files
 //! * [`model`] — what a model folder says about itself
 //! * [`network`] — inference: resident weights, a sub-network by its index
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
 
+#[cfg(feature = "candle")]
 pub mod candle_ops;
 pub mod export;
 pub mod family;
 pub mod images;
+pub mod import;
 pub mod kernels;
 pub mod layout;
 pub mod levels;

@@ -29,6 +29,8 @@ enum Command {
     #[cfg(feature = "engine")]
     Pack(coshift_tools::pack::PackArgs),
     #[cfg(feature = "engine")]
+    Search(coshift_tools::search::SearchArgs),
+    #[cfg(feature = "engine")]
     Train(coshift_tools::train::TrainArgs),
 }
 
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         Command::Import(args) => coshift_tools::import::run(&args),
         #[cfg(feature = "engine")]
         Command::Pack(args) => coshift_tools::pack::run(&args),
+        #[cfg(feature = "engine")]
+        Command::Search(args) => coshift_tools::search::run(&args),
         #[cfg(feature = "engine")]
         Command::Train(args) => coshift_tools::train::run(&args),
     };

@@ -11,6 +11,7 @@
 //! * [`tensors`] — tensors in files
 //! * [`model`] — what a model folder says about itself
 //! * [`network`] — inference: resident weights, a sub-network by its index
+//! * [`search`] — the sub-networks worth having
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
 
 #[cfg(feature = "candle")]
@@ -24,5 +25,6 @@ pub mod layout;
 pub mod levels;
 pub mod model;
 pub mod network;
+pub mod search;
 pub mod tensors;
 pub mod train;

@@ -10,7 +10,11 @@
 //! **Temperature.** First order: `dT/dt = (P − Pf)/C`, where `Pf` is the power that the present
 //! temperature belongs to: power low-passed with the board's thermal time constant. The
 //! temperature a horizon `h` ahead is `T + (h/C)·(P − Pf)`. Kept under the cap it leaves
-//! `P ≤ Pf + (cap − margin − T)·C/h`, which is a cap on power like any other.
+//! `P ≤ Pf + (cap − margin − T)·C/h`, which is a cap on power like any other. While nobody reads
+//! the temperature the worst case counts: all the time that it takes to get warm. With the last
+//! temperature `T`, the board's thermal resistance `R`, and the power `Ps` that surely was part of
+//! what made `T` (low-passed like `Pf`, but from 0 on: what went before is not known), it leaves
+//! `P ≤ Ps + (cap − margin − T)/R`.
 
 use coshift_shared::units::{MAX_LEVELS, NO_POWER_CAP, NO_TEMP_CAP};
 
@@ -29,6 +33,9 @@ pub const TEMP_RESERVE_MDEG_C: i32 = 1_000;
 /// 130 J/K), with a horizon of 31 s: a wrong `C` changes how early power is taken back, not where
 /// the temperature ends, since `Pf` follows.
 const MW_A_MDEG: u32 = 2;
+/// Thermal resistance of a board whose policy image does not say it, 0.05 K/W: that of one without
+/// a fan. With a fan it is 1.5 to 3.4 K/W.
+const WORST_50MK_W: u32 = 8 * 20;
 /// Time constant of `Pf` as a shift, µs: 2²⁸ µs = 268 s, above those fitted (200 to 214 s), so that
 /// a board that is warming up is not taken for a settled one.
 const TIME_CONSTANT_SHIFT: u32 = 28;
@@ -44,11 +51,13 @@ pub struct Power {
     levels: [u16; MAX_LEVELS],
     /// `Pf` in 1/256 mW; `None` before the first telemetry.
     settled_q8: Option<u32>,
+    /// `Ps` in 1/256 mW.
+    sure_q8: u32,
 }
 
 impl Default for Power {
     fn default() -> Self {
-        Self { common: ONE_Q15, levels: [0; MAX_LEVELS], settled_q8: None }
+        Self { common: ONE_Q15, levels: [0; MAX_LEVELS], settled_q8: None, sure_q8: 0 }
     }
 }
 
@@ -56,6 +65,18 @@ impl Default for Power {
 #[must_use]
 pub fn plausible(measured_mw: u32, predicted_mw: u32) -> bool {
     measured_mw >= predicted_mw >> 2 && measured_mw >> 2 <= predicted_mw && measured_mw > 0
+}
+
+/// A power that is low-passed with the board's time constant, after `us`.
+fn nearer(from: u32, target: u32, us: u32) -> u32 {
+    let apart = i64::from(target).saturating_sub(i64::from(from));
+    let step = apart.saturating_mul(i64::from(us.min(MOST_US))) >> TIME_CONSTANT_SHIFT;
+    u32::try_from(i64::from(from).saturating_add(step)).unwrap_or(from)
+}
+
+/// What is left up to the margin under the cap, m°C.
+fn headroom_mdeg(hottest_mdeg_c: i32, cap_mdeg_c: i32) -> i32 {
+    cap_mdeg_c.saturating_sub(TEMP_MARGIN_MDEG_C).saturating_sub(hottest_mdeg_c)
 }
 
 impl Power {
@@ -93,13 +114,15 @@ impl Power {
         }
     }
 
-    /// Moves `Pf` towards `power_mw`, that was drawn for `us`.
-    pub fn settle(&mut self, power_mw: u32, us: u32) {
+    /// Moves `Pf` and, where the temperature was `read`, `Ps` towards `power_mw`, that was drawn for
+    /// `us`.
+    pub fn settle(&mut self, power_mw: u32, us: u32, read: bool) {
         let target = power_mw.min(u32::MAX >> 8) << 8;
-        let settled = i64::from(*self.settled_q8.get_or_insert(target));
-        let apart = i64::from(target).saturating_sub(settled);
-        let step = apart.saturating_mul(i64::from(us.min(MOST_US))) >> TIME_CONSTANT_SHIFT;
-        self.settled_q8 = u32::try_from(settled.saturating_add(step)).ok();
+        let settled = *self.settled_q8.get_or_insert(target);
+        self.settled_q8 = Some(nearer(settled, target, us));
+        if read {
+            self.sure_q8 = nearer(self.sure_q8, target, us);
+        }
     }
 
     /// Power that keeps the temperature under `cap_mdeg_c`, at `hottest_mdeg_c`, mW.
@@ -111,16 +134,35 @@ impl Power {
         if cap_mdeg_c == NO_TEMP_CAP {
             return NO_POWER_CAP;
         }
-        let headroom = cap_mdeg_c.saturating_sub(TEMP_MARGIN_MDEG_C).saturating_sub(hottest);
+        let headroom = headroom_mdeg(hottest, cap_mdeg_c);
         let change = headroom.unsigned_abs().saturating_mul(MW_A_MDEG);
         let settled = settled >> 8;
         if headroom >= 0 { settled.saturating_add(change) } else { settled.saturating_sub(change) }
     }
 
-    /// Common factor (Q1.15) and `Pf` in 1/256 mW, for a seed.
+    /// Power that keeps the temperature under `cap_mdeg_c` for good where `last_mdeg_c` was the last
+    /// one read and the board has this thermal resistance (0.05 K/W; 0 = not known), mW.
     #[must_use]
-    pub fn common(&self) -> (u16, Option<u32>) {
-        (self.common, self.settled_q8)
+    pub fn blind_cap_mw(&self, last_mdeg_c: i32, cap_mdeg_c: i32, resistance_50mk_w: u8) -> u32 {
+        if cap_mdeg_c == NO_TEMP_CAP {
+            return NO_POWER_CAP;
+        }
+        let resistance = match resistance_50mk_w {
+            0 => WORST_50MK_W,
+            known => u32::from(known),
+        };
+        let headroom = u32::try_from(headroom_mdeg(last_mdeg_c, cap_mdeg_c)).unwrap_or(0);
+        let rise = match resistance_50mk_w {
+            u8::MAX => None,
+            _ => headroom.saturating_mul(20).checked_div(resistance),
+        };
+        (self.sure_q8 >> 8).saturating_add(rise.unwrap_or(0))
+    }
+
+    /// Common factor (Q1.15), `Pf` and `Ps` in 1/256 mW, for a seed.
+    #[must_use]
+    pub fn common(&self) -> (u16, Option<u32>, u32) {
+        (self.common, self.settled_q8, self.sure_q8)
     }
 
     /// Whether any level was measured.
@@ -136,9 +178,9 @@ impl Power {
     }
 
     /// Loads the common part of a seed: every level counts as never measured.
-    pub fn load_common(&mut self, common_q15: u16, settled_q8: Option<u32>) {
+    pub fn load_common(&mut self, common_q15: u16, settled_q8: Option<u32>, sure_q8: u32) {
         let common = common_q15.clamp(LEAST_Q15, MOST_Q15);
-        *self = Self { common, settled_q8, ..Self::default() };
+        *self = Self { common, settled_q8, sure_q8, ..Self::default() };
     }
 
     /// Loads factors of a seed, of the levels from `first` on.
@@ -207,10 +249,10 @@ mod tests {
     #[test]
     fn the_settled_power_follows_with_its_time_constant() {
         let mut power = Power::default();
-        power.settle(5_000, 50_000);
+        power.settle(5_000, 50_000, true);
         // One time constant of 2²⁸ µs in periods of 50 ms.
         for _ in 0..5_369 {
-            power.settle(15_000, 50_000);
+            power.settle(15_000, 50_000, true);
         }
         let settled = f64::from(power.common().1.unwrap()) / 256.0;
         let exact = 15_000.0 - 10_000.0 * (-1.0_f64).exp();
@@ -221,7 +263,7 @@ mod tests {
     fn no_cap_and_no_reading_leave_power_alone() {
         let mut power = Power::default();
         assert_eq!(power.thermal_cap_mw(Some(50_000), 85_000), NO_POWER_CAP);
-        power.settle(6_000, 50_000);
+        power.settle(6_000, 50_000, true);
         assert_eq!(power.thermal_cap_mw(None, 85_000), NO_POWER_CAP);
         assert_eq!(power.thermal_cap_mw(Some(50_000), NO_TEMP_CAP), NO_POWER_CAP);
         assert_eq!(power.thermal_cap_mw(Some(80_000), 85_000), 6_000 + 8_000);
@@ -233,6 +275,31 @@ mod tests {
     /// A board of first order under the cap: it ends at the cap less the margin, without passing
     /// it, whatever its resistance and time constant are.
     #[test]
+    fn blind_a_board_of_the_stated_resistance_stays_under_its_cap_for_good() {
+        // Drawn before and after the last reading, W; how long before, s; K/W and s of the board.
+        for (before, since_s, resistance, constant) in
+            [(9.0, 5.0, 3.4, 214.0), (9.0, 2_000.0, 3.4, 214.0), (4.0, 60.0, 8.0, 60.0)]
+        {
+            let (mut power, mut temperature) = (Power::default(), 25.0_f64);
+            let steps = (since_s * 20.0) as u32;
+            for _ in 0..steps {
+                power.settle((before * 1000.0) as u32, 50_000, true);
+                temperature += (25.0 + before * resistance - temperature) * 0.05 / constant;
+            }
+            let last = (temperature * 1000.0) as i32;
+            let most = power.blind_cap_mw(last, 85_000, (resistance * 20.0_f64).ceil() as u8);
+            let end = 25.0 + f64::from(most) / 1000.0 * resistance;
+            assert!(end <= 84.0, "{end} °C");
+            // And not far under it, where the board was warm.
+            assert!(since_s < 1_000.0 || end > 75.0, "{end} °C");
+            let other = power.blind_cap_mw(last, 85_000, 0);
+            assert_eq!(other, power.blind_cap_mw(last, 85_000, 160), "not known: 8 K/W");
+            assert_eq!(power.blind_cap_mw(last, NO_TEMP_CAP, 0), NO_POWER_CAP);
+            assert_eq!(power.blind_cap_mw(90_000, 85_000, 68), power.sure_q8 >> 8);
+        }
+    }
+
+    #[test]
     fn a_board_that_takes_all_the_power_it_may_ends_under_its_cap() {
         for (resistance, time_constant) in [(3.4, 214.0), (1.54, 200.0), (1.0, 300.0), (4.0, 120.0)]
         {
@@ -241,7 +308,7 @@ mod tests {
             let mut temp = ambient + resistance * 5.0;
             let mut drawn = 5.0;
             for period in 0..100_000 {
-                power.settle((drawn * 1000.0) as u32, 50_000);
+                power.settle((drawn * 1000.0) as u32, 50_000, true);
                 let hot = Some((temp * 1000.0) as i32);
                 let most = f64::from(power.thermal_cap_mw(hot, 85_000)) / 1000.0;
                 drawn = most.min(80.0);

@@ -117,14 +117,14 @@ fn reads(bench: &mut Bench<'_>, mdeg_c: i32, age: Age) -> Decision {
 }
 
 #[test]
-fn a_temperature_nobody_reads_is_too_hot_after_25_periods_until_it_is_nominal_again() {
+fn a_temperature_nobody_reads_is_the_worst_it_can_be_and_after_ten_minutes_too_hot() {
     let image = policy();
     // Missing, too old to tell how old, and one that no sensor can have.
     for (mdeg_c, age) in [(45_000, Age::MISSING), (45_000, Age(254)), (151_000, Age::FRESH)] {
         let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
         bench.set(0, targets());
         assert_eq!(reads(&mut bench, 45_000, Age::FRESH).mode, Mode::Run);
-        for _ in 0..24 {
+        for _ in 0..12_000 - 1 {
             assert_eq!(reads(&mut bench, mdeg_c, age).mode, Mode::Run);
         }
         let lost = reads(&mut bench, mdeg_c, age);
@@ -137,6 +137,76 @@ fn a_temperature_nobody_reads_is_too_hot_after_25_periods_until_it_is_nominal_ag
         let back = (0..41).map(|_| reads(&mut bench, 45_000, Age::FRESH).mode);
         assert_eq!(back.last(), Some(Mode::Run));
     }
+}
+
+#[test]
+fn a_temperature_never_read_is_too_hot_after_25_periods() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    for _ in 0..24 {
+        assert_eq!(reads(&mut bench, 0, Age::MISSING).mode, Mode::Run);
+    }
+    assert_eq!(reads(&mut bench, 0, Age::MISSING).reason, Reason::TooHot);
+}
+
+#[test]
+fn a_fall_that_no_board_makes_is_believed_when_the_next_reading_confirms_it() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    let hottest = |bench: &Bench<'_>| {
+        bench.controller.seed().iter().find_map(|part| match part {
+            SeedState::Sensors(state) => Some(state.temp_mdeg_c),
+            _ => None,
+        })
+    };
+    for (read, believed) in [
+        (80_000, 80_000),
+        (69_999, 80_000),
+        (80_100, 80_100),
+        (40_000, 80_100),
+        (20_000, 80_100),
+        (20_500, 20_500),
+        (90_000, 90_000),
+        (80_000, 80_000),
+    ] {
+        reads(&mut bench, read, Age::FRESH);
+        assert_eq!(hottest(&bench), Some(believed), "{read}");
+    }
+    // A gap between the two says nothing.
+    reads(&mut bench, 40_000, Age::FRESH);
+    reads(&mut bench, 40_000, Age::MISSING);
+    reads(&mut bench, 40_000, Age::FRESH);
+    assert_eq!(hottest(&bench), Some(80_000));
+}
+
+#[test]
+fn blind_power_rises_only_as_far_as_the_worst_board_stays_under_its_cap() {
+    let image = policy();
+    // Power in mW at a modest target, then at one that only the highest levels serve.
+    let powers = |temp_mdeg_c: i32, blind: bool| {
+        let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+        bench.set(0, targets());
+        reads(&mut bench, temp_mdeg_c, Age::FRESH);
+        let age = if blind { Age::MISSING } else { Age::FRESH };
+        let after_30 = |bench: &mut Bench<'_>| {
+            (0..30).map(|_| reads(bench, temp_mdeg_c, age).power_mw).last().unwrap()
+        };
+        let modest = after_30(&mut bench);
+        let asked = Targets { deadline_us: 25_000, period_us: 45_000, ..targets() };
+        bench.set(0, Targets { accuracy_floor_bp: 7_800, ..asked });
+        (modest, after_30(&mut bench))
+    };
+    // 37 °C up to the margin under the cap, 8 K/W; what surely was drawn before is next to nothing.
+    let most_mw = 37_000 / 8 + 50;
+    let (modest, most) = powers(47_000, false);
+    assert!(modest < most_mw && most > most_mw, "{modest}, {most}");
+    let blind = powers(47_000, true);
+    assert_eq!(blind.0, modest);
+    assert!(blind.1 <= most_mw, "{blind:?}");
+    // Far from the cap a blind board serves what a seeing one does.
+    assert_eq!(powers(10_000, true), powers(10_000, false));
 }
 
 #[test]

@@ -142,7 +142,7 @@ pub fn reset_cause(cause: ResetCause) -> &'static str {
         ResetCause::Unused => "unknown cause",
         ResetCause::PowerOn => "power",
         ResetCause::Watchdog => "watchdog",
-        ResetCause::Software => "firmware, after a fault",
+        ResetCause::Software => "firmware",
         ResetCause::External => "reset line",
     }
 }

@@ -38,6 +38,43 @@ impl std::fmt::Display for TakeOver {
     }
 }
 
+/// How an upload of the policy goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadNotice {
+    /// It begins, or goes on.
+    Begun {
+        /// First byte that is sent.
+        from: u32,
+        /// Bytes of the policy.
+        length: u32,
+    },
+    /// The microcontroller runs it.
+    Active {
+        /// Its sequence number.
+        sequence: u32,
+    },
+    /// It was given up.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for UploadNotice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Begun { from: 0, length } => write!(f, "uploading the policy, {length} bytes"),
+            Self::Begun { from, length } => {
+                write!(f, "uploading the policy goes on at byte {from} of {length}")
+            }
+            Self::Active { sequence } => write!(f, "the MCU runs policy {sequence} of this agent"),
+            Self::Failed { why } => {
+                write!(f, "the policy cannot be uploaded: {why}; the twin decides")
+            }
+        }
+    }
+}
+
 /// Something worth a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -92,6 +129,8 @@ pub enum Notice {
     },
     /// An event of the microcontroller's log.
     Trace(Trace),
+    /// How an upload of the policy goes.
+    Upload(UploadNotice),
     /// A message could not be written; an internal error.
     Unsendable(Kind, BodyFault),
     /// The board could not be brought to a level.
@@ -176,6 +215,7 @@ impl std::fmt::Display for Notice {
             Self::Trace(trace) => {
                 write!(f, "MCU: {:?} {} (number {})", trace.event, trace.argument, trace.count)
             }
+            Self::Upload(notice) => notice.fmt(f),
             Self::Unsendable(kind, fault) => write!(f, "internal error: {kind:?}: {fault}"),
             Self::Platform(text) | Self::Engine(text) | Self::Link(text) | Self::Log(text) => {
                 f.write_str(text)

@@ -44,6 +44,7 @@
 //! | `schema` | `agent` and `mcu`: fingerprint of the messages, hex |
 //! | `policy_crc` | `agent` and `mcu`: CRC of the policy, hex |
 //! | `mcu` | `null` or firmware `version`, `boot_nonce`, `reset_cause`, `last_fault`, and `work`, its counters |
+//! | `policy_upload` | `null` or the upload of the agent's policy: `stage` (`waiting`, `beginning`, `sending`, `committing`, `restarting`, `done`, `failed`), `received`, `length`, `begun_at`, bytes, and `failure` |
 //! | `applications` | see [`ApplicationReport`] |
 //! | `requests`, `misses` | sums over the applications |
 
@@ -56,7 +57,7 @@ use coshift_shared::units::{NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
-use crate::core::{Decider, LinkState};
+use crate::core::{Decider, LinkState, UploadStage};
 use crate::explain;
 use crate::platform::Platform;
 use crate::runtime::{Runtime, Served};
@@ -93,6 +94,21 @@ pub struct ShortfallReport {
     pub amount: u32,
     /// The same as a sentence.
     pub text: String,
+}
+
+/// The upload of the agent's policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadReport {
+    /// Where it is.
+    pub stage: UploadStage,
+    /// Bytes the microcontroller has.
+    pub received: u32,
+    /// Bytes of the policy.
+    pub length: u32,
+    /// Where it began the last time; over 0 where it went on after a cut.
+    pub begun_at: u32,
+    /// Why it was given up.
+    pub failure: Option<String>,
 }
 
 /// The last change of the decision in force.
@@ -244,6 +260,7 @@ pub struct Report {
     pub protocol: Sides<[u8; 2]>,
     pub schema: Sides<String>,
     pub policy_crc: Sides<String>,
+    pub policy_upload: Option<UploadReport>,
     pub mcu: Option<McuReport>,
     pub applications: Vec<ApplicationReport>,
     pub requests: u64,
@@ -343,6 +360,13 @@ pub fn report<P: Platform>(
         },
         schema: Sides { agent: hex(FINGERPRINT), mcu: peer.map(|peer| hex(peer.schema)) },
         policy_crc: Sides { agent: hex(policy.crc()), mcu: peer.map(|peer| hex(peer.policy_crc)) },
+        policy_upload: core.upload().map(|upload| UploadReport {
+            stage: upload.stage,
+            received: upload.received,
+            length: u32::try_from(policy.bytes().len()).unwrap_or(u32::MAX),
+            begun_at: upload.begun_at,
+            failure: upload.failure.clone(),
+        }),
         mcu: peer.map(|peer| McuReport {
             version: peer.version,
             boot_nonce: hex(peer.boot_nonce),

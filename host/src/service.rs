@@ -43,6 +43,8 @@ pub struct Options {
     pub caps: Caps,
     /// Whether the board may be parked between requests.
     pub parking: bool,
+    /// Whether a microcontroller that has another policy is sent the agent's.
+    pub upload_policy: bool,
     /// When to end, µs after the start; `None` = when stopped.
     pub duration_us: Option<u64>,
     /// Where the control socket shall be.
@@ -166,6 +168,7 @@ pub fn run<P: Platform, O: Observer>(
         session_seed: random(),
         caps: options.caps,
         parking: options.parking,
+        upload_policy: options.upload_policy,
     };
     let mut service = Service {
         runtime: Runtime::new(AgentCore::new(policy, settings), platform),

@@ -39,6 +39,7 @@ fn run(parking: bool, apps: &[&str]) -> Run {
         session_seed: 1,
         caps: Caps { power_mw: NO_POWER_CAP, temp_mdeg_c: NO_TEMP_CAP },
         parking,
+        upload_policy: false,
     };
     let platform = VirtualBoard::new(&board, &policy, policy.levels() - 1).unwrap();
     let mut runtime = Runtime::new(AgentCore::new(policy, settings), platform);

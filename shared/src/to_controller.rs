@@ -221,6 +221,8 @@ pub struct PowerState {
     pub common_q15: u16,
     /// Power that the temperature belongs to, 1/256 mW; `u32::MAX` = not known.
     pub settled_q8: u32,
+    /// Power that surely was part of what made the last temperature read, 1/256 mW.
+    pub sure_q8: u32,
 }
 
 /// Measured ÷ predicted power of some levels.
@@ -268,6 +270,8 @@ pub struct SensorState {
     pub achieved_level: u8,
     /// Hottest valid temperature, m°C; `i32::MIN` = none was ever valid.
     pub temp_mdeg_c: i32,
+    /// When it was read, µs.
+    pub believed_us: u32,
     /// Whether targets or caps changed since the last decision.
     pub dirty: bool,
 }

@@ -31,6 +31,8 @@ pub struct Start<'s> {
     pub app: &'s str,
     /// Slowdown of the application.
     pub slowdown: &'s str,
+    /// Whether it sends the policy to a microcontroller that has another one.
+    pub upload_policy: bool,
     /// Folder of its control socket.
     pub folder: &'s Path,
 }
@@ -54,6 +56,7 @@ impl Agent {
         let mut child = Command::new(start.program)
             .args(["run", "--json", "--period", PERIOD, "--app", start.app])
             .args(["--slowdown", start.slowdown])
+            .args(start.upload_policy.then_some("--upload-policy"))
             .arg("--policy")
             .arg(start.policy)
             .arg("--control")

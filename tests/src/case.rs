@@ -113,6 +113,31 @@ impl Case {
         Ok(image.to_bytes()?)
     }
 
+    /// A policy of this number, all of it or a part of one table, four sub-networks and eight
+    /// levels; two of different numbers differ in every cell.
+    ///
+    /// # Errors
+    /// The image cannot be built.
+    pub fn numbered(&self, sequence: u32, small: bool) -> Result<Vec<u8>> {
+        let mut image = self.parts()?;
+        image.sequence = sequence;
+        if small {
+            image.park_level = None;
+            image.levels.truncate(8);
+            image.tables.truncate(1);
+            for table in &mut image.tables {
+                table.sub_networks.truncate(4);
+                table.cells.truncate(4);
+                table.cells.iter_mut().for_each(|row| row.truncate(8));
+            }
+        }
+        for cell in image.tables.iter_mut().flat_map(|table| table.cells.iter_mut().flatten()) {
+            cell.latency_us = cell.latency_us.saturating_add(sequence);
+            cell.energy_uj = cell.energy_uj.saturating_add(sequence);
+        }
+        Ok(image.to_bytes()?)
+    }
+
     /// The image taken apart, to be changed and built again.
     fn parts(&self) -> Result<PolicyImage> {
         let policy = PolicyView::open(&self.image).context("policy image")?;
@@ -127,6 +152,7 @@ impl Case {
             power_cap_mw: policy.power_cap_mw(),
             temp_cap_mdeg_c: policy.temp_cap_mdeg_c(),
             utilisation_permille: policy.utilisation_permille(),
+            resistance_50mk_w: policy.resistance_50mk_w(),
             park_level: policy.park_level(),
             levels: (0..policy.levels()).filter_map(|index| policy.level(index)).collect(),
             tables: tables

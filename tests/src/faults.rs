@@ -22,6 +22,8 @@ pub struct Faults {
     pub reorder_permille: u16,
     /// Everything waits until this is over, and then comes at once.
     pub stall: bool,
+    /// Number of frames, counted from the line's first, after which nothing arrives any more.
+    pub dead_after: Option<u64>,
 }
 
 impl Faults {
@@ -32,6 +34,7 @@ impl Faults {
         duplicate_permille: 0,
         reorder_permille: 0,
         stall: false,
+        dead_after: None,
     };
 
     /// A line that carries nothing.
@@ -167,7 +170,8 @@ impl Injector {
             self.counts.rewritten += 1;
             frame = other;
         }
-        if self.random.permille(self.faults.drop_permille) {
+        let dead = self.faults.dead_after.is_some_and(|last| self.counts.frames > last);
+        if self.random.permille(self.faults.drop_permille) || dead {
             self.counts.dropped += 1;
             return;
         }
@@ -218,6 +222,15 @@ mod tests {
         }
         assert_eq!(out, bytes);
         assert_eq!(injector.counts(), Injected { frames: 50, ..Injected::default() });
+    }
+
+    #[test]
+    fn a_line_dies_after_so_many_frames() {
+        let mut injector = Injector::new(3);
+        injector.set(Faults { dead_after: Some(7), ..Faults::NONE });
+        let sent = frames(20);
+        assert_eq!(through(&mut injector, &sent), sent[..7]);
+        assert_eq!(injector.counts().dropped, 13);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use coshift_shared::protocol::VersionRange;
 
 use crate::agent::{Agent, Start};
 use crate::case::Case;
+use crate::debug_stub::DebugStub;
 use crate::emulator::Emulator;
 use crate::line::Line;
 use crate::need::Needs;
@@ -64,9 +65,8 @@ impl QemuRig {
         let case = Case::of(image)?;
         let policy = folder.0.join("policy.bin");
         let bytes = if setup.other_policy { case.other_image()? } else { case.image.clone() };
+        let mut line = setup.line(&bytes);
         fs::write(&policy, bytes)?;
-
-        let mut line = Line::new(setup.seed);
         if setup.mcu_versions != VersionRange::OURS {
             // The image speaks what this build does, so each side is told that the other does not.
             for direction in Direction::BOTH {
@@ -82,6 +82,7 @@ impl QemuRig {
             port: relay.port(),
             app: &case.spec(case.first),
             slowdown: &setup.slowdown,
+            upload_policy: setup.upload_policy,
             folder: &folder.0,
         })?;
         let needs = needs.clone();
@@ -116,6 +117,15 @@ impl Rig for QemuRig {
 
     fn set(&mut self, spec: &str) -> Result<()> {
         self.agent.ask(&Request::AppsSet { spec: spec.to_owned() }).map(drop)
+    }
+
+    fn hang_mcu(&mut self) -> Result<()> {
+        let emulator = self.emulator.as_ref().context("there is no emulator to hang")?;
+        let mut stub = DebugStub::connect(emulator.debug_socket())?;
+        // A branch to itself where it stands; the next boot loads the image anew.
+        let pc = stub.program_counter()?;
+        stub.write(pc, &[0xfe, 0xe7])?;
+        stub.go_on()
     }
 
     fn kill_mcu(&mut self) -> Result<()> {

@@ -5,9 +5,12 @@ use std::sync::MutexGuard;
 use anyhow::Result;
 use coshift_host::report::Report;
 use coshift_shared::protocol::VersionRange;
+use coshift_shared::to_controller::MAX_CHUNK;
 
 use crate::case::Case;
+use crate::faults::Faults;
 use crate::line::Line;
+use crate::wire::Direction;
 
 /// How a rig is set up.
 #[derive(Debug, Clone)]
@@ -20,6 +23,10 @@ pub struct Setup {
     pub mcu_versions: VersionRange,
     /// Whether the agent has another policy than the microcontroller.
     pub other_policy: bool,
+    /// Whether the agent sends its policy to a microcontroller that has another one.
+    pub upload_policy: bool,
+    /// Whether the line to the microcontroller dies when about half of that policy went over.
+    pub cut_upload: bool,
 }
 
 impl Setup {
@@ -31,7 +38,23 @@ impl Setup {
             slowdown: format!("{}=1.0", Case::NAME),
             mcu_versions: VersionRange::OURS,
             other_policy: false,
+            upload_policy: false,
+            cut_upload: false,
         }
+    }
+}
+
+impl Setup {
+    /// The line at the start, for an agent with this policy.
+    #[must_use]
+    pub fn line(&self, policy: &[u8]) -> Line {
+        let mut line = Line::new(self.seed);
+        if self.cut_upload {
+            let chunks = policy.len().div_ceil(MAX_CHUNK) as u64;
+            let faults = Faults { dead_after: Some(chunks / 2), ..Faults::NONE };
+            line.set(Direction::ToMcu, faults);
+        }
+        line
     }
 }
 
@@ -65,7 +88,13 @@ pub trait Rig {
     /// What the agent answers.
     fn set(&mut self, spec: &str) -> Result<()>;
 
-    /// Ends the microcontroller at once, as a power cut would.
+    /// The microcontroller's loop hangs, until its watchdog resets it.
+    ///
+    /// # Errors
+    /// It could not be brought to hang.
+    fn hang_mcu(&mut self) -> Result<()>;
+
+    /// Ends the microcontroller at once, as a power cut would; its non-volatile memory stays.
     ///
     /// # Errors
     /// It could not be ended.

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use coshift_controller::store::{Slot, Upload};
 use coshift_controller::{Identity, Node};
 use coshift_host::clock::Time;
 use coshift_host::simulation::VirtualLink;
 use coshift_shared::frame::Frame;
 use coshift_shared::kind::Kind;
 use coshift_shared::policy::PolicyView;
+use coshift_shared::policy::slot::{SlotView, Which, newest};
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::time::Instant;
@@ -16,6 +18,7 @@ use coshift_shared::to_controller::ToController;
 use coshift_shared::to_host::{FaultCode, ResetCause};
 
 use crate::line::Line;
+use crate::ram_slot::RamSlot;
 use crate::random::Random;
 use crate::wire::Direction;
 
@@ -25,6 +28,14 @@ const DELAY_US: (u64, u32) = (300, 700);
 const GARBAGE_CHUNK: u64 = 512;
 /// Time between two chunks of garbage, µs: about 500 kB/s.
 const GARBAGE_EVERY_US: u64 = 1_000;
+
+/// From one slice of the policy store's work to the next, µs.
+const SLICE_US: u64 = 200;
+/// Time from a hang to the reset by the watchdog, µs: that of the image that runs in the emulator.
+const WATCHDOG_US: u64 = 6_000_000;
+
+/// The node of a board with a policy store.
+pub type SimNode<'p> = Node<'p, Upload<RamSlot>>;
 
 /// What is wrong with a microcontroller on purpose, to show that a scenario notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +52,15 @@ pub enum Mutant {
 /// A node, its clock, and the line to it.
 #[derive(Debug)]
 pub struct SimMcu<'p> {
+    /// The policy compiled in.
     policy: PolicyView<'p>,
     versions: VersionRange,
-    node: Option<Node<'p>>,
+    node: Option<SimNode<'p>>,
+    /// Slots of the policy store; the spare one is with the node while there is one.
+    slots: [RamSlot; 2],
+    active: Option<Which>,
+    /// When the watchdog resets a node that hangs.
+    watchdog_at: Option<Time>,
     mutant: Mutant,
     renumber: Renumber,
     boots: u32,
@@ -70,6 +87,9 @@ impl<'p> SimMcu<'p> {
             policy,
             versions,
             node: None,
+            slots: Default::default(),
+            active: None,
+            watchdog_at: None,
             mutant,
             renumber: Renumber::default(),
             boots: 0,
@@ -81,7 +101,7 @@ impl<'p> SimMcu<'p> {
             garbage_at: Time::START,
             now: Time::START,
         };
-        mcu.boot();
+        mcu.boot_after(ResetCause::PowerOn);
         mcu
     }
 
@@ -90,30 +110,71 @@ impl<'p> SimMcu<'p> {
         if self.mutant == Mutant::Undead {
             return;
         }
-        self.node = None;
-        self.to_node.clear();
+        self.stop();
         self.to_agent.clear();
         self.line().cut();
     }
 
-    /// Boots it.
+    /// Its loop hangs: nothing is done or said until the watchdog resets it.
+    pub fn hang(&mut self) {
+        self.stop();
+        self.watchdog_at = Some(self.now.after_us(WATCHDOG_US));
+    }
+
+    /// The node is gone, and what it was sent; its slots stay.
+    fn stop(&mut self) {
+        let spare = self.spare();
+        if let Some(node) = self.node.take() {
+            self.slots[spare] = node.into_store().into_slot();
+        }
+        self.to_node.clear();
+    }
+
+    /// Index of the slot that is not in use.
+    fn spare(&self) -> usize {
+        usize::from(self.active == Some(Which::A))
+    }
+
+    /// Boots it after its power was cut.
     pub fn boot(&mut self) {
+        self.boot_after(ResetCause::External);
+    }
+
+    fn boot_after(&mut self, reset_cause: ResetCause) {
+        self.stop();
+        self.watchdog_at = None;
         self.boots += 1;
         self.booted_at = self.now;
         self.renumber = Renumber::default();
         let identity = Identity {
             version: [0, 1, 0],
             boot_nonce: 0xB007_0000 + self.boots,
-            reset_cause: if self.boots == 1 { ResetCause::PowerOn } else { ResetCause::External },
-            last_fault: FaultCode::None,
+            reset_cause,
+            last_fault: match reset_cause {
+                ResetCause::Watchdog => FaultCode::Hang,
+                _ => FaultCode::None,
+            },
             fault_detail: 0,
         };
-        self.node = Some(Node::with_versions(Some(self.policy), identity, self.versions));
+        let [a, b] = &self.slots;
+        self.active = newest(&a.view(), &b.view());
+        let policy = match self.active {
+            None => self.policy,
+            Some(which) => {
+                let slot = if which == Which::A { a } else { b };
+                // A board reads it in place; here the slot moves. A few images a test.
+                let image: &'static [u8] = Box::leak(slot.mapped().into());
+                SlotView::new(image).policy().unwrap_or(self.policy)
+            }
+        };
+        let spare = self.spare();
+        let store = Upload::new(std::mem::take(&mut self.slots[spare]), Some(&policy));
+        self.node = Some(Node::with_store(Some(policy), identity, self.versions, store));
     }
 
     /// The node, while there is one.
     #[must_use]
-    pub fn node(&self) -> Option<&Node<'p>> {
+    pub fn node(&self) -> Option<&SimNode<'p>> {
         self.node.as_ref()
     }
 
@@ -187,6 +248,12 @@ impl<'p> SimMcu<'p> {
         for frame in sent {
             self.carry(Direction::FromMcu, frame.bytes());
         }
+        if self.node.as_ref().is_some_and(|node| node.switch().is_some()) {
+            self.boot_after(ResetCause::Software);
+        }
+        if self.watchdog_at.is_some_and(|at| self.now >= at) {
+            self.boot_after(ResetCause::Watchdog);
+        }
     }
 }
 
@@ -218,7 +285,15 @@ impl VirtualLink for SimMcu<'_> {
             // Its clock is slow.
             self.now.after_us(wait + wait / 5_000)
         });
-        arrivals.chain(due).chain(garbage_due.then_some(self.garbage_at)).min()
+        let busy = self.node.as_ref().is_some_and(SimNode::is_busy);
+        let slice = busy.then(|| self.now.after_us(SLICE_US));
+        let reset = self.watchdog_at;
+        arrivals
+            .chain(due)
+            .chain(slice)
+            .chain(reset)
+            .chain(garbage_due.then_some(self.garbage_at))
+            .min()
     }
 }
 

@@ -63,7 +63,7 @@ impl<'c> SimRig<'c> {
         let case = policies.case;
         let ours = PolicyView::open(&policies.agent).context("policy of the agent")?;
         let theirs = PolicyView::open(&case.image).context("policy of the microcontroller")?;
-        let line = Arc::new(Mutex::new(Line::new(setup.seed)));
+        let line = Arc::new(Mutex::new(setup.line(&policies.agent)));
         let mcu = SimMcu::new(theirs, setup.mcu_versions, Arc::clone(&line), setup.seed, mutant);
         let settings = Settings {
             period: Duration::from_ms(PERIOD_MS),
@@ -72,6 +72,7 @@ impl<'c> SimRig<'c> {
             session_seed: setup.seed.wrapping_mul(0x1234_5678_9abc),
             caps: Caps { power_mw: NO_POWER_CAP, temp_mdeg_c: NO_TEMP_CAP },
             parking: false,
+            upload_policy: setup.upload_policy,
         };
         let platform = ScriptedPlatform::new(&ours, ours.levels() - 1);
         let runtime = Runtime::new(AgentCore::new(ours, settings), platform);
@@ -134,6 +135,11 @@ impl Rig for SimRig<'_> {
         let now = self.simulation.now();
         self.simulation.runtime.set_application(now, "--app", spec, &mut effects)?;
         self.simulation.apply(effects);
+        Ok(())
+    }
+
+    fn hang_mcu(&mut self) -> Result<()> {
+        self.simulation.link.hang();
         Ok(())
     }
 

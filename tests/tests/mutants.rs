@@ -51,6 +51,10 @@ impl<R: Rig> Rig for Disobedient<R> {
         Ok(())
     }
 
+    fn hang_mcu(&mut self) -> Result<()> {
+        self.0.hang_mcu()
+    }
+
     fn kill_mcu(&mut self) -> Result<()> {
         Ok(())
     }

@@ -69,3 +69,23 @@ fn policies_differ() {
 fn stall() {
     play(&scenario::STALL);
 }
+
+#[test]
+fn upload() {
+    play(&scenario::UPLOAD);
+}
+
+#[test]
+fn upload_cut() {
+    play(&scenario::UPLOAD_CUT);
+}
+
+#[test]
+fn upload_reset() {
+    play(&scenario::UPLOAD_RESET);
+}
+
+#[test]
+fn watchdog() {
+    play(&scenario::WATCHDOG);
+}

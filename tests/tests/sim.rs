@@ -67,6 +67,26 @@ fn stall() {
 }
 
 #[test]
+fn upload() {
+    play(&scenario::UPLOAD);
+}
+
+#[test]
+fn upload_cut() {
+    play(&scenario::UPLOAD_CUT);
+}
+
+#[test]
+fn upload_reset() {
+    play(&scenario::UPLOAD_RESET);
+}
+
+#[test]
+fn watchdog() {
+    play(&scenario::WATCHDOG);
+}
+
+#[test]
 fn equal_seeds_give_equal_runs() {
     let run = |seed| {
         let setup = scenario::LOSSY.setup(seed);

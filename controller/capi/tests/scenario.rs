@@ -54,6 +54,7 @@ fn policy() -> Vec<u8> {
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: 85_000,
         utilisation_permille: 900,
+        resistance_50mk_w: 0,
         park_level: Some(0),
         levels: (0..5).map(level).collect(),
         tables: vec![TableImage {

@@ -39,7 +39,14 @@ impl Controller<'_> {
             if cap_mw == NO_POWER_CAP { cap_mw } else { cap_mw.saturating_sub(cap_mw >> 8) };
         let thermal = |reserve| {
             let hottest = self.sensors.hottest_mdeg_c.map(|hot| hot.saturating_add(reserve));
-            self.power.thermal_cap_mw(hottest, self.limits.temp_mdeg_c)
+            let cap = self.limits.temp_mdeg_c;
+            match hottest {
+                Some(last) if self.sensors.blind => {
+                    let resistance = self.policy.map_or(0, |policy| policy.resistance_50mk_w());
+                    self.power.blind_cap_mw(last, cap, resistance)
+                }
+                hottest => self.power.thermal_cap_mw(hottest, cap),
+            }
         };
         PowerCaps {
             plain_mw: cap_mw.min(thermal(0)),
@@ -51,13 +58,14 @@ impl Controller<'_> {
         caps.plain_mw < self.limits.power_mw
     }
 
-    /// Takes in power: its bias at the decided level, and what the temperature belongs to.
-    pub(super) fn learn_power(&mut self, now: Instant, message: &Telemetry) {
+    /// Takes in power: its bias at the decided level, and what the temperature belongs to, `read`
+    /// where it was with this telemetry.
+    pub(super) fn learn_power(&mut self, now: Instant, message: &Telemetry, read: bool) {
         let Some(choice) = self.standing.map(|standing| standing.choice) else { return };
         let fresh = message.power_age.us().is_some_and(|us| us < self.period.us());
         let measured = fresh && plausible(message.power_mw, choice.power_mw);
         let drawn_mw = if measured { message.power_mw } else { choice.power_mw };
-        self.power.settle(drawn_mw, now.since(self.sensors.telemetry_at).us());
+        self.power.settle(drawn_mw, now.since(self.sensors.telemetry_at).us(), read);
         let settled = message.level == choice.level && now.since(self.level_since) >= DWELL;
         let parks = self.park_level(choice.level) != NO_LEVEL;
         let served = self.slots.iter().any(Option::is_some);

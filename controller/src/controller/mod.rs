@@ -56,12 +56,19 @@ pub const STALE_PERIODS: u32 = 5;
 pub const HOLD_PERIODS: u32 = 20;
 /// Time at a level before a change that is not needed.
 pub const DWELL: Duration = Duration::from_ms(500);
+/// How long a board runs on without a temperature, kept within what it drew at the last one, before
+/// it is taken for too hot: what surrounds it may have changed.
+pub const BLIND_TIME: Duration = Duration::from_ms(600_000);
 /// Time at nominal temperature before an over-temperature is over.
 pub const NOMINAL_TIME: Duration = Duration::from_ms(2000);
 /// How far under its cap a temperature is nominal, m°C.
 pub const NOMINAL_MARGIN_MDEG_C: i32 = 5_000;
 /// Temperatures a sensor of the board can really have, m°C; others are not believed.
 const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
+
+/// Farthest that a temperature falls from one reading to the next, m°C: boards cool by some K a
+/// second at most, and a sensor's noise is below 1 K.
+const MOST_FALL_MDEG_C: i32 = 10_000;
 
 /// Oldest temperature that is believed: the least age that a telemetry cannot tell from a greater
 /// one is 2.54 s.
@@ -160,6 +167,10 @@ struct Sensors {
     /// When a reading was last believed. No part of a seed: both who load one begin with the seed's
     /// last telemetry.
     believed_at: Instant,
+    /// The temperature was not read for too long: the worst case counts.
+    blind: bool,
+    /// A reading that says that the board got cooler faster than boards do.
+    doubted_mdeg_c: Option<i32>,
 }
 
 /// What the board was told to do, and what that was expected to need.
@@ -426,13 +437,11 @@ impl<'p> Controller<'p> {
     }
 
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
-        self.learn_power(now, message);
+        let read = self.sensors.hear(now, message);
+        self.learn_power(now, message, read);
         self.sensors.telemetry_at = now;
         self.sensors.achieved_level = message.level;
-        if let Some(hottest) = message.temperatures.iter().filter_map(believed).max() {
-            self.sensors.hottest_mdeg_c = Some(hottest);
-            self.sensors.believed_at = now;
-        }
+        self.sensors.blind = now.since(self.sensors.believed_at) >= self.patience();
         self.watch_temperature(now, out);
         match self.state {
             State::Hold { .. } | State::Silent => {
@@ -447,14 +456,20 @@ impl<'p> Controller<'p> {
         self.send_decision(now, out);
     }
 
+    /// How long the last temperature read stands for the present one.
+    pub(super) fn patience(&self) -> Duration {
+        self.period.times(STALE_PERIODS.saturating_add(HOLD_PERIODS))
+    }
+
     /// Enters and leaves over-temperature. Leaving needs the nominal temperature for a time, not
-    /// just one reading under the cap. A board whose temperature nobody knows any more is taken for
-    /// too hot, as long as there is a cap.
+    /// just one reading under the cap. A board whose temperature nobody ever read, or not for
+    /// [`BLIND_TIME`], is taken for too hot, as long as there is a cap.
     fn watch_temperature(&mut self, now: Instant, out: &mut Outputs) {
         let cap = self.limits.temp_mdeg_c;
-        let patience = self.period.times(STALE_PERIODS.saturating_add(HOLD_PERIODS));
         let unread_for = now.since(self.sensors.believed_at);
-        let lost = unread_for >= patience && cap != NO_TEMP_CAP;
+        let known = self.sensors.hottest_mdeg_c.is_some();
+        let lost = if known { unread_for >= BLIND_TIME } else { self.sensors.blind };
+        let lost = lost && cap != NO_TEMP_CAP;
         let Some(hottest) = self.sensors.hottest_mdeg_c.or(lost.then_some(cap)) else { return };
         if hottest >= cap || lost {
             if !matches!(self.state, State::TooHot { .. } | State::Boot | State::AwaitPolicy) {
@@ -534,7 +549,33 @@ impl Caps {
 
 impl Sensors {
     fn unknown(now: Instant) -> Self {
-        Self { telemetry_at: now, achieved_level: NO_LEVEL, hottest_mdeg_c: None, believed_at: now }
+        Self {
+            telemetry_at: now,
+            achieved_level: NO_LEVEL,
+            hottest_mdeg_c: None,
+            believed_at: now,
+            blind: false,
+            doubted_mdeg_c: None,
+        }
+    }
+
+    /// Takes in the temperatures; says whether one is believed. A fall that no board makes between
+    /// two readings is believed when the next reading confirms it; a rise at once.
+    fn hear(&mut self, now: Instant, message: &Telemetry) -> bool {
+        let Some(hottest) = message.temperatures.iter().filter_map(believed).max() else {
+            self.doubted_mdeg_c = None;
+            return false;
+        };
+        let falls_from = |from: i32| hottest < from.saturating_sub(MOST_FALL_MDEG_C);
+        let confirmed = self.doubted_mdeg_c.is_some_and(|doubted| !falls_from(doubted));
+        if self.hottest_mdeg_c.is_some_and(falls_from) && !confirmed {
+            self.doubted_mdeg_c = Some(hottest);
+            return false;
+        }
+        self.doubted_mdeg_c = None;
+        self.hottest_mdeg_c = Some(hottest);
+        self.believed_at = now;
+        true
     }
 }
 

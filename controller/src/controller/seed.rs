@@ -37,11 +37,12 @@ impl Controller<'_> {
             telemetry_us: self.sensors.telemetry_at.us(),
             achieved_level: self.sensors.achieved_level,
             temp_mdeg_c: self.sensors.hottest_mdeg_c.unwrap_or(i32::MIN),
+            believed_us: self.sensors.believed_at.us(),
             dirty: self.dirty,
         }));
-        let (common_q15, settled) = self.power.common();
+        let (common_q15, settled, sure_q8) = self.power.common();
         let settled_q8 = settled.unwrap_or(u32::MAX);
-        let _full = parts.push(SeedState::Power(PowerState { common_q15, settled_q8 }));
+        let _full = parts.push(SeedState::Power(PowerState { common_q15, settled_q8, sure_q8 }));
         for (first, levels) in [0, 16].into_iter().zip(self.power.levels().chunks(BIAS_LEVELS)) {
             if levels.iter().all(|factor| *factor == 0) {
                 continue;
@@ -103,7 +104,7 @@ impl Controller<'_> {
             SeedState::Sensors(state) => self.load_sensors(&state),
             SeedState::Power(state) => {
                 let settled = (state.settled_q8 != u32::MAX).then_some(state.settled_q8);
-                self.power.load_common(state.common_q15, settled);
+                self.power.load_common(state.common_q15, settled, state.sure_q8);
             }
             SeedState::Bias(state) => self.power.load_levels(state.first, &state.factors),
             SeedState::Unused => return Err(Refusal::BadValue),
@@ -127,11 +128,15 @@ impl Controller<'_> {
     }
 
     fn load_sensors(&mut self, state: &SensorState) {
+        let telemetry_at = Instant::from_us(state.telemetry_us);
+        let believed_at = Instant::from_us(state.believed_us);
         self.sensors = Sensors {
-            telemetry_at: Instant::from_us(state.telemetry_us),
+            telemetry_at,
             achieved_level: state.achieved_level,
             hottest_mdeg_c: (state.temp_mdeg_c != i32::MIN).then_some(state.temp_mdeg_c),
-            believed_at: Instant::from_us(state.telemetry_us),
+            believed_at,
+            blind: telemetry_at.since(believed_at) >= self.patience(),
+            doubted_mdeg_c: None,
         };
         self.dirty = state.dirty;
     }

@@ -52,6 +52,7 @@ pub fn policy(levels: usize, sub_networks: usize, tables: usize, seed: u64, wild
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: NO_TEMP_CAP,
         utilisation_permille: 900,
+        resistance_50mk_w: 0,
         park_level: Some((seed % levels as u64) as u8),
         levels: (0..levels)
             .map(|level| Level {

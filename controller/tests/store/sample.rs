@@ -44,6 +44,7 @@ pub(crate) fn image(sequence: u32, salt: u32) -> Vec<u8> {
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: NO_TEMP_CAP,
         utilisation_permille: 900,
+        resistance_50mk_w: 0,
         park_level: Some(0),
         levels: (0..8).map(level).collect(),
         tables: vec![table],

@@ -23,6 +23,8 @@ pub struct Settings {
     pub caps: Caps,
     /// Whether the board may be parked between requests.
     pub parking: bool,
+    /// Whether a microcontroller that has another policy is sent the agent's.
+    pub upload_policy: bool,
 }
 
 /// Caps on the board.

@@ -20,6 +20,9 @@
 //! the microcontroller, until it is silent for [`SILENT_PERIODS`], leaves the session, or decides
 //! differently on equal inputs. With [`Settings::remote`] unset there is no microcontroller and
 //! the twin is the in-process controller.
+//!
+//! With [`Settings::upload_policy`] a microcontroller with another policy is sent the agent's:
+//! see `upload.rs`.
 
 pub mod batch;
 mod decide;
@@ -27,9 +30,11 @@ mod event;
 pub mod judge;
 mod session;
 pub mod twin;
+mod upload;
 mod view;
 
 pub use event::{Action, Caps, Counters, Decider, Event, LinkState, Outcome, Settings};
+pub use upload::{Upload, UploadStage};
 
 use coshift_shared::frame::Frame;
 use coshift_shared::packet::MAX_BODY;
@@ -90,6 +95,7 @@ pub struct AgentCore<'p> {
     last_heard: Time,
     /// Periods since the link last changed its state.
     periods_in_state: u64,
+    upload: Upload,
     resync_due: bool,
     resync_at: Option<Time>,
     mcu_link: Option<LinkCounters>,
@@ -130,6 +136,7 @@ impl<'p> AgentCore<'p> {
             announcements: 0,
             last_heard: Time::START,
             periods_in_state: 0,
+            upload: Upload::default(),
             resync_due: false,
             resync_at: None,
             mcu_link: None,
@@ -219,6 +226,7 @@ impl<'p> AgentCore<'p> {
             LinkState::Silent if patience_over => self.greet(now, out),
             _ => {}
         }
+        self.upload_period(now, out);
         if self.resync_due {
             self.resync(now, out);
         }
@@ -363,8 +371,11 @@ impl<'p> AgentCore<'p> {
         if let ToHost::Welcome(welcome) = message {
             return self.welcome(now, header, &welcome, out);
         }
-        if !self.receiver.take_in(header) || !self.in_session() {
+        if !self.receiver.take_in(header) {
             return;
+        }
+        if !self.in_session() {
+            return self.upload_heard(now, &message, out);
         }
         self.announcements = 0;
         match message {

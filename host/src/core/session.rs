@@ -83,11 +83,16 @@ impl AgentCore<'_> {
             return;
         }
         self.leave_session();
+        self.change_link(LinkState::Greeting);
+        self.open_session(now, out);
+    }
+
+    /// Says Hello in a session of a new number.
+    pub(super) fn open_session(&mut self, now: Time, out: &mut Vec<Action>) {
         let session = self.sessions.draw();
         self.sender.open(session);
         self.receiver.open(session);
         self.counters.sessions = self.counters.sessions.wrapping_add(1);
-        self.change_link(LinkState::Greeting);
         self.send_hello(now, out);
     }
 
@@ -109,6 +114,7 @@ impl AgentCore<'_> {
         }
         self.leave_session();
         self.change_link(LinkState::Down);
+        self.upload_interrupted();
         self.take_over(now, TakeOver::LinkDown, out);
     }
 
@@ -146,7 +152,11 @@ impl AgentCore<'_> {
             out.push(Action::Notice(Notice::Met { welcome: *welcome, again: rebooted }));
         }
         if let Some(mismatch) = self.mismatch(welcome) {
-            return self.refuse(now, mismatch, out);
+            self.refuse(now, mismatch, out);
+            if mismatch == LinkState::PoliciesDiffer {
+                self.upload_welcomed(now, announced, rebooted, out);
+            }
+            return;
         }
         match self.link {
             LinkState::Greeting if !announced => self.join(now, out),
@@ -195,6 +205,7 @@ impl AgentCore<'_> {
         }
         let seed = self.twin.seed();
         self.judge.clear();
+        self.upload_ended(out);
         self.change_link(LinkState::InSession);
         self.last_heard = now;
         // The twin leaves the session it was in with this Hello, and forgets; the seed taken

@@ -6,7 +6,7 @@ use coshift_shared::to_host::{Decision, Reason, Welcome, WorkCounters};
 
 use super::judge::Judge;
 use super::twin::Twin;
-use super::{AgentCore, Caps, Counters, Decider, LinkState, Settings};
+use super::{AgentCore, Caps, Counters, Decider, LinkState, Settings, Upload, UploadStage};
 use crate::clock::Time;
 
 impl<'p> AgentCore<'p> {
@@ -85,6 +85,14 @@ impl<'p> AgentCore<'p> {
     #[must_use]
     pub fn mcu_work(&self) -> Option<WorkCounters> {
         self.mcu_work
+    }
+
+    /// The upload of the agent's policy, where it was asked for and one began.
+    #[must_use]
+    pub fn upload(&self) -> Option<&Upload> {
+        let under_way = self.link == LinkState::PoliciesDiffer;
+        let began = under_way || self.upload.stage != UploadStage::Waiting;
+        (self.settings.upload_policy && began).then_some(&self.upload)
     }
 
     /// The twin.

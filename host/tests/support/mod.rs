@@ -61,6 +61,7 @@ pub(crate) fn image(sequence: u32) -> Vec<u8> {
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: NO_TEMP_CAP,
         utilisation_permille: 900,
+        resistance_50mk_w: 0,
         park_level: None,
         levels,
         tables: vec![TableImage { name: "net-a".into(), sub_networks, cells }],
@@ -276,6 +277,7 @@ pub(crate) fn settings(remote: bool, start: u32) -> Settings {
         session_seed: 0x1234_5678_9abc + 2 * u64::from(start),
         caps: Caps { power_mw: NO_POWER_CAP, temp_mdeg_c: NO_TEMP_CAP },
         parking: false,
+        upload_policy: false,
     }
 }
 

@@ -30,6 +30,9 @@ pub struct PolicyImage {
     pub temp_cap_mdeg_c: i32,
     /// Highest utilisation, 0.1 %.
     pub utilisation_permille: u16,
+    /// Thermal resistance to the surroundings, 0.05 K/W, rounded up; 0 = not known, 255 = 12.75 K/W
+    /// or more.
+    pub resistance_50mk_w: u8,
     /// Park level, where parking pays.
     pub park_level: Option<u8>,
     /// Levels, sorted by (GPU, memory, CPU) clock.
@@ -124,7 +127,7 @@ impl PolicyImage {
         bytes.extend(self.power_cap_mw.to_le_bytes());
         bytes.extend(self.temp_cap_mdeg_c.to_le_bytes());
         bytes.extend(self.utilisation_permille.to_le_bytes());
-        bytes.extend([self.park_level.unwrap_or(NO_LEVEL), 0]);
+        bytes.extend([self.park_level.unwrap_or(NO_LEVEL), self.resistance_50mk_w]);
         for level in &self.levels {
             for value in [level.cpu_khz, level.gpu_khz, level.emc_khz, level.idle_mw] {
                 bytes.extend(value.to_le_bytes());

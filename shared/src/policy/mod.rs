@@ -23,7 +23,7 @@
 //! | 64 | 4 | temperature cap, m°C; `i32::MAX` = none |
 //! | 68 | 2 | highest utilisation, 0.1 % |
 //! | 70 | 1 | park level; 255 = parking does not pay on this board |
-//! | 71 | 1 | reserved, 0 |
+//! | 71 | 1 | thermal resistance to the surroundings, 0.05 K/W, rounded up; 0 = not known; 255 = 12.75 K/W or more |
 //! | 72 | 16 × levels | level: CPU, GPU, memory clock in kHz, idle power in mW, `u32` each |
 //! | … | 32 × tables | table: name (16, ASCII), offset of its rows `u32`, sub-networks `u8`, 11 reserved |
 //! | … | 16 × sub-networks | row: id `u32`, model hash `u64`, accuracy 0.01 % `u16`, exit threshold `u16` |

@@ -149,6 +149,13 @@ impl<'a> PolicyView<'a> {
         u16_at(self.bytes, 68).unwrap_or(0)
     }
 
+    /// Thermal resistance to the surroundings, 0.05 K/W, rounded up; 0 = not known, 255 = 12.75 K/W
+    /// or more.
+    #[must_use]
+    pub fn resistance_50mk_w(&self) -> u8 {
+        self.bytes.get(71).copied().unwrap_or(0)
+    }
+
     /// The park level, where parking pays on this board.
     #[must_use]
     pub fn park_level(&self) -> Option<u8> {

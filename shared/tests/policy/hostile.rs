@@ -76,7 +76,6 @@ fn each_lie_has_its_fault() {
         (68, &1001_u16.to_le_bytes(), PolicyFault::Utilisation(1001)),
         (70, &[2], PolicyFault::ParkLevel(2)),
         (70, &[254], PolicyFault::ParkLevel(254)),
-        (71, &[1], PolicyFault::Reserved { offset: 71 }),
         (LEVELS, &[0; 12], PolicyFault::LevelOrder(0)),
         (LEVELS + 4, &2_000_000_u32.to_le_bytes(), PolicyFault::LevelOrder(1)),
         (LEVELS + 12, over, PolicyFault::IdlePower(0)),

@@ -19,6 +19,7 @@ pub(crate) fn assert_holds(view: &PolicyView<'_>, image: &PolicyImage) {
     assert_eq!(view.power_cap_mw(), image.power_cap_mw);
     assert_eq!(view.temp_cap_mdeg_c(), image.temp_cap_mdeg_c);
     assert_eq!(view.utilisation_permille(), image.utilisation_permille);
+    assert_eq!(view.resistance_50mk_w(), image.resistance_50mk_w);
     assert_eq!(view.park_level(), image.park_level);
     assert_eq!(usize::from(view.levels()), image.levels.len());
     assert_eq!(usize::from(view.tables()), image.tables.len());

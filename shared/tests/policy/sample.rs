@@ -28,6 +28,7 @@ pub(crate) fn small() -> PolicyImage {
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: 85_000,
         utilisation_permille: 900,
+        resistance_50mk_w: 68,
         park_level: Some(0),
         levels: vec![level(114_750, 1_331_200, 2400), level(1_109_250, 1_600_000, 4050)],
         tables: vec![TableImage {
@@ -71,6 +72,7 @@ pub(crate) fn largest() -> PolicyImage {
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: NO_TEMP_CAP,
         utilisation_permille: 1000,
+        resistance_50mk_w: u8::MAX,
         park_level: Some(MAX_LEVELS as u8 - 1),
         levels: levels.collect(),
         tables: tables.collect(),
@@ -111,7 +113,7 @@ pub(crate) fn image() -> impl Strategy<Value = PolicyImage> {
         "[!-~]{1,8}",
         (1..=u8::MAX, 1..=u8::MAX),
         prop::array::uniform3(0..=MAX_SETTLE_US),
-        (any::<u32>(), any::<i32>(), 1..=1000_u16),
+        (any::<u32>(), any::<i32>(), 1..=1000_u16, any::<u8>()),
         prop::option::of(any::<prop::sample::Index>()),
     );
     let tables = levels().prop_flat_map(|levels| {
@@ -121,7 +123,7 @@ pub(crate) fn image() -> impl Strategy<Value = PolicyImage> {
     (device, tables).prop_map(|(device, (levels, tables))| {
         let (sequence, board, runtime, (precision_bits, batch), settle, caps, park) = device;
         let [cpu_us, gpu_us, emc_us] = settle;
-        let (power_cap_mw, temp_cap_mdeg_c, utilisation_permille) = caps;
+        let (power_cap_mw, temp_cap_mdeg_c, utilisation_permille, resistance_50mk_w) = caps;
         let named = tables.into_iter().enumerate().map(|(place, (table, name))| {
             // Names of tables differ.
             TableImage { name: format!("{place}{name}"), ..table }
@@ -136,6 +138,7 @@ pub(crate) fn image() -> impl Strategy<Value = PolicyImage> {
             power_cap_mw,
             temp_cap_mdeg_c,
             utilisation_permille,
+            resistance_50mk_w,
             park_level: park.map(|index| index.index(levels.len()) as u8),
             tables: named.collect(),
             levels,

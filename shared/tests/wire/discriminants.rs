@@ -130,8 +130,13 @@ const DEVICE: DeviceState = DeviceState {
     power_mw: 0,
 };
 
-const SENSORS: SensorState =
-    SensorState { telemetry_us: 0, achieved_level: 0, temp_mdeg_c: 0, dirty: false };
+const SENSORS: SensorState = SensorState {
+    telemetry_us: 0,
+    achieved_level: 0,
+    temp_mdeg_c: 0,
+    believed_us: 0,
+    dirty: false,
+};
 
 const TAIL: TailState = TailState {
     slot: 0,
@@ -142,7 +147,7 @@ const TAIL: TailState = TailState {
     quiet: 0,
 };
 
-const POWER: PowerState = PowerState { common_q15: 0, settled_q8: 0 };
+const POWER: PowerState = PowerState { common_q15: 0, settled_q8: 0, sure_q8: 0 };
 
 const BIAS: BiasState = BiasState { first: 0, factors: [[0; 2]; BIAS_LEVELS] };
 

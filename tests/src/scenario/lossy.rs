@@ -19,6 +19,7 @@ const FAULTS: Faults = Faults {
     duplicate_permille: 50,
     reorder_permille: 0,
     stall: false,
+    dead_after: None,
 };
 /// Periods with faults.
 const PERIODS: u32 = 100;

@@ -9,6 +9,8 @@ mod play;
 mod restart;
 mod stall;
 mod targets;
+mod upload;
+mod watchdog;
 
 use anyhow::Result;
 
@@ -61,6 +63,25 @@ pub const POLICIES_DIFFER: Scenario = Scenario {
     setup: mismatch::setup_policies,
     run: mismatch::run_policies,
 };
+/// The agent sends its policy to a microcontroller with another one, which restarts on it.
+pub const UPLOAD: Scenario =
+    Scenario { name: "the policy is uploaded", setup: upload::setup, run: upload::run };
+/// The line dies in the middle of the upload: it goes on where it was.
+pub const UPLOAD_CUT: Scenario = Scenario {
+    name: "the line dies in an upload",
+    setup: upload::setup_cut,
+    run: upload::run_cut_link,
+};
+/// The microcontroller's power is cut in the middle of the upload: it boots on the old policy, and
+/// the upload goes on.
+pub const UPLOAD_RESET: Scenario = Scenario {
+    name: "the microcontroller is reset in an upload",
+    setup: upload::setup_cut,
+    run: upload::run_reset,
+};
+/// The microcontroller hangs: its watchdog brings it back, and it says so.
+pub const WATCHDOG: Scenario =
+    Scenario { name: "the microcontroller hangs", setup: |_| {}, run: watchdog::run };
 /// The agent stalls: the microcontroller holds, then takes the safest level.
 pub const STALL: Scenario = Scenario { name: "the agent stalls", setup: |_| {}, run: stall::run };
 

@@ -128,6 +128,8 @@ pub fn policy_image(
         power_cap_mw: board.caps.power_mw.unwrap_or(NO_POWER_CAP),
         temp_cap_mdeg_c: board.caps.temp_mdeg_c.unwrap_or(NO_TEMP_CAP),
         utilisation_permille: board.utilisation_permille,
+        // From 0.01 K/W on: never 0, which says that it is not known.
+        resistance_50mk_w: (board.thermal.resistance_k_per_w * 20.0).ceil().min(255.0) as u8,
         // A board has at most 32 levels.
         park_level: board.park_level.and_then(|index| u8::try_from(index).ok()),
         levels: levels.collect(),

@@ -71,6 +71,10 @@ pub(crate) enum Program {
     BringUp,
     /// The program that measures controller steps.
     Steps,
+    /// The program that answers what the host leaves in memory.
+    Answers,
+    /// The firmware with a policy store that uploads in place: one that the tests must refuse.
+    InPlace,
 }
 
 /// One image.
@@ -92,8 +96,9 @@ impl Image {
         toolchain: &Toolchain,
         policy: &Path,
     ) -> Result<PathBuf> {
-        let features: &[&str] = if self.development { &["development"] } else { &[] };
-        let mut command = self.command(workspace, toolchain, policy, features);
+        let mut features = self.program.features().to_vec();
+        features.extend(self.development.then_some("development"));
+        let mut command = self.command(workspace, toolchain, policy, &features);
         workspace::run(&mut command)
             .with_context(|| format!("the {} was not built", self.describe()))?;
         let built =
@@ -154,6 +159,8 @@ impl Image {
             Program::Firmware => "",
             Program::BringUp => "-bring-up",
             Program::Steps => "-steps",
+            Program::Answers => "-answers",
+            Program::InPlace => "-in-place",
         };
         let kind = if self.development { "-development" } else { "" };
         format!("{}{program}{kind}.elf", self.board.name)
@@ -166,6 +173,8 @@ impl Image {
             Program::Firmware => "",
             Program::BringUp => " bring-up",
             Program::Steps => " measuring",
+            Program::Answers => " answering",
+            Program::InPlace => " in-place",
         };
         format!("{kind}{program} image of {}", self.board.name)
     }
@@ -174,9 +183,17 @@ impl Image {
 impl Program {
     fn binary(self, board: Board) -> &'static str {
         match self {
-            Self::Firmware => board.package,
+            Self::Firmware | Self::InPlace => board.package,
             Self::BringUp => "bringup",
             Self::Steps => "steps",
+            Self::Answers => "answers",
+        }
+    }
+
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::InPlace => &["in-place-store"],
+            Self::Firmware | Self::BringUp | Self::Steps | Self::Answers => &[],
         }
     }
 }
@@ -201,7 +218,13 @@ mod tests {
     #[test]
     fn every_image_has_a_file_of_its_own() {
         let mut names = HashSet::new();
-        for program in [Program::Firmware, Program::BringUp, Program::Steps] {
+        for program in [
+            Program::Firmware,
+            Program::BringUp,
+            Program::Steps,
+            Program::Answers,
+            Program::InPlace,
+        ] {
             for development in [false, true] {
                 let image = Image { board: board::MPS2_AN386, program, development };
                 assert!(names.insert(image.file_name()), "{}", image.file_name());

@@ -19,6 +19,7 @@ mod policy;
 mod qemu;
 mod setup;
 mod sizes;
+mod soak;
 mod steps;
 mod tally;
 mod test;
@@ -47,6 +48,7 @@ enum Command {
     Fuzz(fuzz::Args),
     Qemu(qemu::Args),
     Sizes(sizes::Args),
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Qemu(args) => qemu::run(&args),
         Command::Sizes(args) => sizes::run(&args),
+        Command::Soak(args) => soak::run(&args),
     };
     match outcome {
         Ok(code) => code,

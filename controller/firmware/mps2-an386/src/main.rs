@@ -4,23 +4,34 @@
 //! drain the port -> node -> send -> feed the watchdog -> sleep until an interrupt
 //! ```
 //!
+//! It runs on the newest valid policy of its two slots, or on the one compiled in. After an upload it
+//! restarts between two passes.
+//!
 //! One pass takes in at most [`BYTES_A_PASS`] bytes, so that time is looked at often however
 //! much comes; the watchdog is fed only at the end of a whole pass.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
 mod image {
+    use coshift_controller::store::Upload;
     use coshift_controller::{Identity, Node};
-    use coshift_mps2_an386::board::{self, Board, Uart};
+    use coshift_mps2_an386::board::{self, Board, RamSlot, Uart};
     use coshift_mps2_an386::policy;
     use coshift_shared::frame::Frame;
+    use coshift_shared::protocol::VersionRange;
     use coshift_shared::time::Instant;
     use coshift_shared::to_host::Mode;
 
     /// Most bytes taken in before the clock is looked at again: one frame of the largest size.
     const BYTES_A_PASS: usize = 64;
+    /// Longest wait for the last frames before a restart, µs: they fill a queue of 1 KiB at most,
+    /// which takes 90 ms at 115,207 baud.
+    const FAREWELL_US: u32 = 200_000;
     /// Passes between two measurements of the stack, which take some thousand instructions.
     const PASSES_A_MEASUREMENT: u8 = 64;
+
+    /// The node with its policy store.
+    type Loop = Node<'static, Upload<RamSlot>>;
 
     #[cortex_m_rt::entry]
     fn main() -> ! {
@@ -33,11 +44,21 @@ mod image {
             fault_detail: board.boot.detail,
         };
         announce(&board);
-        let policy = policy::built_in().unwrap_or_else(|_| {
-            defmt::error!("the policy image is damaged; waiting for another one");
+        let built_in = policy::built_in().unwrap_or_else(|_| {
+            defmt::error!("the policy compiled in is damaged");
             None
         });
-        let node = cortex_m::singleton!(: Node<'static> = Node::new(policy, identity));
+        let Some(slots) = board.slots.take() else { board::reset() };
+        let (policy, active, store) = slots.open(built_in);
+        match &policy {
+            Some(policy) => {
+                defmt::info!("policy {=u32}, CRC {=u32:08x}", policy.sequence(), policy.crc());
+            }
+            None => defmt::error!("there is no policy; waiting for one"),
+        }
+        let node = cortex_m::singleton!(
+            : Loop = Node::with_store(policy, identity, VersionRange::OURS, store)
+        );
         let Some(node) = node else { board::reset() };
         #[cfg(feature = "panic-probe")]
         probe(&mut board.uart);
@@ -55,14 +76,25 @@ mod image {
                 measure(&board, node);
             }
             board.watchdog.feed();
+            if let Some(switch) = node.switch() {
+                farewell(&board.uart);
+                active.switch(switch)
+            }
             if !busy {
                 board.sleep();
             }
         }
     }
 
-    /// One pass without its sleep; true where bytes were taken in.
-    fn pass(board: &mut Board, node: &mut Node<'static>) -> bool {
+    /// Waits until the agent was told what there was to tell. A port that nobody empties does not
+    /// keep the board from restarting.
+    fn farewell(uart: &Uart) {
+        let since = board::now_us();
+        while !uart.is_sent() && board::now_us().wrapping_sub(since) < FAREWELL_US {}
+    }
+
+    /// One pass without its sleep; true where another one is due at once.
+    fn pass(board: &mut Board, node: &mut Loop) -> bool {
         let mut buffer = [0; BYTES_A_PASS];
         let received = board.uart.read(&mut buffer);
         let uart = &mut board.uart;
@@ -70,11 +102,11 @@ mod image {
             timed(node, |node, local| node.feed(*byte, local, &mut |frame| send(uart, frame)));
         }
         timed(node, |node, local| node.poll(local, &mut |frame| send(uart, frame)));
-        !received.is_empty()
+        !received.is_empty() || node.is_busy()
     }
 
     /// Does one step and notes its cost where it is the worst so far.
-    fn timed(node: &mut Node<'static>, step: impl FnOnce(&mut Node<'static>, Instant)) {
+    fn timed(node: &mut Loop, step: impl FnOnce(&mut Loop, Instant)) {
         let before = board::ticks();
         step(node, Instant::from_us(board::now_us()));
         let cost = board::ticks().wrapping_sub(before);
@@ -88,7 +120,7 @@ mod image {
     }
 
     /// Tells the controller what only the board can measure.
-    fn measure(board: &Board, node: &mut Node<'static>) {
+    fn measure(board: &Board, node: &mut Loop) {
         let counters = board.uart.counters();
         let work = node.controller_mut().work_mut();
         work.stack_high_water = u16::try_from(board::stack_high_water()).unwrap_or(u16::MAX);

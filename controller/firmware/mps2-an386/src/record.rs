@@ -69,6 +69,12 @@ impl Record {
         (BootReport { boots, cause, fault, detail }, next)
     }
 
+    /// Notes a reset on purpose; the last fault stays as it is.
+    #[must_use]
+    pub fn restart(self) -> Self {
+        Self { cause: ResetCause::Software, ..self }
+    }
+
     /// Notes a fault that ends in a reset of this cause.
     #[must_use]
     pub fn fault(self, cause: ResetCause, fault: FaultCode, detail: u32) -> Self {
@@ -150,6 +156,16 @@ mod tests {
         let (report, _) = Record::load(record.store()).boot();
         let told = (report.boots, report.cause, report.fault, report.detail);
         assert_eq!(told, (3, ResetCause::External, FaultCode::HardFault, 0x1234));
+    }
+
+    #[test]
+    fn a_reset_on_purpose_is_told_and_keeps_the_last_fault() {
+        let (_, record) = Record::POWER_ON.fault(ResetCause::Watchdog, FaultCode::Hang, 7).boot();
+        let (report, record) = Record::load(record.restart().store()).boot();
+        let told = (report.cause, report.fault, report.detail);
+        assert_eq!(told, (ResetCause::Software, FaultCode::Hang, 7));
+        let (report, _) = Record::load(record.store()).boot();
+        assert_eq!(report.cause, ResetCause::External, "told once");
     }
 
     #[test]

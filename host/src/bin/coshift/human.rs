@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use coshift_host::core::{Decider, LinkState};
-use coshift_host::report::{ApplicationReport, Report};
+use coshift_host::core::{Decider, LinkState, UploadStage};
+use coshift_host::report::{ApplicationReport, Report, UploadReport};
 
 /// What makes a new line: another decision or another decider.
 #[derive(Debug, PartialEq, Eq)]
@@ -159,6 +159,21 @@ fn link(report: &Report) -> String {
     }
 }
 
+/// How the upload of the policy goes.
+fn policy_upload(upload: &UploadReport) -> String {
+    let UploadReport { stage, received, length, begun_at, failure } = upload;
+    let from = if *begun_at > 0 { format!(", from {begun_at} on") } else { String::new() };
+    match stage {
+        UploadStage::Waiting => "waits for a session".into(),
+        UploadStage::Beginning => format!("announced, {length} bytes"),
+        UploadStage::Sending => format!("{received} of {length} bytes{from}"),
+        UploadStage::Committing => format!("{length} bytes{from}; the MCU checks them"),
+        UploadStage::Restarting => format!("{length} bytes{from}; the MCU restarts on them"),
+        UploadStage::Done => format!("done, {length} bytes{from}"),
+        UploadStage::Failed => format!("given up: {}", failure.as_deref().unwrap_or("unknown")),
+    }
+}
+
 /// Everything `coshift status` says.
 pub(crate) fn status(report: &Report) -> String {
     let mut text = format!("{}\n", decision(report));
@@ -177,6 +192,9 @@ pub(crate) fn status(report: &Report) -> String {
     let _ = writeln!(text, "protocol: agent {min}..={current}, MCU {theirs}");
     let mcu_crc = report.policy_crc.mcu.as_deref().unwrap_or("not heard");
     let _ = writeln!(text, "policy CRC: agent {}, MCU {mcu_crc}", report.policy_crc.agent);
+    if let Some(upload) = &report.policy_upload {
+        let _ = writeln!(text, "policy upload: {}", policy_upload(upload));
+    }
     if let Some(mcu) = &report.mcu {
         let [major, minor, patch] = mcu.version;
         let fault = mcu.last_fault.as_deref().unwrap_or("none");

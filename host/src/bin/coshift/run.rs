@@ -100,6 +100,10 @@ pub(crate) struct Arguments {
     /// Cap on the hottest temperature, like 85C [default: the policy's]
     #[arg(long, value_name = "TEMPERATURE")]
     temp_cap: Option<String>,
+    /// Send the policy to a microcontroller that has another one. Its number must be that of the
+    /// microcontroller's + 1, or it must be the one that ran there before
+    #[arg(long)]
+    upload_policy: bool,
     /// Keep the run level between requests too
     #[arg(long)]
     no_park: bool,
@@ -248,8 +252,12 @@ fn options(arguments: &Arguments) -> Result<Options, Fault> {
     let power_cap = arguments.power_cap.as_deref();
     let temp_cap = arguments.temp_cap.as_deref();
     let duration = arguments.duration.as_deref();
+    let link = LinkSpec::parse("--link", &arguments.link)?;
+    if arguments.upload_policy && link == LinkSpec::InProcess {
+        return Err("--upload-policy: with --link in-process there is no microcontroller".into());
+    }
     Ok(Options {
-        link: LinkSpec::parse("--link", &arguments.link)?,
+        link,
         applications: arguments
             .apps
             .iter()
@@ -263,6 +271,7 @@ fn options(arguments: &Arguments) -> Result<Options, Fault> {
                 .map_or(Ok(NO_TEMP_CAP), |text| inputs::temp_mdeg_c("--temp-cap", text))?,
         },
         parking: !arguments.no_park,
+        upload_policy: arguments.upload_policy,
         duration_us: duration
             .map(|text| inputs::duration_us("--duration", text, 1, MAX_DURATION_US))
             .transpose()?,

@@ -104,6 +104,7 @@ pub(super) const SEED_SENSORS: &[&[u8]] = &[
     &[0xb0, 0xf9, 0xfc, 0xff, 0x0f], // telemetry_us = 4_294_917_296
     &[0xff], // achieved_level = 255 (none)
     &[0x83, 0x52], // temp_mdeg_c = -5_250
+    &[0xac, 0x02], // believed_us = 300
     &[0x01], // dirty = true
 ];
 
@@ -129,6 +130,7 @@ pub(super) const SEED_POWER: &[&[u8]] = &[
     &[0x05], // state = Power
     &[0x9a, 0xf3, 0x01], // common_q15 = 31_130
     &[0x80, 0x84, 0x64], // settled_q8 = 1_638_912
+    &[0xac, 0x02], // sure_q8 = 300
 ];
 
 #[rustfmt::skip]

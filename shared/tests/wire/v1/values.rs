@@ -78,6 +78,7 @@ pub(super) fn seed_sensors() -> Message {
         telemetry_us: 4_294_917_296,
         achieved_level: NO_LEVEL,
         temp_mdeg_c: -5_250,
+        believed_us: 300,
         dirty: true,
     };
     seed(1, SeedState::Sensors(state))
@@ -96,7 +97,10 @@ pub(super) fn seed_tail() -> Message {
 }
 
 pub(super) fn seed_power() -> Message {
-    seed(1, SeedState::Power(PowerState { common_q15: 31_130, settled_q8: 1_638_912 }))
+    seed(
+        1,
+        SeedState::Power(PowerState { common_q15: 31_130, settled_q8: 1_638_912, sure_q8: 300 }),
+    )
 }
 
 pub(super) fn seed_bias() -> Message {

@@ -55,6 +55,7 @@ impl<'s> Coshift<'s> {
                 session_seed: 1,
                 caps: caps(setting.scenario.limits_at(0)),
                 parking: true,
+                upload_policy: false,
             },
         );
         let board = &setting.scenario.board;

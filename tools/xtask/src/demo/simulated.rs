@@ -40,6 +40,7 @@ pub(crate) fn run(freeze: bool, seed: u64) -> (Script, Recording) {
         session_seed: seed,
         caps: Caps { power_mw: NO_POWER_CAP, temp_mdeg_c: NO_TEMP_CAP },
         parking: true,
+        upload_policy: false,
     };
     let platform = VirtualBoard::new(&board, &policy, policy.levels() - 1).expect("its own policy");
     let mut runtime = Runtime::new(AgentCore::new(policy, settings), platform);

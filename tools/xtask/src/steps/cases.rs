@@ -151,6 +151,7 @@ fn policy(
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: 85_000,
         utilisation_permille: 900 + random.below(100) as u16,
+        resistance_50mk_w: 0,
         park_level: None,
         levels: (0..levels)
             .map(|level| Level {

@@ -16,6 +16,7 @@ mod image {
     use core::sync::atomic::{AtomicU32, Ordering};
 
     use coshift_controller::{Controller, Input, Outputs};
+    use coshift_mps2_an386::blocks::Blocks;
     use coshift_mps2_an386::board::{self, StepTimer, Window};
     use coshift_shared::kind::Kind;
     use coshift_shared::policy::PolicyView;
@@ -38,7 +39,7 @@ mod image {
         };
         let [state, stack, costs @ ..] = window.results else { board::reset() };
         state.store(RUNNING, Ordering::Relaxed);
-        let outcome = measure(window.input, &timer, &mut costs.iter());
+        let outcome = measure(Blocks::new(window.input), &timer, &mut costs.iter());
         stack.store(board::stack_high_water(), Ordering::Relaxed);
         state.store(if outcome.is_some() { DONE } else { DAMAGED }, Ordering::Release);
         loop {
@@ -48,20 +49,20 @@ mod image {
 
     /// Runs every case; `None` where one is damaged or there is no room for its costs.
     fn measure(
-        mut input: &'static [u8],
+        mut input: Blocks<'static>,
         timer: &StepTimer,
         costs: &mut core::slice::Iter<'_, AtomicU32>,
     ) -> Option<()> {
-        for _ in 0..word(&mut input)? {
-            let (length, messages) = (word(&mut input)?, word(&mut input)?);
-            let policy = PolicyView::open(block(&mut input, length)?).ok()?;
+        for _ in 0..input.word()? {
+            let (length, messages) = (input.word()?, input.word()?);
+            let policy = PolicyView::open(input.block(length)?).ok()?;
             let mut controller = Controller::new(Some(policy));
             controller.start_session(Instant::START, PERIOD_US, SESSION);
             for seq in 0..u16::try_from(messages).ok()? {
-                let head = word(&mut input)?;
+                let head = input.word()?;
                 let [kind, length, ..] = head.to_le_bytes();
                 let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind)?;
-                let body = block(&mut input, u32::from(length))?;
+                let body = input.block(u32::from(length))?;
                 let message = ToController::decode(kind, body).ok()?;
                 let before = timer.now();
                 let outputs = step(&mut controller, &message, seq);
@@ -77,20 +78,6 @@ mod image {
     #[inline(never)]
     fn step(controller: &mut Controller<'_>, message: &ToController, seq: u16) -> Outputs {
         controller.step(Instant::from_us(message.at_us()), Input::Message { message, seq })
-    }
-
-    fn word(input: &mut &'static [u8]) -> Option<u32> {
-        let (word, rest) = input.split_first_chunk()?;
-        *input = rest;
-        Some(u32::from_le_bytes(*word))
-    }
-
-    /// So many bytes, and past what fills them up to whole words.
-    fn block(input: &mut &'static [u8], length: u32) -> Option<&'static [u8]> {
-        let length = usize::try_from(length).ok()?;
-        let (filled, rest) = input.split_at_checked(length.checked_next_multiple_of(4)?)?;
-        *input = rest;
-        filled.get(..length)
     }
 }
 

@@ -10,6 +10,7 @@ mod registers;
 mod retained;
 #[cfg(feature = "development")]
 mod semihosting;
+mod slots;
 mod stack;
 mod step_timer;
 mod uart;
@@ -23,6 +24,7 @@ pub use clock::{now_us, ticks};
 pub use led::Led;
 #[cfg(feature = "development")]
 pub use semihosting::{EXIT_HARD_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, exit};
+pub use slots::{Active, RamSlot, Slots};
 pub use stack::{CAPACITY as STACK_CAPACITY, high_water as stack_high_water};
 pub use step_timer::StepTimer;
 pub use uart::{Counters, Uart};
@@ -50,6 +52,8 @@ pub struct Board {
     pub uart: Uart,
     /// Shows the controller's mode on the user LEDs.
     pub indicator: Indicator<Led, Led>,
+    /// Slots of the policy store, until somebody takes them.
+    pub slots: Option<Slots>,
     /// Resets the board unless it is fed.
     pub watchdog: Watchdog,
     /// Why the last reset happened.
@@ -82,7 +86,8 @@ impl Board {
         core.SYST.enable_counter();
         let uart = Uart::start();
         let indicator = Indicator::new(Led::USER0, Led::USER1);
-        Some(Self { uart, indicator, watchdog: Watchdog::start(), boot, nonce })
+        let slots = Some(Slots::take());
+        Some(Self { uart, indicator, slots, watchdog: Watchdog::start(), boot, nonce })
     }
 
     /// Sleeps until the next interrupt, unless a received byte is waiting already.
@@ -100,6 +105,12 @@ impl Board {
 /// Raises an interrupt that the image does not use, for tests.
 pub fn raise_unhandled_interrupt() {
     vectors::raise_unhandled();
+}
+
+/// Resets the board on purpose, and not after a fault: the next boot says so.
+fn restart() -> ! {
+    retained::note_restart();
+    reset()
 }
 
 /// Resets the board.

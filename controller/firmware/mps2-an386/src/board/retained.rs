@@ -45,3 +45,8 @@ pub(super) fn boot() -> BootReport {
 pub(super) fn note_fault(cause: ResetCause, fault: FaultCode, detail: u32) {
     store(load().fault(cause, fault, detail));
 }
+
+/// Notes a reset on purpose.
+pub(super) fn note_restart() {
+    store(load().restart());
+}

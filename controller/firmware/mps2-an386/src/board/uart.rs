@@ -115,6 +115,11 @@ impl Uart {
         })
     }
 
+    /// Whether every byte queued was given to the hardware, and it could take another.
+    pub fn is_sent(&self) -> bool {
+        TO_SEND.with(|sender| sender.queue.is_empty()) && UART0.state.read() & STATE_TX_FULL == 0
+    }
+
     /// No received byte waits.
     pub(super) fn is_idle(&self) -> bool {
         RECEIVED.with(|receiver| receiver.queue.is_empty() && !receiver.stalled)

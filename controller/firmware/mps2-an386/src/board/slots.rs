@@ -1,0 +1,204 @@
+//! The two slots of the policy store.
+//!
+//! The board has no memory that can be programmed and keeps its content without power. A part of
+//! its PSRAM stands for two erase sectors of flash each: it keeps its content over every reset, is
+//! written by words that only clear bits, and erased by blocks. Without power it forgets, so the
+//! image boots on its compiled-in policy then, unless the emulator was given that memory as a file.
+
+use core::{ptr, slice};
+
+use coshift_controller::store::{Slot, Switch, Upload};
+use coshift_shared::policy::PolicyView;
+use coshift_shared::policy::slot::{MAX_SLOT, SlotView, Which, newest};
+use embedded_storage::nor_flash::{
+    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
+};
+
+/// First byte of the first slot: the start of the board's PSRAM, of which nothing else is used.
+const BASE: usize = 0x2100_0000;
+/// Bytes of a slot.
+const SIZE: usize = 20 * 1024;
+/// Bytes that are erased at once.
+const BLOCK: usize = 4 * 1024;
+/// Bytes that are written at once.
+const WORD: usize = 4;
+
+const _: () = assert!(SIZE >= MAX_SLOT && SIZE.is_multiple_of(BLOCK) && BLOCK.is_multiple_of(WORD));
+
+/// An access outside of the slot, or across its units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfUnits;
+
+impl NorFlashError for OutOfUnits {
+    fn kind(&self) -> NorFlashErrorKind {
+        NorFlashErrorKind::OutOfBounds
+    }
+}
+
+/// One slot. There is one value of it for each of the two; whoever has it, has the memory.
+#[derive(Debug)]
+pub struct RamSlot {
+    base: usize,
+}
+
+/// Both slots.
+#[derive(Debug)]
+pub struct Slots {
+    a: RamSlot,
+    b: RamSlot,
+}
+
+/// The slot that the image runs on. It is not written any more before the next reset.
+#[derive(Debug)]
+pub struct Active {
+    /// Address of its revocation; `None` where the image runs on the policy compiled in.
+    revocation: Option<usize>,
+}
+
+impl Slots {
+    /// To be called once, while the board is brought up.
+    pub(super) fn take() -> Self {
+        Self { a: RamSlot { base: BASE }, b: RamSlot { base: BASE.wrapping_add(SIZE) } }
+    }
+
+    /// The newest valid policy, or the one compiled in, and the store on the other slot.
+    #[cfg(not(feature = "in-place-store"))]
+    pub fn open(
+        self,
+        built_in: Option<PolicyView<'static>>,
+    ) -> (Option<PolicyView<'static>>, Active, Upload<RamSlot>) {
+        let Self { a, b } = self;
+        let chosen = newest(&a.view(), &b.view());
+        let (active, spare) = match chosen {
+            None => {
+                return (built_in, Active { revocation: None }, Upload::new(a, built_in.as_ref()));
+            }
+            Some(Which::A) => (a, b),
+            Some(Which::B) => (b, a),
+        };
+        let revocation = active.base.wrapping_add(active.view().revocation_offset());
+        let policy = SlotView::new(active.lend()).policy().or(built_in);
+        (policy, Active { revocation: Some(revocation) }, Upload::new(spare, policy.as_ref()))
+    }
+}
+
+#[cfg(feature = "in-place-store")]
+impl Slots {
+    /// The newest valid policy, or the one compiled in, and the store on the same slot: the image
+    /// runs on a copy, and power that is lost in an upload leaves no policy.
+    pub fn open(
+        self,
+        built_in: Option<PolicyView<'static>>,
+    ) -> (Option<PolicyView<'static>>, Active, Upload<RamSlot>) {
+        let Self { a, b } = self;
+        let slot = if newest(&a.view(), &b.view()) == Some(Which::B) { b } else { a };
+        let copy: Option<&'static mut [u8; SIZE]> = cortex_m::singleton!(: [u8; SIZE] = [0; SIZE]);
+        let policy = copy.and_then(|copy| {
+            copy.copy_from_slice(slot.mapped().get(..SIZE)?);
+            SlotView::new(copy).policy()
+        });
+        let policy = policy.or(built_in);
+        (policy, Active { revocation: None }, Upload::new(slot, policy.as_ref()))
+    }
+}
+
+impl Active {
+    /// Does what the store asks for: restarts on the other slot.
+    pub fn switch(self, switch: Switch) -> ! {
+        if let (Switch::RollBack, Some(address)) = (switch, self.revocation) {
+            // SAFETY: an aligned word of the slot's trailer, behind every image. The slot is lent
+            // for reading, but nothing reads it any more: the reset comes next.
+            unsafe { ptr::write_volatile(address as *mut u32, 0) }
+        }
+        super::restart()
+    }
+}
+
+impl RamSlot {
+    /// Whether `length` bytes from `offset` on are whole units of the slot.
+    fn holds(offset: usize, length: usize, unit: usize) -> bool {
+        offset.is_multiple_of(unit)
+            && length.is_multiple_of(unit)
+            && offset.checked_add(length).is_some_and(|end| end <= SIZE)
+    }
+
+    /// The slot for reading alone, until the next reset: nobody can write it any more.
+    #[cfg(not(feature = "in-place-store"))]
+    fn lend(self) -> &'static [u8] {
+        // SAFETY: RAM of the board of which only the two slots are used; any bits make bytes. The
+        // only value that could write it is gone; `Active::switch` writes a word of the trailer,
+        // and nothing reads after that.
+        unsafe { slice::from_raw_parts(self.base as *const u8, SIZE) }
+    }
+
+    fn word(&mut self, offset: usize) -> *mut u32 {
+        self.base.wrapping_add(offset) as *mut u32
+    }
+}
+
+impl ErrorType for RamSlot {
+    type Error = OutOfUnits;
+}
+
+impl ReadNorFlash for RamSlot {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), OutOfUnits> {
+        let there = self.mapped().get(offset as usize..).ok_or(OutOfUnits)?;
+        let there = there.get(..bytes.len()).ok_or(OutOfUnits)?;
+        for (place, byte) in bytes.iter_mut().zip(there) {
+            *place = *byte;
+        }
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        SIZE
+    }
+}
+
+impl NorFlash for RamSlot {
+    const WRITE_SIZE: usize = WORD;
+    const ERASE_SIZE: usize = BLOCK;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), OutOfUnits> {
+        let (from, to) = (from as usize, to as usize);
+        let length = to.checked_sub(from).ok_or(OutOfUnits)?;
+        if !Self::holds(from, length, BLOCK) {
+            return Err(OutOfUnits);
+        }
+        let mut offset = from;
+        while offset < to {
+            // SAFETY: an aligned word of this slot, to which `self` is the only way.
+            unsafe { ptr::write_volatile(self.word(offset), u32::MAX) }
+            offset = offset.wrapping_add(WORD);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), OutOfUnits> {
+        let mut offset = offset as usize;
+        if !Self::holds(offset, bytes.len(), WORD) {
+            return Err(OutOfUnits);
+        }
+        let (words, _) = bytes.as_chunks::<WORD>();
+        for word in words {
+            let place = self.word(offset);
+            // Programming clears bits and sets none.
+            // SAFETY: an aligned word of this slot, to which `self` is the only way.
+            unsafe {
+                ptr::write_volatile(place, ptr::read_volatile(place) & u32::from_le_bytes(*word));
+            }
+            offset = offset.wrapping_add(WORD);
+        }
+        Ok(())
+    }
+}
+
+impl Slot for RamSlot {
+    fn mapped(&self) -> &[u8] {
+        // SAFETY: RAM of the board of which only the two slots are used; any bits make bytes, and
+        // while this borrow lives `self` cannot be written.
+        unsafe { slice::from_raw_parts(self.base as *const u8, SIZE) }
+    }
+}

@@ -24,7 +24,13 @@ enum Command {
     #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
     #[cfg(feature = "engine")]
+    Export(coshift_tools::export::ExportArgs),
+    #[cfg(feature = "engine")]
+    Import(coshift_tools::import::ImportArgs),
+    #[cfg(feature = "engine")]
     Pack(coshift_tools::pack::PackArgs),
+    #[cfg(feature = "engine")]
+    Search(coshift_tools::search::SearchArgs),
     #[cfg(feature = "engine")]
     Train(coshift_tools::train::TrainArgs),
 }
@@ -40,7 +46,13 @@ fn main() -> ExitCode {
         #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),
         #[cfg(feature = "engine")]
+        Command::Export(args) => coshift_tools::export::run(&args),
+        #[cfg(feature = "engine")]
+        Command::Import(args) => coshift_tools::import::run(&args),
+        #[cfg(feature = "engine")]
         Command::Pack(args) => coshift_tools::pack::run(&args),
+        #[cfg(feature = "engine")]
+        Command::Search(args) => coshift_tools::search::run(&args),
         #[cfg(feature = "engine")]
         Command::Train(args) => coshift_tools::train::run(&args),
     };

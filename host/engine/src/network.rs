@@ -10,8 +10,8 @@ use std::path::Path;
 use crate::family::FamilyFault;
 use crate::kernels::{depthwise, elementwise, pointwise, squeeze};
 use crate::layout::{Kind, Layout, Unit};
-use crate::model::{self, Calibrated, Model, statistics_names};
-use crate::tensors::{FileFault, TensorFile};
+use crate::model::{self, Calibrated, Loaded, Model};
+use crate::tensors::FileFault;
 use crate::train::network::{Values, patches, pool, shape, shrink, squeeze_layers};
 
 /// Why a call cannot run.
@@ -95,37 +95,11 @@ impl Network {
     /// # Errors
     /// [`FileFault`] names the file, the tensor and the expectation.
     pub fn load(folder: &Path) -> Result<(Self, Model), FileFault> {
-        let model = Model::read(folder)?;
-        let file = TensorFile::read(&folder.join(&model.weights))?;
-        let content = |why: String| FileFault::Content { path: file.path().to_owned(), why };
-        let found = format!("{:016x}", file.hash());
-        if found != model.model_hash.to_lowercase() {
-            return Err(content(format!(
-                "its hash is {found}, expected {} as {} says",
-                model.model_hash,
-                folder.join(model::FILE).display()
-            )));
-        }
-        let layout = Layout::new(&model.family).map_err(|fault| content(fault.to_string()))?;
-        let values = file.values(&layout, "")?;
-        let mut nets = Vec::with_capacity(model.sub_networks.len());
-        for sub in &model.sub_networks {
-            let mut statistics = Vec::new();
-            let units = layout.units(&sub.net);
-            for (place, unit) in units.iter().filter(|unit| unit.norm.is_some()).enumerate() {
-                let [mean, variance] = statistics_names(sub.index, place);
-                let variances = file.tensor(&variance, &[unit.outputs])?;
-                if variances.iter().any(|v| v.is_nan() || *v < 0.0) {
-                    return Err(content(format!(
-                        "tensor {variance} holds a value that is no variance"
-                    )));
-                }
-                statistics.push((file.tensor(&mean, &[unit.outputs])?, variances));
-            }
-            nets.push(Calibrated { net: sub.net.clone(), statistics });
-        }
-        let network =
-            Self::new(layout, values, &nets).map_err(|fault| content(fault.to_string()))?;
+        let Loaded { model, layout, values, nets } = Loaded::read(folder)?;
+        let network = Self::new(layout, values, &nets).map_err(|fault| FileFault::Content {
+            path: folder.join(model::FILE).display().to_string(),
+            why: fault.to_string(),
+        })?;
         Ok((network, model))
     }
 

@@ -36,10 +36,11 @@ pub fn idle_mw(level: usize) -> u32 {
 
 /// Mean power with nothing to do of a board that parks between requests of one application, mW:
 /// at the park level, but for the requests and for a settle window (5 ms) and a slack (2 ms) each.
-pub fn parked_mw(level: usize, utilisation: f64, period_us: f64) -> f64 {
+/// `slack` (a share of the time) moves the edge from which on the board parks: integers round there.
+pub fn parked_mw(level: usize, utilisation: f64, period_us: f64, slack: f64) -> f64 {
     let (park, run) = (f64::from(idle_mw(0)), f64::from(idle_mw(level)));
     let changes = if level == 0 { 0.0 } else { 7_000.0 / period_us };
-    if 1.0 - utilisation > 2.0 * changes {
+    if 1.0 - utilisation + slack > 2.0 * changes {
         park + (run - park) * (utilisation + changes)
     } else {
         run

@@ -257,7 +257,10 @@ impl Heard {
             ToHost::Decision(decision) => {
                 self.decisions += 1;
                 let twins = story.decisions.get(&decision.last_seq);
-                self.wrong |= !twins.is_some_and(|twins| twins.same_action(decision));
+                // Where the number is what flipped, the time tells which one it is.
+                let meant =
+                    twins.or_else(|| story.decisions.values().find(|d| d.at_us == decision.at_us));
+                self.wrong |= !meant.is_some_and(|meant| meant.same_action(decision));
                 if twins.is_some_and(|twins| twins.digest == decision.digest) {
                     self.differing |= twins != Some(decision);
                     self.unequal_run = 0;

@@ -113,6 +113,14 @@ impl Case {
         Ok(image.to_bytes()?)
     }
 
+    /// Number of the policy.
+    ///
+    /// # Errors
+    /// The image is none.
+    pub fn sequence(&self) -> Result<u32> {
+        Ok(PolicyView::open(&self.image).context("policy image")?.sequence())
+    }
+
     /// A policy of this number, all of it or a part of one table, four sub-networks and eight
     /// levels; two of different numbers differ in every cell.
     ///

@@ -64,7 +64,7 @@ impl QemuRig {
             .with_context(|| format!("policy image {}", needs.policy.display()))?;
         let case = Case::of(image)?;
         let policy = folder.0.join("policy.bin");
-        let bytes = if setup.other_policy { case.other_image()? } else { case.image.clone() };
+        let bytes = setup.policy(&case)?;
         let mut line = setup.line(&bytes);
         fs::write(&policy, bytes)?;
         if setup.mcu_versions != VersionRange::OURS {

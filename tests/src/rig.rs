@@ -27,6 +27,10 @@ pub struct Setup {
     pub upload_policy: bool,
     /// Whether the line to the microcontroller dies when about half of that policy went over.
     pub cut_upload: bool,
+    /// Whether the agent's other policy has a number that the microcontroller must not take.
+    pub unfit_number: bool,
+    /// Faults of both directions of the line from the start.
+    pub faults: Faults,
 }
 
 impl Setup {
@@ -40,15 +44,30 @@ impl Setup {
             other_policy: false,
             upload_policy: false,
             cut_upload: false,
+            unfit_number: false,
+            faults: Faults::NONE,
         }
     }
-}
 
-impl Setup {
+    /// The policy of the agent.
+    ///
+    /// # Errors
+    /// The image cannot be built.
+    pub fn policy(&self, case: &Case) -> Result<Vec<u8>> {
+        match (self.other_policy, self.unfit_number) {
+            (false, _) => Ok(case.image.clone()),
+            (true, false) => case.other_image(),
+            (true, true) => case.numbered(case.sequence()?.wrapping_add(2), false),
+        }
+    }
+
     /// The line at the start, for an agent with this policy.
     #[must_use]
     pub fn line(&self, policy: &[u8]) -> Line {
         let mut line = Line::new(self.seed);
+        for direction in Direction::BOTH {
+            line.set(direction, self.faults);
+        }
         if self.cut_upload {
             let chunks = policy.len().div_ceil(MAX_CHUNK) as u64;
             let faults = Faults { dead_after: Some(chunks / 2), ..Faults::NONE };

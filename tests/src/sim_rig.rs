@@ -49,7 +49,7 @@ impl<'c> Policies<'c> {
     /// # Errors
     /// What is wrong with the image.
     pub fn new(case: &'c Case, setup: &Setup) -> Result<Self> {
-        let agent = if setup.other_policy { case.other_image()? } else { case.image.clone() };
+        let agent = setup.policy(case)?;
         Ok(Self { case, agent })
     }
 }

@@ -86,6 +86,16 @@ fn upload_reset() {
 }
 
 #[test]
+fn upload_lossy() {
+    play(&scenario::UPLOAD_LOSSY);
+}
+
+#[test]
+fn upload_refused() {
+    play(&scenario::UPLOAD_REFUSED);
+}
+
+#[test]
 fn watchdog() {
     play(&scenario::WATCHDOG);
 }

@@ -69,7 +69,8 @@ fn bit_flips(needs: &Needs) -> Result<()> {
         }
         flips.push(flip);
     }
-    println!("{}", table(&flips));
+    let asleep = flips.iter().filter(|flip| flip.bit.ends_with("asleep")).count();
+    println!("{}\nthe core was asleep at {asleep} of them", table(&flips));
     Ok(())
 }
 

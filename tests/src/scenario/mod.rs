@@ -79,6 +79,18 @@ pub const UPLOAD_RESET: Scenario = Scenario {
     setup: upload::setup_cut,
     run: upload::run_reset,
 };
+/// The line loses, damages, doubles and reorders frames all through the upload.
+pub const UPLOAD_LOSSY: Scenario = Scenario {
+    name: "a policy goes over a lossy line",
+    setup: upload::setup_lossy,
+    run: upload::run_lossy,
+};
+/// The policy's number is not the next one: it is not sent, and the agent says which it must be.
+pub const UPLOAD_REFUSED: Scenario = Scenario {
+    name: "a policy of a number that is not the next one",
+    setup: upload::setup_refused,
+    run: upload::run_refused,
+};
 /// The microcontroller hangs: its watchdog brings it back, and it says so.
 pub const WATCHDOG: Scenario =
     Scenario { name: "the microcontroller hangs", setup: |_| {}, run: watchdog::run };

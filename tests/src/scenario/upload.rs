@@ -14,6 +14,8 @@ use crate::wire::{Direction, Seen};
 
 /// Periods within which the difference shows.
 const MOST: u32 = 60;
+/// Periods within which a lossy line brings the policy over.
+const LOSSY: u32 = 400;
 /// Looks at the line within which something must be on it.
 const LOOKS: u32 = 400;
 
@@ -25,6 +27,22 @@ pub(super) fn setup(setup: &mut Setup) {
 pub(super) fn setup_cut(setup: &mut Setup) {
     self::setup(setup);
     setup.cut_upload = true;
+}
+
+pub(super) fn setup_lossy(setup: &mut Setup) {
+    self::setup(setup);
+    setup.faults = Faults {
+        drop_permille: 50,
+        flip_permille: 50,
+        duplicate_permille: 50,
+        reorder_permille: 50,
+        ..Faults::NONE
+    };
+}
+
+pub(super) fn setup_refused(setup: &mut Setup) {
+    self::setup(setup);
+    setup.unfit_number = true;
 }
 
 /// Offset of a chunk that was sent.
@@ -165,5 +183,41 @@ pub(super) fn run_reset(play: &mut Play<'_>) -> Result<()> {
     // A unit may be torn, and one may not have been full.
     ensure!((wanted - 8..=wanted).contains(&next), "it went on at {next}, not near {wanted}");
     runs_it(play)?;
+    Ok(())
+}
+
+pub(super) fn run_lossy(play: &mut Play<'_>) -> Result<()> {
+    // The line is mended when the new policy runs: digests need frames that arrive.
+    let (_, crc) = policy(play)?;
+    play.until("the new policy runs", LOSSY, |report| {
+        report.policy_crc.mcu.as_ref() == Some(&crc)
+    })?;
+    for direction in Direction::BOTH {
+        let injected = play.rig.line().injected(direction);
+        let each = [injected.dropped, injected.flipped, injected.duplicated, injected.reordered];
+        ensure!(each.iter().sum::<u64>() > 5, "hardly anything was injected: {injected:?}");
+        play.rig.line().set(direction, Faults::NONE);
+    }
+    let report = play.until_mcu_decides()?;
+    ensure!(report.differing_decisions == 0, "{report:?}");
+    Ok(())
+}
+
+pub(super) fn run_refused(play: &mut Play<'_>) -> Result<()> {
+    let sequence = play.rig.case().sequence()?;
+    let failed = |report: &Report| {
+        report.policy_upload.as_ref().is_some_and(|upload| upload.stage == UploadStage::Failed)
+    };
+    let (_, report) = play.until("the upload is given up", MOST, failed)?;
+    ensure!(report.decider == Decider::Twin, "decided by a stranger: {report:?}");
+    ensure!(report.link == LinkState::PoliciesDiffer, "{report:?}");
+    let upload = report.policy_upload.context("no upload is reported")?;
+    let why = upload.failure.context("no reason is reported")?;
+    let must = format!("must have number {}", sequence + 1);
+    ensure!(why.contains(&must), "the reason does not say it: {why}");
+    let said = play.rig.notices();
+    ensure!(said.iter().any(|line| line.contains(&must)), "not said: {said:?}");
+    let sent = play.rig.line().seen().iter().filter(|seen| chunk(seen).is_some()).count();
+    ensure!(sent == 0, "{sent} chunks were sent");
     Ok(())
 }

@@ -18,7 +18,7 @@ mod image {
 
     use coshift_controller::store::Upload;
     use coshift_controller::{Identity, Node};
-    use coshift_mps2_an386::board::{self, Board, RamSlot, Uart};
+    use coshift_mps2_an386::board::{self, Active, Board, RamSlot, Uart};
     use coshift_mps2_an386::policy;
     use coshift_shared::frame::Frame;
     use coshift_shared::protocol::VersionRange;
@@ -39,30 +39,7 @@ mod image {
     #[cortex_m_rt::entry]
     fn main() -> ! {
         let Some(mut board) = Board::take() else { board::reset() };
-        let identity = Identity {
-            version: version(),
-            boot_nonce: board.nonce,
-            reset_cause: board.boot.cause,
-            last_fault: board.boot.fault,
-            fault_detail: board.boot.detail,
-        };
-        announce(&board);
-        let built_in = policy::built_in().unwrap_or_else(|_| {
-            defmt::error!("the policy compiled in is damaged");
-            None
-        });
-        let Some(slots) = board.slots.take() else { board::reset() };
-        let (policy, active, store) = slots.open(built_in);
-        match &policy {
-            Some(policy) => {
-                defmt::info!("policy {=u32}, CRC {=u32:08x}", policy.sequence(), policy.crc());
-            }
-            None => defmt::error!("there is no policy; waiting for one"),
-        }
-        let node = cortex_m::singleton!(
-            : Loop = Node::with_store(policy, identity, VersionRange::OURS, store)
-        );
-        let Some(node) = node else { board::reset() };
+        let (node, active) = boot(&mut board);
         #[cfg(feature = "panic-probe")]
         probe(&mut board.uart);
         let mut mode = Mode::Boot;
@@ -88,6 +65,37 @@ mod image {
                 board.sleep();
             }
         }
+    }
+
+    /// The node on the policy of this boot, and the slot that it is in. Apart from the loop, whose
+    /// stack would else have room for a second node for ever.
+    #[inline(never)]
+    fn boot(board: &mut Board) -> (&'static mut Loop, Active) {
+        let identity = Identity {
+            version: version(),
+            boot_nonce: board.nonce,
+            reset_cause: board.boot.cause,
+            last_fault: board.boot.fault,
+            fault_detail: board.boot.detail,
+        };
+        announce(board);
+        let built_in = policy::built_in().unwrap_or_else(|_| {
+            defmt::error!("the policy compiled in is damaged");
+            None
+        });
+        let Some(slots) = board.slots.take() else { board::reset() };
+        let (policy, active, store) = slots.open(built_in);
+        match &policy {
+            Some(policy) => {
+                defmt::info!("policy {=u32}, CRC {=u32:08x}", policy.sequence(), policy.crc());
+            }
+            None => defmt::error!("there is no policy; waiting for one"),
+        }
+        let node = cortex_m::singleton!(
+            : Loop = Node::with_store(policy, identity, VersionRange::OURS, store)
+        );
+        let Some(node) = node else { board::reset() };
+        (node, active)
     }
 
     /// Waits until the agent was told what there was to tell. A port that nobody empties does not

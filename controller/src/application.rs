@@ -161,7 +161,9 @@ impl Application {
         self.next_index = state.next_index;
         self.outcomes = state.outcomes;
         self.misses = state.misses;
-        self.sub_network = state.sub_network;
+        let rows = policy.table(self.targets.table).map_or(0, |table| table.len());
+        let known = state.sub_network < rows;
+        self.sub_network = if known { state.sub_network } else { NO_SUB_NETWORK };
         self.follow(policy);
     }
 

@@ -11,9 +11,11 @@
 //! * [`schedule`] — contention between applications
 //! * [`power`] — power as measured, and the temperature it leads to
 //! * [`device`] — the level: all applications, utilisation, caps
+//! * [`parking`] — what an idle board draws that parks between requests
 //! * [`controller`] — modes, time, the order of things
 //! * [`digest`] — what two controllers compare to know that they took in the same
 //! * [`node`] — sessions and frames
+//! * [`store`] — two slots for policies, and the upload into the one that is not in use
 //!
 //! The decision law, with equations, units and limits, is described in `docs/control.md`.
 #![no_std]
@@ -41,8 +43,10 @@ pub mod device;
 pub mod digest;
 pub mod estimator;
 pub mod node;
+pub mod parking;
 pub mod power;
 pub mod schedule;
+pub mod store;
 
 pub use controller::{Controller, Input, Outputs};
 pub use node::{Identity, Node};

@@ -11,6 +11,10 @@
 //!   no session is opened.
 //! * Of the other frames it takes in those of the session, each once.
 //!
+//! Uploads of a policy go to the [store](crate::store), past the controller: they change no decision
+//! and are in no digest. The new policy comes into force when the board restarts, after
+//! [`Node::switch`] asked for it.
+//!
 //! The node's own clock only detects silence: it carries the agent's last stamp forward.
 
 use coshift_shared::frame::Frame;
@@ -27,6 +31,7 @@ use coshift_shared::to_host::{FaultCode, Refusal, Refused, ResetCause, Status, T
 use heapless::Vec;
 
 use crate::controller::{Controller, Input, Outputs, SEED_PARTS};
+use crate::store::{Answer, NoStore, PolicyStore, Switch};
 
 /// Time between announcements without a session.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_ms(100);
@@ -48,7 +53,7 @@ pub struct Identity {
 
 /// A controller on a link.
 #[derive(Debug, Clone)]
-pub struct Node<'p> {
+pub struct Node<'p, S = NoStore> {
     identity: Identity,
     policy_crc: u32,
     versions: VersionRange,
@@ -62,10 +67,11 @@ pub struct Node<'p> {
     last_stamp: Instant,
     last_local: Instant,
     announced_at: Option<Instant>,
+    store: S,
 }
 
 impl<'p> Node<'p> {
-    /// A node that has just booted.
+    /// A node that has just booted and takes no policies.
     #[must_use]
     pub fn new(policy: Option<PolicyView<'p>>, identity: Identity) -> Self {
         Self::with_versions(policy, identity, VersionRange::OURS)
@@ -79,6 +85,19 @@ impl<'p> Node<'p> {
         identity: Identity,
         versions: VersionRange,
     ) -> Self {
+        Self::with_store(policy, identity, versions, NoStore)
+    }
+}
+
+impl<'p, S: PolicyStore> Node<'p, S> {
+    /// A node that has just booted and keeps the policies it is sent in `store`.
+    #[must_use]
+    pub fn with_store(
+        policy: Option<PolicyView<'p>>,
+        identity: Identity,
+        versions: VersionRange,
+        store: S,
+    ) -> Self {
         Self {
             identity,
             policy_crc: policy.as_ref().map_or(0, PolicyView::crc),
@@ -91,6 +110,7 @@ impl<'p> Node<'p> {
             last_stamp: Instant::START,
             last_local: Instant::START,
             announced_at: None,
+            store,
         }
     }
 
@@ -131,6 +151,15 @@ impl<'p> Node<'p> {
         let now = Instant::from_us(message.at_us());
         self.last_stamp = now;
         self.last_local = local;
+        let answer = match &message {
+            ToController::PolicyBegin(begin) => Some(self.store.begin(begin)),
+            ToController::PolicyChunk(chunk) => Some(self.store.chunk(chunk)),
+            ToController::PolicyCommit(commit) => Some(self.store.commit(commit)),
+            _ => None,
+        };
+        if let Some(answer) = answer {
+            return self.answer(answer, header, out);
+        }
         if let ToController::Query(query) = &message {
             match query.what {
                 Question::Link => {
@@ -193,8 +222,30 @@ impl<'p> Node<'p> {
         self.send_all(&outputs, out);
     }
 
-    /// Lets time pass up to `local`: announcements, silence.
+    /// Sends what the store answered to the frame of `header`.
+    fn answer(&mut self, answer: Answer, header: Header, out: &mut impl FnMut(&Frame)) {
+        if let Some(ack) = answer.ack {
+            self.send(&ToHost::PolicyAck(ack), out);
+        }
+        if let Some(why) = answer.refusal {
+            let refused = Refused { kind: header.kind, seq: header.seq, why };
+            self.send(&ToHost::Refused(refused), out);
+        }
+    }
+
+    /// Lets time pass up to `local`: announcements, silence, a slice of the store's work.
     pub fn poll(&mut self, local: Instant, out: &mut impl FnMut(&Frame)) {
+        if self.store.is_busy() {
+            let answer = self.store.work();
+            // Without a session nobody waits for it; what came of it is told when asked for.
+            if self.receiver.session() != NO_SESSION {
+                // Of the messages only a commit, or the begin before it, takes long.
+                let kind = Kind::PolicyCommit as u8;
+                let seq = self.receiver.last_seq();
+                let header = Header { protocol: 0, kind, session: 0, seq };
+                self.answer(answer, header, out);
+            }
+        }
         if self.receiver.session() == NO_SESSION {
             let due = self.announced_at.is_none_or(|at| local.since(at) >= ANNOUNCE_EVERY);
             if due {
@@ -210,7 +261,33 @@ impl<'p> Node<'p> {
         }
     }
 
-    /// When [`Node::poll`] is due, on the node's own clock; `None` while time changes nothing.
+    /// What the board has to do for the policy store. The caller sends the frames that wait, so that
+    /// the agent hears how the upload ended, and restarts the board.
+    #[must_use]
+    pub fn switch(&self) -> Option<Switch> {
+        self.store.switch()
+    }
+
+    /// Whether the store has work: [`Node::poll`] is due at once then.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.store.is_busy()
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The store alone, for a board that restarts.
+    #[must_use]
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// When [`Node::poll`] is due, on the node's own clock; `None` while time changes nothing. Says
+    /// nothing of the store's work, which is due whenever there is time: see [`Node::is_busy`].
     #[must_use]
     pub fn next_poll(&self) -> Option<Instant> {
         if self.receiver.session() == NO_SESSION {

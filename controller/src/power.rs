@@ -1,7 +1,7 @@
 //! Power as it is measured, and the temperature it leads to.
 //!
 //! **Bias.** Each level has a factor, measured ÷ predicted power, Q1.15, between 3/4 and 3/2. It is
-//! learned, by 1/64 a reading, only while the board has been at the decided level for the dwell,
+//! learned, by 1/64 a reading (by 1/4 where it is clearly over the power cap), only while the board has been at the decided level for the dwell,
 //! from readings taken within the control period that lie between a quarter and four times the
 //! prediction, and only where parking is not allowed (a parked board draws less than any level's
 //! prediction says). A level that never was measured takes the board's common factor, which every
@@ -18,6 +18,8 @@ use coshift_shared::units::{MAX_LEVELS, NO_POWER_CAP, NO_TEMP_CAP};
 pub const ONE_Q15: u16 = 1 << 15;
 const LEAST_Q15: u16 = 3 << 13;
 const MOST_Q15: u16 = 3 << 14;
+/// A reading over the cap by more than a 32nd of it is no noise: the board is over its cap.
+const OVER_SHIFT: u32 = 5;
 /// How far under its cap the predicted temperature is kept, m°C: reaching the cap is an emergency.
 pub const TEMP_MARGIN_MDEG_C: i32 = 1_000;
 /// Further reserve before power is raised, m°C: twice the step of common sensors.
@@ -66,8 +68,11 @@ impl Power {
         }
     }
 
-    /// Learns from a reading at `level`, where `predicted_mw` was predicted with its factor.
-    pub fn learn(&mut self, level: u8, measured_mw: u32, predicted_mw: u32) {
+    /// Learns from a reading at `level`, where `predicted_mw` was predicted with its factor; fast
+    /// where the reading is clearly over the cap.
+    pub fn learn(&mut self, level: u8, measured_mw: u32, predicted_mw: u32, cap_mw: u32) {
+        let most_mw = cap_mw.saturating_add(cap_mw >> OVER_SHIFT);
+        let over = measured_mw > most_mw;
         let bias = self.bias_q15(level);
         // measured ÷ (predicted ÷ bias)
         let ratio = u64::from(measured_mw)
@@ -76,7 +81,9 @@ impl Power {
             .unwrap_or(u64::from(ONE_Q15));
         let ratio = u16::try_from(ratio).unwrap_or(u16::MAX).clamp(LEAST_Q15, MOST_Q15);
         let moved = |from: u16| {
-            let step = i32::from(ratio).saturating_sub(i32::from(from)).saturating_add(32) >> 6;
+            let apart = i32::from(ratio).saturating_sub(i32::from(from));
+            let step =
+                if over { apart.saturating_add(2) >> 2 } else { apart.saturating_add(32) >> 6 };
             let to = i32::from(from).saturating_add(step);
             u16::try_from(to).unwrap_or(ONE_Q15).clamp(LEAST_Q15, MOST_Q15)
         };
@@ -158,7 +165,7 @@ mod tests {
         for (measured, factor) in [(6_600, 1.1), (5_400, 0.9), (6_003, 1.0005)] {
             let mut power = Power::default();
             for _ in 0..1_000 {
-                power.learn(3, measured, predicted(&power, 3, 6_000));
+                power.learn(3, measured, predicted(&power, 3, 6_000), NO_POWER_CAP);
             }
             for level in [3, 9] {
                 let bias = f64::from(power.bias_q15(level)) / f64::from(ONE_Q15);
@@ -171,10 +178,24 @@ mod tests {
     fn a_bias_stays_within_its_bounds() {
         let mut power = Power::default();
         for measured in [u32::MAX, 0].into_iter().cycle().take(10).flat_map(|m| [m; 300]) {
-            power.learn(0, measured, predicted(&power, 0, 6_000));
+            power.learn(0, measured, predicted(&power, 0, 6_000), NO_POWER_CAP);
             assert!((LEAST_Q15..=MOST_Q15).contains(&power.bias_q15(0)));
-            power.learn(1, measured, 0);
+            power.learn(1, measured, 0, NO_POWER_CAP);
         }
+    }
+
+    #[test]
+    fn a_reading_clearly_over_the_cap_is_learned_at_once() {
+        let mut power = Power::default();
+        for _ in 0..8 {
+            power.learn(3, 7_300, predicted(&power, 3, 6_500), 7_000);
+        }
+        assert!(predicted(&power, 3, 6_500) > 7_000);
+        let mut power = Power::default();
+        for _ in 0..8 {
+            power.learn(3, 7_200, predicted(&power, 3, 6_500), 7_000);
+        }
+        assert!(predicted(&power, 3, 6_500) < 6_700, "noise at the cap's edge");
     }
 
     #[test]

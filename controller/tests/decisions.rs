@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Bench, GPU_MHZ, SUB_NETWORKS, energy_uj, idle_mw, latency_us, policy, targets};
+use common::{
+    Bench, GPU_MHZ, SUB_NETWORKS, energy_uj, idle_mw, latency_us, parked_mw, policy, targets,
+};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{Degrade, Targets};
@@ -21,8 +23,8 @@ fn search(targets: &Targets, cap_mw: u32) -> Option<(f64, usize, usize)> {
     for level in 0..GPU_MHZ.len() {
         for (sub, (accuracy_bp, _)) in SUB_NETWORKS.iter().enumerate() {
             let latency = f64::from(latency_us(sub, level));
-            let power =
-                f64::from(idle_mw(level)) + f64::from(energy_uj(sub, level)) * rate * 1000.0;
+            let idle = parked_mw(level, latency * rate, f64::from(targets.period_us));
+            let power = idle + f64::from(energy_uj(sub, level)) * rate * 1000.0;
             let fits = *accuracy_bp >= targets.accuracy_floor_bp
                 && latency * FRESH_GUARD <= f64::from(targets.deadline_us)
                 && latency * rate <= 0.9
@@ -54,7 +56,7 @@ proptest! {
         let level = usize::from(decision.run_level);
         let sub = usize::from(decision.sub_networks[0]);
         prop_assert!(level < GPU_MHZ.len() && sub < SUB_NETWORKS.len());
-        // The integers round to 1 µs, 1 mW and 0.1 % of utilisation, so the choice lies between
+        // The integers round to 1 µs, 1 mW and 0.1 % of the time, so the choice lies between
         // those of a search with every promise 2 ‰ tighter and 2 ‰ looser.
         let tight = search(&scaled(&asked, -2), scale(cap_mw, -2));
         let loose = search(&scaled(&asked, 2), scale(cap_mw, 2));
@@ -62,11 +64,11 @@ proptest! {
         prop_assert_eq!(kept, decision.reason != Reason::Infeasible);
         if let Some((power, _, _)) = tight {
             prop_assert!(kept, "{:?}", decision);
-            prop_assert!(f64::from(decision.power_mw) <= power + 4.0, "{:?}, search {}", decision, power);
+            prop_assert!(f64::from(decision.power_mw) <= power + 6.0, "{:?}, search {}", decision, power);
         }
         if kept {
             let (power, _, _) = loose.expect("a choice that keeps every promise is found");
-            prop_assert!(f64::from(decision.power_mw) >= power - 4.0, "{:?}, search {}", decision, power);
+            prop_assert!(f64::from(decision.power_mw) >= power - 6.0, "{:?}, search {}", decision, power);
             prop_assert!(SUB_NETWORKS[sub].0 >= floor);
             prop_assert!(f64::from(latency_us(sub, level)) <= f64::from(deadline_us) / FRESH_GUARD + 1.0);
         }

@@ -6,9 +6,11 @@ use common::{Bench, PERIOD_US, policy, targets, telemetry};
 use coshift_controller::{Controller, Input};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
-use coshift_shared::to_controller::{Seed, Targets, ToController};
-use coshift_shared::to_host::{Mode, Reason, Refusal, ToHost};
-use coshift_shared::units::NO_POWER_CAP;
+use coshift_shared::to_controller::{
+    Seed, SeedState, Targets, Telemetry, Temperature, ToController,
+};
+use coshift_shared::to_host::{Decision, Mode, Reason, Refusal, ToHost};
+use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP};
 use proptest::prelude::*;
 
 #[test]
@@ -104,6 +106,68 @@ fn an_impossible_temperature_is_not_believed() {
     bench.set(0, targets());
     bench.hottest_mdeg_c = 4_000_000;
     assert_eq!(bench.period().mode, Mode::Run);
+}
+
+/// Telemetry of a period later with this temperature alone.
+fn reads(bench: &mut Bench<'_>, mdeg_c: i32, age: Age) -> Decision {
+    bench.wait_us(PERIOD_US);
+    let temperatures = [Temperature { mdeg_c, age }, Temperature::MISSING];
+    let message = Telemetry { temperatures, ..telemetry(bench.now, 0) };
+    common::decision(&bench.give(&ToController::Telemetry(message))).unwrap()
+}
+
+#[test]
+fn a_temperature_nobody_reads_is_too_hot_after_25_periods_until_it_is_nominal_again() {
+    let image = policy();
+    // Missing, too old to tell how old, and one that no sensor can have.
+    for (mdeg_c, age) in [(45_000, Age::MISSING), (45_000, Age(254)), (151_000, Age::FRESH)] {
+        let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+        bench.set(0, targets());
+        assert_eq!(reads(&mut bench, 45_000, Age::FRESH).mode, Mode::Run);
+        for _ in 0..24 {
+            assert_eq!(reads(&mut bench, mdeg_c, age).mode, Mode::Run);
+        }
+        let lost = reads(&mut bench, mdeg_c, age);
+        assert_eq!((lost.mode, lost.reason, lost.run_level), (Mode::Safe, Reason::TooHot, 0));
+        // One reading now and then is not nominal for a time.
+        for n in 0..200 {
+            let age = if n % 10 == 0 { Age::MISSING } else { Age::FRESH };
+            assert_eq!(reads(&mut bench, 45_000, age).mode, Mode::Safe);
+        }
+        let back = (0..41).map(|_| reads(&mut bench, 45_000, Age::FRESH).mode);
+        assert_eq!(back.last(), Some(Mode::Run));
+    }
+}
+
+#[test]
+fn power_at_a_level_that_was_not_achieved_is_not_learned() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    let learned = |bench: &mut Bench<'_>, achieved: bool| {
+        for _ in 0..100 {
+            bench.wait_us(PERIOD_US);
+            let standing = bench.controller.decision(bench.now);
+            let level = if achieved { standing.run_level } else { NO_LEVEL };
+            let power_mw = standing.power_mw * 5 / 4;
+            let message = Telemetry { level, power_mw, ..telemetry(bench.now, 45_000) };
+            bench.give(&ToController::Telemetry(message));
+        }
+        bench.controller.seed().iter().any(|part| matches!(part, SeedState::Bias(_)))
+    };
+    assert!(!learned(&mut bench, false));
+    assert!(learned(&mut bench, true));
+}
+
+#[test]
+fn without_a_cap_on_temperature_no_reading_is_needed() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    bench.limit(NO_POWER_CAP);
+    for _ in 0..100 {
+        assert_eq!(reads(&mut bench, 0, Age::MISSING).mode, Mode::Run);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Bench, GPU_MHZ, SUB_NETWORKS, energy_uj, idle_mw, latency_us, policy, targets};
+use common::{Bench, GPU_MHZ, SUB_NETWORKS, energy_uj, latency_us, parked_mw, policy, targets};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{Degrade, Objective, Targets};
@@ -25,7 +25,8 @@ fn search(targets: &Targets, cap_mw: u32) -> Option<Found> {
         for (sub, (accuracy_bp, _)) in SUB_NETWORKS.iter().enumerate() {
             let latency = f64::from(latency_us(sub, level));
             let energy = f64::from(energy_uj(sub, level));
-            let power = f64::from(idle_mw(level)) + energy * rate * 1000.0;
+            let idle = parked_mw(level, latency * rate, f64::from(targets.period_us));
+            let power = idle + energy * rate * 1000.0;
             let budget = f64::from(targets.energy_budget_uj);
             let fits = *accuracy_bp >= targets.accuracy_floor_bp
                 && latency * FRESH_GUARD <= f64::from(targets.deadline_us)

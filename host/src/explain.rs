@@ -171,6 +171,9 @@ pub fn refusal(why: Refusal) -> &'static str {
         Refusal::EmptySlot => "there is no application in the slot",
         Refusal::SeedOutOfOrder => "the seed's parts did not come in order",
         Refusal::VersionMismatch => "the protocol ranges do not meet",
+        Refusal::WrongSequence => "its sequence number is not that of the active policy + 1",
+        Refusal::NoUpload => "there is no upload that it belongs to",
+        Refusal::StorageFault => "the policy store cannot be written",
     }
 }
 

@@ -156,6 +156,9 @@ pub struct ApplicationReport {
     pub done: u64,
     /// Requests late, dropped or failed.
     pub misses: u64,
+    /// Requests that this machine finished late although the virtual board would not have: they
+    /// are no misses. Many of them say that this machine is too busy for the run.
+    pub late_by_host: u64,
     /// Requests dropped because too many waited.
     pub dropped: u64,
     /// Inferences that failed.
@@ -395,6 +398,7 @@ fn application<P: Platform>(
         requests: served.requests,
         done: served.done,
         misses: served.misses,
+        late_by_host: served.late_by_host,
         dropped: served.source.dropped,
         failed: served.failed,
         set_at_us: served.set_at.us(),

@@ -115,6 +115,9 @@ pub struct Served {
     pub done: u64,
     /// Requests served after their deadline, and dropped or failed ones.
     pub misses: u64,
+    /// Of those served, requests that this machine finished late although the virtual board would
+    /// not have: they are no misses.
+    pub late_by_host: u64,
     /// Inferences that failed.
     pub failed: u64,
     /// Latency of inferences, µs.
@@ -156,6 +159,8 @@ pub struct Runtime<'p, P> {
     parks: u64,
     retry_at: Time,
     retry_us: u64,
+    /// When the board, by its own time, is done with what it ran.
+    board_free: Time,
     /// When caps were set last.
     caps_at: Time,
     energy_mj: Option<u64>,
@@ -180,6 +185,7 @@ impl<'p, P: Platform> Runtime<'p, P> {
             parks: 0,
             retry_at: Time::START,
             retry_us: FIRST_RETRY_US,
+            board_free: Time::START,
             caps_at: Time::START,
             energy_mj: None,
             dropped: Vec::new(),
@@ -377,9 +383,22 @@ impl<'p, P: Platform> Runtime<'p, P> {
             }
         };
         // The time waited, and the latency as the engine says it.
-        let response_us = job.start.us_since(request.release).saturating_add(ran.latency_us.into());
-        let missed = response_us > request.deadline.us_since(request.release);
+        let latency_us = u64::from(ran.latency_us);
+        let wall_us = job.start.us_since(request.release).saturating_add(latency_us);
+        let deadline_us = request.deadline.us_since(request.release);
+        let mut response_us = wall_us;
+        if self.platform.models_time() {
+            self.board_free = request.release.max(self.board_free).after_us(latency_us);
+            response_us = self.board_free.us_since(request.release);
+            // Never later than it was: a board that was free waits for nobody.
+            if response_us > wall_us {
+                self.board_free = request.release.after_us(wall_us);
+                response_us = wall_us;
+            }
+        }
+        let missed = response_us > deadline_us;
         served.count(&ran, response_us, missed);
+        served.late_by_host += u64::from(wall_us > deadline_us && !missed);
         out.push(finished(Ending::Served {
             start: job.start,
             sub_network: job.sub_network,
@@ -454,6 +473,7 @@ impl<P: Platform> Runtime<'_, P> {
                     requests: 0,
                     done: 0,
                     misses: 0,
+                    late_by_host: 0,
                     failed: 0,
                     latency: Quantiles::default(),
                     response: Quantiles::default(),

@@ -7,10 +7,10 @@
 //! | `ending` | `served`, `dropped` (too many waited) or `failed` |
 //! | `release_us`, `deadline_us` | when it was released; relative deadline |
 //! | `missed` | 1 where it was late, dropped or failed |
-//! | `start_us` | when its inference started |
+//! | `start_us` | when its inference started on this machine |
 //! | `sub_network`, `level` | what ran; the level is the achieved one, empty where the clocks were none of the list |
 //! | `settled` | 1 where the clocks had settled at the start |
-//! | `latency_us`, `response_us` | latency that counts; time from release to end |
+//! | `latency_us`, `response_us` | latency that counts; time from release to end, on a virtual board the board's |
 //! | `wall_us` | time this machine inferred, 0 where it did not |
 //! | `images`, `right` | images inferred; of these, images whose label was found |
 //!

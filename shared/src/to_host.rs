@@ -299,6 +299,14 @@ pub enum Refusal {
     SeedOutOfOrder,
     /// The protocol ranges do not meet. Show both; decide by the twin.
     VersionMismatch,
+    /// The policy's sequence number is not that of the active one + 1; the acknowledgement beside
+    /// this says which is active. Number the image anew.
+    WrongSequence,
+    /// There is no upload that this belongs to. Begin it; what was received already is kept.
+    NoUpload,
+    /// The policy store cannot be erased or written. Begin again; if that fails too, the memory is
+    /// worn out and the old policy stays.
+    StorageFault,
 }
 
 /// An event of the controller's log.

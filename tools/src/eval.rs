@@ -78,17 +78,31 @@ pub fn eval(
     };
     let set = ImageSet::read_for(folder, Half::Test, &model.family)?;
     eprintln!("{} test images of {}", set.len(), folder.display());
+    let shipped = folder == args.model;
+    let mut differing = Vec::new();
     for sub in &model.sub_networks {
         let accuracy_pct = accuracy_pct(&network, sub.index, &set, args.threads)?;
         let (index, images) = (sub.index, set.len());
         report(&Measured { index, macs: sub.macs, accuracy_pct, images })?;
-        if images == sub.images && accuracy_pct != sub.accuracy_pct {
-            eprintln!(
-                "sub-network {index}: the model's description says {} % of {images} images",
-                sub.accuracy_pct
-            );
+        // What the model says of these images; of others it says nothing.
+        let said = if shipped {
+            sub.shipped_accuracy_pct
+        } else {
+            Some(sub.accuracy_pct).filter(|_| images == sub.images)
+        };
+        match said {
+            Some(said) if said != accuracy_pct => {
+                differing.push(format!("{index}: {accuracy_pct} % where it says {said} %"));
+            }
+            _ => {}
         }
     }
+    ensure!(
+        differing.is_empty(),
+        "{}: not what the model's description says: sub-network {}",
+        args.model.join(coshift_engine::model::FILE).display(),
+        differing.join("; ")
+    );
     Ok(())
 }
 

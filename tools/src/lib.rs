@@ -1,7 +1,9 @@
 //! Offline tools: everything that is done before or after a board runs.
 //!
+//! * [`fit_board`] — board files from measured latencies and powers
 //! * [`plan`] — policy images from board files
 //! * [`page`] — one self-contained HTML page with tables and time plots
+//! * [`ground`] — the proving ground: every manager on the same scenarios, against the oracle
 //! * [`simulate`] — request streams under the kernel's governors, in virtual time
 //! * `train`, `pack`, `eval` — the super-network: its training, the sub-networks that are shipped,
 //!   their accuracy (feature `engine`)
@@ -9,6 +11,8 @@
 
 #[cfg(feature = "engine")]
 pub mod eval;
+pub mod fit_board;
+pub mod ground;
 #[cfg(feature = "engine")]
 pub mod pack;
 pub mod page;

@@ -15,7 +15,11 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    FitBoard(coshift_tools::fit_board::FitBoardArgs),
     Plan(coshift_tools::plan::PlanArgs),
+    FitContention(coshift_tools::ground::fit_contention::FitContentionArgs),
+    Results(coshift_tools::ground::book::ResultsArgs),
+    Simulate(coshift_tools::ground::command::SimulateArgs),
     #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
     #[cfg(feature = "engine")]
@@ -26,7 +30,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::FitBoard(args) => coshift_tools::fit_board::run(&args),
         Command::Plan(args) => coshift_tools::plan::run(&args),
+        Command::FitContention(args) => coshift_tools::ground::fit_contention::run(&args),
+        Command::Results(args) => coshift_tools::ground::book::run(&args),
+        Command::Simulate(args) => coshift_tools::ground::command::run(&args),
         #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),
         #[cfg(feature = "engine")]
@@ -37,8 +45,19 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, but for those that are part of what was said before.
+fn line(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

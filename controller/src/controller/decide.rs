@@ -28,7 +28,7 @@ impl Controller<'_> {
     }
 
     fn board<'b, 'q>(&'b self, policy: PolicyView<'q>) -> Board<'b, 'q> {
-        Board::new(policy, &self.slots, self.power_caps(), &self.power)
+        Board::new(policy, &self.slots, self.power_caps(), &self.power, self.limits.parking)
     }
 
     /// The power cap, that of the temperature included. Reserve: 1/256 of the cap, and the
@@ -62,7 +62,8 @@ impl Controller<'_> {
         let parks = self.park_level(choice.level) != NO_LEVEL;
         let served = self.slots.iter().any(Option::is_some);
         if measured && settled && served && !parks {
-            self.power.learn(choice.level, message.power_mw, choice.power_mw);
+            let cap_mw = self.limits.power_mw;
+            self.power.learn(choice.level, message.power_mw, choice.power_mw, cap_mw);
         }
     }
 

@@ -63,6 +63,10 @@ pub const NOMINAL_MARGIN_MDEG_C: i32 = 5_000;
 /// Temperatures a sensor of the board can really have, m°C; others are not believed.
 const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
 
+/// Oldest temperature that is believed: the least age that a telemetry cannot tell from a greater
+/// one is 2.54 s.
+const OLDEST_TEMPERATURE: Duration = Duration::from_ms(2500);
+
 /// One input.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'m> {
@@ -153,6 +157,9 @@ struct Sensors {
     achieved_level: u8,
     /// Hottest believed reading; the last one where none came since.
     hottest_mdeg_c: Option<i32>,
+    /// When a reading was last believed. No part of a seed: both who load one begin with the seed's
+    /// last telemetry.
+    believed_at: Instant,
 }
 
 /// What the board was told to do, and what that was expected to need.
@@ -392,18 +399,27 @@ impl<'p> Controller<'p> {
     fn application(&mut self, message: &ApplicationMessage) -> Result<(), Refusal> {
         let policy = self.policy.as_ref().ok_or(Refusal::NoSuchTable)?;
         let slot = self.slots.get_mut(usize::from(message.slot)).ok_or(Refusal::NoSuchSlot)?;
+        let mut another = true;
         match message.change {
             Change::Set(targets) => {
                 check(&targets, policy.tables())?;
                 match slot {
                     Some(known) if known.targets.table == targets.table => {
                         known.retarget(targets, policy);
+                        another = false;
                     }
                     _ => *slot = Some(Application::new(targets, policy)),
                 }
             }
             Change::Remove => *slot = None,
             Change::Unused => return Err(Refusal::BadValue),
+        }
+        // What stands for the slot is a row of the table of the application before.
+        let standing = self.standing.as_mut().filter(|_| another);
+        let stands = standing
+            .and_then(|standing| standing.choice.sub_networks.get_mut(usize::from(message.slot)));
+        if let Some(sub_network) = stands {
+            *sub_network = NO_SUB_NETWORK;
         }
         self.dirty = true;
         Ok(())
@@ -415,6 +431,7 @@ impl<'p> Controller<'p> {
         self.sensors.achieved_level = message.level;
         if let Some(hottest) = message.temperatures.iter().filter_map(believed).max() {
             self.sensors.hottest_mdeg_c = Some(hottest);
+            self.sensors.believed_at = now;
         }
         self.watch_temperature(now, out);
         match self.state {
@@ -431,11 +448,15 @@ impl<'p> Controller<'p> {
     }
 
     /// Enters and leaves over-temperature. Leaving needs the nominal temperature for a time, not
-    /// just one reading under the cap.
+    /// just one reading under the cap. A board whose temperature nobody knows any more is taken for
+    /// too hot, as long as there is a cap.
     fn watch_temperature(&mut self, now: Instant, out: &mut Outputs) {
-        let Some(hottest) = self.sensors.hottest_mdeg_c else { return };
         let cap = self.limits.temp_mdeg_c;
-        if hottest >= cap {
+        let patience = self.period.times(STALE_PERIODS.saturating_add(HOLD_PERIODS));
+        let unread_for = now.since(self.sensors.believed_at);
+        let lost = unread_for >= patience && cap != NO_TEMP_CAP;
+        let Some(hottest) = self.sensors.hottest_mdeg_c.or(lost.then_some(cap)) else { return };
+        if hottest >= cap || lost {
             if !matches!(self.state, State::TooHot { .. } | State::Boot | State::AwaitPolicy) {
                 self.enter(State::TooHot { nominal_since: None }, now, out);
             } else if let State::TooHot { nominal_since } = &mut self.state {
@@ -444,7 +465,7 @@ impl<'p> Controller<'p> {
             return;
         }
         let State::TooHot { nominal_since } = &mut self.state else { return };
-        if hottest > cap.saturating_sub(NOMINAL_MARGIN_MDEG_C) {
+        if hottest > cap.saturating_sub(NOMINAL_MARGIN_MDEG_C) || unread_for > Duration::ZERO {
             *nominal_since = None;
             return;
         }
@@ -513,13 +534,13 @@ impl Caps {
 
 impl Sensors {
     fn unknown(now: Instant) -> Self {
-        Self { telemetry_at: now, achieved_level: NO_LEVEL, hottest_mdeg_c: None }
+        Self { telemetry_at: now, achieved_level: NO_LEVEL, hottest_mdeg_c: None, believed_at: now }
     }
 }
 
-/// A temperature that is there and that a sensor can have.
+/// A temperature that is there, not too old, and that a sensor can have.
 fn believed(reading: &Temperature) -> Option<i32> {
-    reading.age.us()?;
+    reading.age.us().filter(|us| *us <= OLDEST_TEMPERATURE.us())?;
     PLAUSIBLE_MDEG_C.contains(&reading.mdeg_c).then_some(reading.mdeg_c)
 }
 

@@ -131,6 +131,7 @@ impl Controller<'_> {
             telemetry_at: Instant::from_us(state.telemetry_us),
             achieved_level: state.achieved_level,
             hottest_mdeg_c: (state.temp_mdeg_c != i32::MIN).then_some(state.temp_mdeg_c),
+            believed_at: Instant::from_us(state.telemetry_us),
         };
         self.dirty = state.dirty;
     }

@@ -11,7 +11,8 @@
 //! 6. energy over budgets, µJ
 //! 7. what the objectives wish for beyond promises, the highest priority first: accuracy that is
 //!    missing to 100 % (best accuracy), latency (least latency), nothing (least energy)
-//! 8. mean power `bias(level)·(idle(level) + Σ rate·energy·slowdown)`, mW
+//! 8. mean power `bias(level)·(idle(level) + Σ rate·energy·slowdown)`, mW; where the agent parks
+//!    the board between requests, `idle` is that of [`crate::parking`]
 //!
 //! A level *fits* when 1 to 6 are zero. Sub-networks are taken as if each application were alone;
 //! where that does not fit, each in turn, the lowest priority first, makes room for the others,
@@ -26,6 +27,7 @@ use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
 
 use crate::application::Application;
 use crate::demand::{Bounds, Demand, Load, Margin};
+use crate::parking::Parking;
 use crate::power::Power;
 use crate::schedule::{Loads, Schedule, Times};
 
@@ -132,6 +134,8 @@ pub struct Board<'a, 'p> {
     schedule: Schedule,
     caps: PowerCaps,
     power: &'a Power,
+    /// Where the agent parks the board between requests.
+    parking: Option<Parking>,
     /// More than one application.
     shared: bool,
     /// Some application wishes for more than its promises.
@@ -143,8 +147,8 @@ pub struct Board<'a, 'p> {
 struct Plan {
     loads: Loads,
     times: Times,
-    /// Without bias, mW.
-    power_mw: u32,
+    /// Of the requests, without bias, mW.
+    work_mw: u32,
     /// 0.1 %.
     utilisation: u32,
 }
@@ -176,13 +180,14 @@ fn ranked(slots: &Slots) -> [u8; MAX_APPLICATIONS] {
 }
 
 impl<'a, 'p> Board<'a, 'p> {
-    /// The view of `slots` under caps.
+    /// The view of `slots` under caps; `parks` says that the agent may park the board.
     #[must_use]
     pub fn new(
         policy: PolicyView<'p>,
         slots: &'a Slots,
         caps: PowerCaps,
         power: &'a Power,
+        parks: bool,
     ) -> Self {
         let order = ranked(slots);
         let mut seats: [Option<Seat<'a, 'p>>; MAX_APPLICATIONS] = [None; MAX_APPLICATIONS];
@@ -207,7 +212,8 @@ impl<'a, 'p> Board<'a, 'p> {
             wishing |= application.targets.objective != Objective::LeastEnergy;
         }
         let schedule = Schedule::new(slots);
-        Self { policy, seats, order, schedule, caps, power, shared, wishing }
+        let parking = if parks { Parking::new(&policy, slots) } else { None };
+        Self { policy, seats, order, schedule, caps, power, parking, shared, wishing }
     }
 
     /// The level that needs least power with nothing to do.
@@ -220,9 +226,8 @@ impl<'a, 'p> Board<'a, 'p> {
     /// Judges one level.
     #[must_use]
     pub fn judge(&self, level: u8, margin: Margin) -> Candidate {
-        let idle_mw = self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
         let mut plan = Plan::default();
-        self.alone(level, margin, idle_mw, &mut plan);
+        self.alone(level, margin, &mut plan);
         self.settle(level, margin, &mut plan)
     }
 
@@ -235,19 +240,21 @@ impl<'a, 'p> Board<'a, 'p> {
         best: &Candidate,
         plan: &mut Plan,
     ) -> Option<Candidate> {
-        let idle_mw = self.policy.level(level).map_or(u32::MAX, |level| level.idle_mw);
+        // With no utilisation: the least there is.
+        let idle_mw = self.idle_mw(level, 0);
         let fits = !self.wishing && best.trouble == Trouble::NONE;
         if fits && self.biased(level, idle_mw) >= best.power_mw {
             return None;
         }
-        let unserved = self.alone(level, margin, idle_mw, plan);
+        let unserved = self.alone(level, margin, plan);
         // What an application cannot have alone it cannot have with others or under a cap.
         if best.trouble.over_cap_mw == 0 && best.trouble.unserved < unserved {
             return None;
         }
         // Making room and saving take away from the applications, and never give: alone they take
         // the least energy that keeps their promises.
-        if fits && self.biased(level, plan.power_mw) >= best.power_mw {
+        let least_mw = idle_mw.saturating_add(plan.work_mw);
+        if fits && self.biased(level, least_mw) >= best.power_mw {
             return None;
         }
         Some(self.settle(level, margin, plan))
@@ -255,16 +262,16 @@ impl<'a, 'p> Board<'a, 'p> {
 
     /// Takes each application as if it were alone. Those whose promises that does not keep, as in
     /// [`Trouble`].
-    fn alone(&self, level: u8, margin: Margin, idle_mw: u32, plan: &mut Plan) -> u8 {
+    fn alone(&self, level: u8, margin: Margin, plan: &mut Plan) -> u8 {
         let mut unserved = 0;
-        (plan.power_mw, plan.utilisation) = (idle_mw, 0);
+        (plan.work_mw, plan.utilisation) = (0, 0);
         for (place, seat) in plan.loads.iter_mut().zip(&self.seats) {
             let Some(seat) = seat else { continue };
             let pick = seat.demand.alone(level, margin);
             let Some(load) = seat.demand.load(seat.table.column(level), pick, margin) else {
                 continue;
             };
-            plan.power_mw = plan.power_mw.saturating_add(load.power_mw);
+            plan.work_mw = plan.work_mw.saturating_add(load.power_mw);
             plan.utilisation = plan.utilisation.saturating_add(load.utilisation_permille);
             if !seat.demand.serves(&load, margin) {
                 unserved |= seat.weight;
@@ -288,13 +295,13 @@ impl<'a, 'p> Board<'a, 'p> {
             Margin::Reserve => self.caps.reserve_mw,
         };
         let mut uncapped_mw = u32::MAX;
-        let mut power_mw = self.biased(level, plan.power_mw);
+        let mut power_mw = self.biased(level, self.total_mw(level, plan));
         if power_mw > cap_mw {
             if self.holds_together(plan) && self.all_served(plan, margin) {
                 uncapped_mw = power_mw;
             }
             self.save(level, margin, cap_mw, plan);
-            power_mw = self.biased(level, plan.power_mw);
+            power_mw = self.biased(level, self.total_mw(level, plan));
         }
         let mut candidate = Candidate {
             level,
@@ -313,6 +320,27 @@ impl<'a, 'p> Board<'a, 'p> {
             candidate.uncapped_mw = power_mw;
         }
         candidate
+    }
+
+    /// Mean power at a level with nothing to do, mW.
+    fn idle_mw(&self, level: u8, utilisation_permille: u32) -> u32 {
+        let Some(level) = self.policy.level(level) else { return u32::MAX };
+        match &self.parking {
+            Some(parking) => parking.idle_mw(&level, utilisation_permille),
+            None => level.idle_mw,
+        }
+    }
+
+    /// Mean power of a plan without bias, mW. A board that is asked for more than it can do draws
+    /// what it draws when it is always busy.
+    fn total_mw(&self, level: u8, plan: &Plan) -> u32 {
+        let mut work_mw = plan.work_mw;
+        if plan.utilisation > 1000 {
+            let busy = u64::from(work_mw).saturating_mul(1000);
+            let busy = busy.checked_div(u64::from(plan.utilisation)).unwrap_or(0);
+            work_mw = u32::try_from(busy).unwrap_or(u32::MAX);
+        }
+        self.idle_mw(level, plan.utilisation).saturating_add(work_mw)
     }
 
     /// Power with the bias of a level, mW.

@@ -1,5 +1,7 @@
 //! Contention and caps at one level: who gives way to whom.
 
+use coshift_shared::units::MAX_SUB_NETWORKS;
+
 use super::{Board, Plan};
 use crate::demand::{Bounds, Load, Margin};
 use crate::power::ONE_Q15;
@@ -18,7 +20,7 @@ impl Board<'_, '_> {
         }
         let (old_us, new_us) = (old.guarded_us, new.guarded_us);
         self.schedule.change(&mut plan.times, &plan.loads, slot, old_us, new_us);
-        plan.power_mw = plan.power_mw.saturating_sub(old.power_mw).saturating_add(new.power_mw);
+        plan.work_mw = plan.work_mw.saturating_sub(old.power_mw).saturating_add(new.power_mw);
         plan.utilisation = plan
             .utilisation
             .saturating_sub(old.utilisation_permille)
@@ -73,22 +75,36 @@ impl Board<'_, '_> {
         let rest = cap_mw.checked_rem(bias).unwrap_or(0).saturating_mul(one);
         let cap_mw = whole.saturating_add(rest.checked_div(bias).unwrap_or(0));
         for slot in self.order.map(usize::from) {
-            if plan.power_mw <= cap_mw {
+            let power_mw = self.total_mw(level, plan);
+            if power_mw <= cap_mw {
                 return;
             }
             let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
                 continue;
             };
-            let others = plan.power_mw.saturating_sub(old.power_mw);
-            let energy_uj = seat.demand.weighing(cap_mw.saturating_sub(others));
+            let works_mw = plan.work_mw.saturating_sub(old.power_mw);
+            let others = plan.utilisation.saturating_sub(old.utilisation_permille);
             let (room_us, _) =
                 self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
             let latency_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
-            let bounds = Bounds { latency_us, energy_uj };
-            let new = seat.pick(level, bounds, margin);
-            let less = new.filter(|new| new.power_mw < old.power_mw);
-            if let Some(new) = less {
-                self.replace(plan, slot, &old, &new);
+            // What is idle depends on what is chosen: the least there is first, and less energy
+            // until the whole fits.
+            let least_mw = works_mw.saturating_add(self.idle_mw(level, others));
+            let mut energy_uj = seat.demand.weighing(cap_mw.saturating_sub(least_mw));
+            for _ in 0..MAX_SUB_NETWORKS {
+                let bounds = Bounds { latency_us, energy_uj };
+                let Some(new) = seat.pick(level, bounds, margin) else { break };
+                let utilisation = others.saturating_add(new.utilisation_permille);
+                let whole_mw = works_mw
+                    .saturating_add(new.power_mw)
+                    .saturating_add(self.idle_mw(level, utilisation));
+                if whole_mw <= cap_mw || new.energy_uj > energy_uj {
+                    if new.power_mw < old.power_mw {
+                        self.replace(plan, slot, &old, &new);
+                    }
+                    break;
+                }
+                energy_uj = new.energy_uj.saturating_sub(1);
             }
         }
     }

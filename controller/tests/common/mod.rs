@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod random;
+
 use coshift_controller::{Controller, Input, Outputs};
 use coshift_shared::policy::{Cell, Level, PolicyImage, Settle, SubNetwork, TableImage};
 use coshift_shared::time::{Duration, Instant};
@@ -30,6 +32,18 @@ pub fn latency_us(sub_network: usize, level: usize) -> u32 {
 pub fn idle_mw(level: usize) -> u32 {
     let ghz = f64::from(GPU_MHZ[level]) / 1000.0;
     (2_300.0 + 1_500.0 * ghz) as u32
+}
+
+/// Mean power with nothing to do of a board that parks between requests of one application, mW:
+/// at the park level, but for the requests and for a settle window (5 ms) and a slack (2 ms) each.
+pub fn parked_mw(level: usize, utilisation: f64, period_us: f64) -> f64 {
+    let (park, run) = (f64::from(idle_mw(0)), f64::from(idle_mw(level)));
+    let changes = if level == 0 { 0.0 } else { 7_000.0 / period_us };
+    if 1.0 - utilisation > 2.0 * changes {
+        park + (run - park) * (utilisation + changes)
+    } else {
+        run
+    }
 }
 
 /// Energy of a request beyond idle, µJ.

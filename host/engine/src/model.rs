@@ -45,6 +45,10 @@ pub struct SubNetwork {
     pub accuracy_pct: f64,
     /// Images the accuracy was measured on.
     pub images: usize,
+    /// Top-1 accuracy on the images in the model folder, %: what anybody can measure again without
+    /// the whole test set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipped_accuracy_pct: Option<f64>,
 }
 
 impl Model {

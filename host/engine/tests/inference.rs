@@ -101,7 +101,17 @@ fn folder(name: &str, nets: &[SubNet]) -> (PathBuf, Model) {
             let (net, accuracy_pct) = (calibrated.net.clone(), 50.0 + index as f64);
             let (macs, params) = layout.cost(&net);
             let blocks = blocks(&net);
-            SubNetwork { index, net, macs, params, blocks, accuracy_pct, images: 8 }
+            let (images, shipped_accuracy_pct) = (8, None);
+            SubNetwork {
+                index,
+                net,
+                macs,
+                params,
+                blocks,
+                accuracy_pct,
+                images,
+                shipped_accuracy_pct,
+            }
         })
         .collect();
     let model = Model {

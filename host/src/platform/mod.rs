@@ -85,6 +85,12 @@ pub trait Platform {
         None
     }
 
+    /// Whether time on this board is a model's: then a request waits for the requests before it as
+    /// long as they would have taken the board, whatever this machine did meanwhile.
+    fn models_time(&self) -> bool {
+        false
+    }
+
     /// Images (crops) that a request of a policy's table is made of; `None` where the board does not
     /// know.
     fn tiles(&self, table: u8) -> Option<u32> {

@@ -230,6 +230,10 @@ impl Platform for VirtualBoard {
         Some((self.energy_j * 1e3).round() as u64)
     }
 
+    fn models_time(&self) -> bool {
+        true
+    }
+
     fn tiles(&self, table: u8) -> Option<u32> {
         self.tiles.get(usize::from(table)).copied()
     }

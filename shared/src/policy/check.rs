@@ -5,11 +5,13 @@
 //! another without gaps or overlaps, and what is reserved is zero, so that two images of equal
 //! content are equal.
 
-use super::view::{length_u32, part, u32_at};
+use super::view::{length_u32, part, u16_at, u32_at};
 use super::{
-    CELL, HEADER, LEVEL, MAX_SETTLE_US, MAX_VALUE, Named, PolicyFault, PolicyView, ROW, TABLE,
+    CELL, CHECKED, FORMAT, HEADER, LEVEL, MAGIC, MAX_SETTLE_US, MAX_VALUE, Named, PolicyFault,
+    PolicyView, ROW, TABLE,
 };
-use crate::units::{MAX_SUB_NETWORKS, NO_LEVEL};
+use crate::crc32c;
+use crate::units::{MAX_APPLICATIONS, MAX_LEVELS, MAX_SUB_NETWORKS, NO_LEVEL};
 
 /// Whether a name of an image is 1 or more graphic ASCII characters, then only zeros.
 fn sound_name(name: &[u8]) -> bool {
@@ -20,11 +22,129 @@ fn sound_name(name: &[u8]) -> bool {
         && padding.iter().all(|byte| *byte == 0)
 }
 
+/// Bytes of an image that one step adds to the CRC.
+const CRC_SLICE: usize = 256;
+
+/// The check of an image in slices, so that whoever checks it need not stop what else it does.
+///
+/// One step reads at most 512 bytes: a piece for the CRC, the levels, the directory, or the cells of
+/// one sub-network. [`PolicyView::open`] is the same check without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PolicyCheck {
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Stage {
+    #[default]
+    Header,
+    Crc {
+        offset: usize,
+        crc: crc32c::Running,
+    },
+    Device,
+    Levels,
+    Layout,
+    Name {
+        table: u8,
+    },
+    Cells {
+        table: u8,
+        sub_network: u8,
+        /// Accuracy of the sub-network before it.
+        before: u16,
+    },
+}
+
+impl PolicyCheck {
+    /// Does one slice of the check of `bytes`, the whole image and the same at each call; the view
+    /// of it once everything was checked.
+    ///
+    /// # Errors
+    /// [`PolicyFault`] names the first thing that is wrong. The check is over then.
+    pub fn step<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<PolicyView<'a>>, PolicyFault> {
+        let view = PolicyView::unchecked(bytes);
+        self.stage = match self.stage {
+            Stage::Header => {
+                check_header(bytes)?;
+                Stage::Crc { offset: CHECKED, crc: crc32c::Running::default() }
+            }
+            Stage::Crc { offset, mut crc } => {
+                let rest = bytes.get(offset..).unwrap_or(&[]);
+                let piece = rest.get(..CRC_SLICE).unwrap_or(rest);
+                crc.add(piece);
+                if piece.len() == rest.len() {
+                    let (found, expected) = (crc.value(), view.crc());
+                    if found != expected {
+                        return Err(PolicyFault::Crc { found, expected });
+                    }
+                    Stage::Device
+                } else {
+                    Stage::Crc { offset: offset.saturating_add(CRC_SLICE), crc }
+                }
+            }
+            Stage::Device => {
+                view.check_counts()?;
+                view.check_device()?;
+                Stage::Levels
+            }
+            Stage::Levels => {
+                view.check_levels()?;
+                Stage::Layout
+            }
+            Stage::Layout => {
+                view.check_layouts()?;
+                Stage::Name { table: 0 }
+            }
+            Stage::Name { table } if table >= view.tables() => return Ok(Some(view)),
+            Stage::Name { table } => {
+                view.check_name(table)?;
+                Stage::Cells { table, sub_network: 0, before: 0 }
+            }
+            Stage::Cells { table, sub_network, before } => {
+                if sub_network >= view.table(table).map_or(0, |table| table.len()) {
+                    Stage::Name { table: table.saturating_add(1) }
+                } else {
+                    let before = view.check_sub_network(table, sub_network, before)?;
+                    Stage::Cells { table, sub_network: sub_network.saturating_add(1), before }
+                }
+            }
+        };
+        Ok(None)
+    }
+}
+
+fn check_header(bytes: &[u8]) -> Result<(), PolicyFault> {
+    let found = length_u32(bytes.len());
+    let header = part(bytes, 0, HEADER)
+        .ok_or(PolicyFault::Length { found, expected: length_u32(HEADER) })?;
+    if !header.starts_with(&MAGIC) {
+        return Err(PolicyFault::Magic);
+    }
+    let format = u16_at(header, 4).unwrap_or(0);
+    let size = u16_at(header, 6).unwrap_or(0);
+    if format != FORMAT || usize::from(size) != HEADER {
+        return Err(PolicyFault::Format { found: format, header: size });
+    }
+    let expected = u32_at(header, 8).unwrap_or(0);
+    if found != expected {
+        return Err(PolicyFault::Length { found, expected });
+    }
+    Ok(())
+}
+
 impl PolicyView<'_> {
-    /// Checks what the CRC does not.
-    pub(super) fn check(&self) -> Result<(), PolicyFault> {
-        self.check_device()?;
-        self.check_levels()?;
+    fn check_counts(&self) -> Result<(), PolicyFault> {
+        if !(1..=MAX_LEVELS).contains(&usize::from(self.levels())) {
+            return Err(PolicyFault::LevelCount(self.levels()));
+        }
+        if !(1..=MAX_APPLICATIONS).contains(&usize::from(self.tables())) {
+            return Err(PolicyFault::TableCount(self.tables()));
+        }
+        Ok(())
+    }
+
+    fn check_layouts(&self) -> Result<(), PolicyFault> {
         let mut end = usize::from(self.levels())
             .saturating_mul(LEVEL)
             .saturating_add(usize::from(self.tables()).saturating_mul(TABLE))
@@ -38,7 +158,7 @@ impl PolicyView<'_> {
                 expected: length_u32(end),
             });
         }
-        (0..self.tables()).try_for_each(|table| self.check_table(table))
+        Ok(())
     }
 
     fn check_device(&self) -> Result<(), PolicyFault> {
@@ -126,7 +246,7 @@ impl PolicyView<'_> {
         if end > self.bytes.len() { Err(short(end)) } else { Ok(end) }
     }
 
-    fn check_table(&self, index: u8) -> Result<(), PolicyFault> {
+    fn check_name(&self, index: u8) -> Result<(), PolicyFault> {
         // There, since the layout was checked before.
         let Some(table) = self.table(index) else {
             return Err(PolicyFault::SubNetworkCount { table: index, found: 0 });
@@ -137,23 +257,32 @@ impl PolicyView<'_> {
         if (0..index).any(|other| self.table(other).is_some_and(|other| other.name == table.name)) {
             return Err(PolicyFault::DoubledName { table: index });
         }
-        let mut before = 0;
-        for sub_network in 0..table.len() {
-            let accuracy = table.sub_network(sub_network).map_or(0, |row| row.accuracy_bp);
-            if accuracy < before || accuracy > 10_000 {
-                return Err(PolicyFault::AccuracyOrder { table: index, sub_network });
-            }
-            before = accuracy;
-            for level in 0..self.levels() {
-                let sound = table.cell(sub_network, level).is_some_and(|cell| {
-                    (1..=MAX_VALUE).contains(&cell.latency_us)
-                        && (1..=MAX_VALUE).contains(&cell.energy_uj)
-                });
-                if !sound {
-                    return Err(PolicyFault::Cell { table: index, sub_network, level });
-                }
+        Ok(())
+    }
+
+    /// Checks a row and its cells; its accuracy, for the check of the next one.
+    fn check_sub_network(
+        &self,
+        index: u8,
+        sub_network: u8,
+        before: u16,
+    ) -> Result<u16, PolicyFault> {
+        let Some(table) = self.table(index) else {
+            return Err(PolicyFault::SubNetworkCount { table: index, found: 0 });
+        };
+        let accuracy = table.sub_network(sub_network).map_or(0, |row| row.accuracy_bp);
+        if accuracy < before || accuracy > 10_000 {
+            return Err(PolicyFault::AccuracyOrder { table: index, sub_network });
+        }
+        for level in 0..self.levels() {
+            let sound = table.cell(sub_network, level).is_some_and(|cell| {
+                (1..=MAX_VALUE).contains(&cell.latency_us)
+                    && (1..=MAX_VALUE).contains(&cell.energy_uj)
+            });
+            if !sound {
+                return Err(PolicyFault::Cell { table: index, sub_network, level });
             }
         }
-        Ok(())
+        Ok(accuracy)
     }
 }

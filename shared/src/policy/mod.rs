@@ -39,10 +39,12 @@
 mod build;
 mod check;
 mod fault;
+pub mod slot;
 mod view;
 
 #[cfg(any(test, feature = "std"))]
 pub use build::{BuildFault, PolicyImage, TableImage};
+pub use check::PolicyCheck;
 pub use fault::{Named, PolicyFault};
 pub use view::{Column, PolicyView, TableView};
 

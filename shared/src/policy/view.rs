@@ -4,11 +4,9 @@
 //! total: an index out of range gives `None`, never a panic.
 
 use super::{
-    CELL, CHECKED, Cell, FORMAT, HEADER, LEVEL, Level, MAGIC, PolicyFault, ROW, Settle, SubNetwork,
-    TABLE,
+    CELL, Cell, HEADER, LEVEL, Level, PolicyCheck, PolicyFault, ROW, Settle, SubNetwork, TABLE,
 };
-use crate::crc32c;
-use crate::units::{MAX_APPLICATIONS, MAX_LEVELS, NO_LEVEL};
+use crate::units::NO_LEVEL;
 
 /// A checked policy image.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +25,7 @@ pub struct TableView<'a> {
     sub_networks: u8,
 }
 
-fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     bytes.get(offset..)?.first_chunk().map(|b| u16::from_le_bytes(*b))
 }
 
@@ -58,39 +56,24 @@ impl<'a> PolicyView<'a> {
     /// # Errors
     /// [`PolicyFault`] names the first thing that is wrong.
     pub fn open(bytes: &'a [u8]) -> Result<Self, PolicyFault> {
-        let short = |expected: usize| PolicyFault::Length {
-            found: length_u32(bytes.len()),
-            expected: length_u32(expected),
-        };
-        let header = part(bytes, 0, HEADER).ok_or(short(HEADER))?;
-        if !header.starts_with(&MAGIC) {
-            return Err(PolicyFault::Magic);
+        let mut check = PolicyCheck::default();
+        loop {
+            if let Some(view) = check.step(bytes)? {
+                return Ok(view);
+            }
         }
-        let format = u16_at(header, 4).unwrap_or(0);
-        let size = u16_at(header, 6).unwrap_or(0);
-        if format != FORMAT || usize::from(size) != HEADER {
-            return Err(PolicyFault::Format { found: format, header: size });
-        }
-        let expected = u32_at(header, 8).unwrap_or(0);
-        if length_u32(bytes.len()) != expected {
-            return Err(PolicyFault::Length { found: length_u32(bytes.len()), expected });
-        }
-        let expected = u32_at(header, 12).unwrap_or(0);
-        let found = crc32c::of(bytes.get(CHECKED..).unwrap_or(&[]));
-        if found != expected {
-            return Err(PolicyFault::Crc { found, expected });
-        }
-        let levels = header.get(46).copied().unwrap_or(0);
-        if !(1..=MAX_LEVELS).contains(&usize::from(levels)) {
-            return Err(PolicyFault::LevelCount(levels));
-        }
-        let tables = header.get(47).copied().unwrap_or(0);
-        if !(1..=MAX_APPLICATIONS).contains(&usize::from(tables)) {
-            return Err(PolicyFault::TableCount(tables));
-        }
-        let view = Self { bytes, levels, tables };
-        view.check()?;
-        Ok(view)
+    }
+
+    /// A view of bytes whose header passed.
+    pub(super) fn unchecked(bytes: &'a [u8]) -> Self {
+        let count = |place: usize| bytes.get(place).copied().unwrap_or(0);
+        Self { bytes, levels: count(46), tables: count(47) }
+    }
+
+    /// The bytes of the image.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// CRC-32C of the image: its identity in Hello and Welcome.

@@ -7,3 +7,4 @@ mod hostile;
 mod property;
 mod round_trip;
 mod sample;
+mod slot;

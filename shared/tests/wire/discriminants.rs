@@ -177,7 +177,7 @@ fn variants_keep_their_places() {
         pinned!(UploadState { 0 Unused, 1 Receiving, 2 Checking, 3 Active, 4 Rejected, }),
         pinned!(Refusal {
             0 Unused, 1 Unsupported, 2 NoSuchSlot, 3 NoSuchTable, 4 BadValue, 5 EmptySlot,
-            6 SeedOutOfOrder, 7 VersionMismatch,
+            6 SeedOutOfOrder, 7 VersionMismatch, 8 WrongSequence, 9 NoUpload, 10 StorageFault,
         }),
         pinned!(TraceEvent {
             0 Unused, 1 SessionStarted, 2 ModeChanged, 3 Seeded, 4 SamplesLost, 5 QueueOverrun,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// `protocol::CURRENT`, see `docs/protocol.md`.
 #[test]
 fn the_messages_are_those_of_this_version() {
-    assert_eq!(FINGERPRINT, 0x21d9_b77d, "{FINGERPRINT:#010x}");
+    assert_eq!(FINGERPRINT, 0xa369_e129, "{FINGERPRINT:#010x}");
 }
 
 /// The two messages that settle the version never change, in no version, the variants of their

@@ -31,7 +31,12 @@ pub(super) fn run(play: &mut Play<'_>) -> Result<()> {
     let least = if virtual_time { PERIODS } else { LEAST_IN_REAL_TIME };
     ensure!(by_mcu >= least, "the microcontroller decided in {by_mcu} of {PERIODS} periods");
     ensure!(last.mcu_decisions - first.mcu_decisions >= least, "too few decisions: {last:?}");
-    ensure!(last.achieved_level == last.run_level, "the decision was not carried out: {last:?}");
+    // Between requests the agent parks, so the report may find either level.
+    ensure!(
+        last.achieved_level.is_some()
+            && [last.run_level, last.park_level].contains(&last.achieved_level),
+        "the decision was not carried out: {last:?}"
+    );
 
     // The latency of the scripted engine is the policy's: it says whether the decisions were
     // right. Time from release to end also says how busy the machine is.

@@ -30,6 +30,12 @@ impl LatencyLaw {
         self.overlapped_ms(level.gpu_mhz(), level.emc_mhz()) * 1e3 + self.cpu_us(level)
     }
 
+    /// Latency at clocks in MHz, whole kHz or not, ms.
+    #[must_use]
+    pub fn ms_at(&self, cpu_mhz: f64, gpu_mhz: f64, emc_mhz: f64) -> f64 {
+        self.overlapped_ms(gpu_mhz, emc_mhz) + self.cpu_ms * self.cpu_ref_mhz / cpu_mhz
+    }
+
     /// The launch part at these clocks, µs.
     #[must_use]
     pub fn cpu_us(&self, level: &Level) -> f64 {

@@ -7,7 +7,8 @@ mod common;
 
 use common::{measured, number, shipped, text};
 use coshift_plant::board::Level;
-use coshift_plant::fit::{self, FitError};
+use coshift_plant::fit::board_power::{PowerPoint, PowerSpan};
+use coshift_plant::fit::{self, FitError, LatencyPoint};
 use coshift_plant::law::LatencyLaw;
 
 type Row = Vec<(String, String)>;
@@ -22,26 +23,39 @@ fn near(found: f64, in_file: f64, within: f64) {
 
 #[test]
 fn busy_power_of_both_xaviers_is_the_fit() {
-    for (name, mape_pct, max_pct) in [("xavier_nx", 2.6, 6.4), ("agx_xavier", 2.6, 4.7)] {
+    for (name, mape_pct, max_pct) in [("xavier_nx", 2.35, 8.3), ("agx_xavier", 2.35, 7.2)] {
         let Some(rows) = measured(&format!("{name}/inception_v3_by_gpu_clock.csv")) else { return };
-        let points: Vec<_> = at_concurrency(&rows, "2")
-            .map(|row| (number(row, "gpu_hz") / 1e9, number(row, "vdd_in_w")))
-            .collect();
         let board = shipped(name);
-        let law = board.power;
-        let (found, error) = fit::power(&points, law.busy_exponent).expect("enough points");
-        for (found, in_file) in found.iter().zip(law.busy) {
-            near(*found, in_file, 0.002);
+        let (law, emc_mhz) = (board.power, board.power.at_emc_ghz * 1e3);
+        let points: Vec<_> = at_concurrency(&rows, "2")
+            .map(|row| PowerPoint {
+                gpu_mhz: number(row, "gpu_hz") / 1e6,
+                emc_mhz,
+                watt: number(row, "vdd_in_w"),
+                group: Some(0),
+            })
+            .collect();
+        let [low, top] = [points[0], points[points.len() - 1]].map(|point| point.gpu_mhz);
+        let span = PowerSpan { gpu_mhz: [low, top], emc_mhz: [emc_mhz; 2] };
+        let found = fit::board_power(&points, 1, span);
+        for (found, in_file) in found.busy.iter().zip(law.busy) {
+            near(*found, in_file, 0.003);
         }
-        assert!(error.mape_pct <= mape_pct && error.max_pct <= max_pct, "{name}: {error:?}");
+        assert!(found.error.mape_pct <= mape_pct && found.error.max_pct <= max_pct, "{found:?}");
+        if name == "agx_xavier" {
+            // Its idle power is the default for a board of which only busy power is known.
+            for (found, in_file) in found.idle.iter().zip(law.idle) {
+                near(*found, in_file, 0.003);
+            }
+        }
 
         // What the board file gives at its own levels, judged on the same points.
         let pairs: Vec<_> = points
             .iter()
-            .map(|(ghz, watt)| {
-                let near = |level: &&Level| (level.gpu_mhz() / 1e3 - ghz).abs() < 1e-6;
+            .map(|point| {
+                let near = |level: &&Level| (level.gpu_mhz() - point.gpu_mhz).abs() < 1e-3;
                 let level = board.levels.iter().find(near).expect("a level at every clock");
-                (law.busy_w(level, 1.0), *watt)
+                (law.busy_w(level, 1.0), point.watt)
             })
             .collect();
         let error = FitError::of(&pairs);
@@ -95,6 +109,22 @@ fn the_shape_of_the_latency_law_is_that_of_mobilenet_on_orin_nano() {
         .collect();
     assert_eq!(pairs.len(), 24);
     let error = FitError::of(&pairs);
+    // The tool finds the same law.
+    let point = |row: &Row| LatencyPoint {
+        cpu_mhz: 1728.0,
+        gpu_mhz: number(row, "gpu_mhz"),
+        emc_mhz: number(row, "emc_mhz"),
+        ms: number(row, "p50_us") / 1e3,
+    };
+    let of_net = rows.iter().filter(|row| text(row, "net") == "mobilenet");
+    let points: Vec<_> = of_net.map(point).collect();
+    let tool = fit::latency(&points, 1728.0).expect("enough points");
+    let ms = |law: &LatencyLaw, point: &LatencyPoint| {
+        law.ms_at(point.cpu_mhz, point.gpu_mhz, point.emc_mhz)
+    };
+    for point in &points {
+        near(ms(&tool, point) / ms(&law, point), 1.0, 0.01);
+    }
     assert!(error.mape_pct <= 0.8 && error.max_pct <= 2.9, "{error:?}");
 
     let board = shipped("orin_nano");
@@ -153,7 +183,7 @@ fn the_energy_of_inception_on_xavier_nx_is_met_by_the_laws() {
         joule.push((modelled, number(row, "energy_per_inference_j")));
     }
     assert_eq!(joule.len(), 15);
-    assert!(FitError::of(&joule).max_pct <= 6.4);
+    assert!(FitError::of(&joule).max_pct <= 8.3);
     // Flat between 700 and 960 MHz, so the place of the least is not compared; what the ends cost
     // more than the least is.
     let over_least = |of: fn(&(f64, f64)) -> f64, index: usize| {

@@ -109,11 +109,18 @@ pub fn pack(family: &Family, args: &PackArgs) -> Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let nets: Vec<_> = kept.iter().map(|t| candidates[t.candidate].calibrated.clone()).collect();
     let hash = write_weights(&args.out.join(WEIGHTS), &layout, &values, &nets)?;
+    let images = test.len();
+    test.split_off(SHIPPED_IMAGES);
+    let network = Network::new(layout.clone(), values.clone(), &nets)?;
+    let shipped = (0..nets.len())
+        .map(|index| accuracy_pct(&network, index, &test, args.threads))
+        .collect::<Result<Vec<f64>>>()?;
     let sub_networks = kept.iter().zip(nets).enumerate().map(|(index, (tested, calibrated))| {
         let net = calibrated.net;
         let (macs, params) = layout.cost(&net);
         let (blocks, accuracy_pct) = (blocks(&net), tested.point.accuracy_pct);
-        SubNetwork { index, net, macs, params, blocks, accuracy_pct, images: test.len() }
+        let shipped_accuracy_pct = shipped.get(index).copied();
+        SubNetwork { index, net, macs, params, blocks, accuracy_pct, images, shipped_accuracy_pct }
     });
     let model = Model {
         family: family.clone(),
@@ -132,14 +139,13 @@ pub fn pack(family: &Family, args: &PackArgs) -> Result<()> {
         tested: tested.len(),
         validation_images: validation.len(),
         calibration_images: train.len().min(crate::train::CALIBRATION_IMAGES),
-        shipped_images: test.len().min(SHIPPED_IMAGES),
+        shipped_images: test.len(),
         weights_bytes: std::fs::metadata(args.out.join(WEIGHTS))?.len(),
     };
     let text = |name: &str, text: &str| write_whole(&args.out.join(name), text.as_bytes());
     text("CARD.md", &card.to_string())?;
     text("accuracy.svg", &plot::plot(&model, &points))?;
     text(IMAGES_LICENCE, LICENCE)?;
-    test.split_off(SHIPPED_IMAGES);
     test.write(&args.out, Half::Test)?;
     // Last: from here on the folder is a model.
     model.write(&args.out)?;

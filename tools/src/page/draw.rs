@@ -10,7 +10,7 @@ use super::number::{coordinate, number};
 use super::scale::{Scale, Span};
 use super::series::{Kind, Look, Sample, Series};
 use super::text::escaped;
-use super::time_plot::{TimePlot, TimePlots};
+use super::time_plot::{Phase, TimePlot, TimePlots};
 
 /// The shape of a mark, used by plots and keys.
 pub(super) const SYMBOLS: &str = "<svg class=\"symbols\" width=\"0\" height=\"0\" \
@@ -76,13 +76,13 @@ impl TimePlots {
         let (title, unit) = (escaped(&plot.title), escaped(&plot.unit));
         let _ = write!(html, "<figure>\n<figcaption><b>{title}</b>");
         if !unit.is_empty() {
-            let _ = write!(html, " <span>{unit}</span>");
+            let _ = write!(html, ", {unit}");
         }
         if let Some(note) = &plot.note {
-            let _ = write!(html, " <small>{}</small>", escaped(note));
+            let _ = write!(html, " <small>({})</small>", escaped(note));
         }
         if plot.outside() > 0 {
-            let _ = write!(html, " <small>{} values beyond the edge</small>", plot.outside());
+            let _ = write!(html, " <small>({} values beyond the edge)</small>", plot.outside());
         }
         plot.write_key(html);
         *html += "</figcaption>\n<div class=\"field\">\n";
@@ -135,16 +135,22 @@ impl TimePlots {
         }
     }
 
+    /// Left and right edge of a phase, %; equal if it is outside of the span.
+    fn edges(&self, phase: &Phase) -> (f64, f64) {
+        let across = |at_s| self.span.percent_across(at_s);
+        (across(phase.span.from_s), across(phase.span.until_s))
+    }
+
     fn write_bands(&self, html: &mut String) {
         if self.phases.is_empty() {
             return;
         }
         *html += "<div class=\"bands\" aria-hidden=\"true\">";
         for (index, phase) in self.phases.iter().enumerate() {
-            let (left, right) = (
-                self.span.percent_across(phase.span.from_s),
-                self.span.percent_across(phase.span.until_s),
-            );
+            let (left, right) = self.edges(phase);
+            if left == right {
+                continue;
+            }
             let (number, name) = (index + 1, escaped(&phase.name));
             let _ = write!(
                 html,
@@ -176,14 +182,16 @@ impl TimePlots {
         }
         *html += ">\n";
         for (index, phase) in self.phases.iter().enumerate() {
-            let left = self.span.percent_across(phase.span.from_s) / 100.0 * WIDTH;
-            let right = self.span.percent_across(phase.span.until_s) / 100.0 * WIDTH;
+            let (left, right) = self.edges(phase);
+            if left == right {
+                continue;
+            }
             let class = if index % 2 == 0 { "even" } else { "odd" };
             let _ = write!(
                 html,
                 "<rect class=\"{class}\" x=\"{}\" width=\"{}\" height=\"{HEIGHT}\"/>",
-                coordinate(left),
-                coordinate(right - left)
+                coordinate(left / 100.0 * WIDTH),
+                coordinate((right - left) / 100.0 * WIDTH)
             );
         }
         for (value, _) in plot.ticks() {

@@ -35,6 +35,8 @@ mod text;
 mod time_plot;
 
 #[cfg(test)]
+mod colours;
+#[cfg(test)]
 mod markup;
 #[cfg(test)]
 mod tests;

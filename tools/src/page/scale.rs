@@ -97,9 +97,10 @@ impl Span {
             _ => ("h", 3600.0),
         };
         let step = step_of(length / unit_s / 12.0);
-        let every =
-            [2, 3, 4, 5, 6].into_iter().find(|&n| length / unit_s / (step * n as f64) <= 4.5);
-        let every = if length / unit_s / step <= 4.5 { 1 } else { every.unwrap_or(6) };
+        // Hours of a day divide by 3 and 4 too.
+        let is_round = |step: f64| unit == "h" || (step / step_of(step) - 1.0).abs() < 1e-6;
+        let fits = |n: &i64| length / unit_s / (step * *n as f64) <= 5.0;
+        let every = (1..=10).filter(|n| is_round(step * *n as f64)).find(fits).unwrap_or(10);
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         let first = (self.from_s / unit_s / step - 1e-9).ceil() as i64;
         let last = (self.until_s / unit_s / step + 1e-9).floor() as i64;
@@ -169,10 +170,11 @@ mod tests {
     #[test]
     fn times_thin_out() {
         for (until_s, all, always) in [
-            (60.0, 13, "0 s 15 s 30 s 45 s 60 s"),
+            (60.0, 13, "0 s 20 s 40 s 60 s"),
             (62.0, 7, "0 s 20 s 40 s 60 s"),
             (3.0, 7, "0.0 s 1.0 s 2.0 s 3.0 s"),
-            (1200.0, 11, "0 min 6 min 12 min 18 min"),
+            (1200.0, 11, "0 min 10 min 20 min"),
+            (10.0, 11, "0 s 2 s 4 s 6 s 8 s 10 s"),
             (86_400.0, 13, "0 h 6 h 12 h 18 h 24 h"),
         ] {
             let ticks = Span { from_s: 0.0, until_s }.ticks();

@@ -15,9 +15,9 @@ pub enum Look {
     Third,
     /// Purple, dashes and dots.
     Fourth,
-    /// Ochre, long dashes.
+    /// Dark olive (yellow on dark), long dashes.
     Fifth,
-    /// Grey, short dashes.
+    /// Near black (light grey on dark), short dashes.
     Sixth,
 }
 

@@ -29,7 +29,8 @@ pub(super) struct Moment {
 }
 
 impl TimePlots {
-    /// Plots of the time from `from_s` until `until_s`; what is drawn of earlier or later is cut.
+    /// Plots of the time from `from_s` until `until_s`, s from the start of the run; what is drawn
+    /// of earlier or later is cut.
     ///
     /// # Errors
     /// [`PageError::Number`] or [`PageError::Range`] for a span that is none.
@@ -39,7 +40,7 @@ impl TimePlots {
     }
 
     /// Adds a phase: a shaded band with its number and name in every plot, and a line in the list
-    /// above them.
+    /// above them. A phase outside of the span is only in the list.
     ///
     /// # Errors
     /// [`PageError::Number`] or [`PageError::Range`] for a span that is none.
@@ -145,7 +146,8 @@ impl TimePlot {
     }
 
     /// Writes names in place of numbers at the axis: of levels, of sub-networks. The range from
-    /// the least to the largest of them is shown.
+    /// the least to the largest of them is shown. Names over 20 characters, on a narrow page over
+    /// 14, are shortened.
     ///
     /// # Errors
     /// [`PageError::Number`] for a value that is not finite.

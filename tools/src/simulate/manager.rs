@@ -39,6 +39,7 @@ pub struct Stock {
     cpu: Schedutil,
     gpu: Podgov,
     first: Level,
+    asked: Level,
     next_poll_us: u64,
     /// Busy time of the GPU at the last poll.
     polled_us: u64,
@@ -61,14 +62,20 @@ impl Stock {
             emc_khz: board.levels.iter().map(|level| level.emc_khz).max().unwrap_or(0),
         };
         let (cpu, gpu) = (Schedutil::new(&tables.cpu_khz), Podgov::new(&tables.gpu_khz));
-        Ok(Self { cpu, gpu, first, next_poll_us: POLL_US, polled_us: 0 })
+        Ok(Self { cpu, gpu, first, asked: first, next_poll_us: POLL_US, polled_us: 0 })
     }
 
     /// The same with another governor of the GPU, at the clock that it asks for.
     #[must_use]
     pub fn with_gpu(self, gpu: Podgov) -> Self {
         let first = Level { gpu_khz: gpu.khz(), ..self.first };
-        Self { gpu, first, ..self }
+        Self { gpu, first, asked: first, ..self }
+    }
+
+    /// Clocks asked for last.
+    #[must_use]
+    pub fn asked(&self) -> Level {
+        self.asked
     }
 }
 
@@ -88,11 +95,12 @@ impl ClockManager for Stock {
             self.polled_us = seen.gpu_busy_us;
             self.next_poll_us = seen.now_us + POLL_US;
         }
-        Level {
+        self.asked = Level {
             cpu_khz: self.cpu.step(seen.now_us, seen.cpu_busy, seen.clocks.cpu_khz),
             gpu_khz: self.gpu.khz(),
             emc_khz: self.first.emc_khz,
-        }
+        };
+        self.asked
     }
 }
 

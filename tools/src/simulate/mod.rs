@@ -26,14 +26,18 @@
 //! what chooses the sub-network ([`Choice`]). [`serve()`] puts them together.
 
 mod choice;
+pub mod conservative;
 mod error;
 mod manager;
 mod noise;
+pub mod ondemand;
 pub mod pelt;
 pub mod podgov;
 mod run;
+mod sampling;
 pub mod schedutil;
 mod serve;
+pub mod simple_ondemand;
 mod stream;
 #[cfg(test)]
 mod tests_common;

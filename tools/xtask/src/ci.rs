@@ -8,11 +8,13 @@ use crate::board::MPS2_AN386;
 use crate::demo;
 use crate::embedded::{TARGET, Toolchain};
 use crate::firmware;
+use crate::setup::{self, Need};
+use crate::sizes;
 use crate::tally::Tally;
 use crate::test;
 use crate::workspace::{self, Workspace};
 
-/// Run everything a change must pass: format, lints, docs, no_std builds, all tests, the demo.
+/// Run everything a change must pass: format, lints, docs, no_std builds, budgets, all tests, the demo.
 ///
 /// Every step runs, whatever failed before it; the last line is
 /// `N passed, N failed, N skipped`, each step counted as one.
@@ -51,6 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Err(error) if workspace::in_ci() => tally.check("no_std", Err(error)),
         Err(error) => tally.skip("no_std", &format!("{error:#}")),
     }
+    budgets(&workspace, args.yes, &mut tally);
     test::all(&workspace, args.yes, &[], &mut tally)?;
     demo::step(&mut tally);
     Ok(tally.close())
@@ -71,6 +74,14 @@ fn no_std(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
         workspace::run(&mut command)?;
     }
     Ok(())
+}
+
+/// The release image against its budgets; where nothing can be measured, a skip outside of CI.
+fn budgets(workspace: &Workspace, yes: bool, tally: &mut Tally) {
+    match setup::ensure(&[Need::Toolchain, Need::Emulator], yes) {
+        Err(error) if !workspace::in_ci() => tally.skip("budgets", &format!("{error:#}")),
+        _ => tally.check("budgets", sizes::within_budgets(workspace, yes)),
+    }
 }
 
 /// Lints of the code that the host's clippy does not see, for both kinds of image.

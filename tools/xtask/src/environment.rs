@@ -86,9 +86,7 @@ impl Environment {
                 .zip(host)
                 .map(|(folder, host)| folder.join(host).join("bin"))
                 .filter(|folder| folder.join("rust-lld").is_file()),
-            emulator: std::env::var_os("COSHIFT_QEMU")
-                .map(PathBuf::from)
-                .or_else(|| find_program("qemu-system-arm")),
+            emulator: emulator()?,
             probe_rs: find_program("probe-rs"),
             apt: find_program("apt-get").is_some(),
             rights: rights(interactive),
@@ -101,6 +99,17 @@ impl Environment {
     /// Debian's compiler, its source and a linker for it are all there.
     pub(crate) fn debian_complete(&self) -> bool {
         self.debian_compiler && self.debian_source && self.linker_dir.is_some()
+    }
+}
+
+/// The emulator that `COSHIFT_QEMU` names, else that of the `PATH`.
+fn emulator() -> anyhow::Result<Option<PathBuf>> {
+    match std::env::var_os("COSHIFT_QEMU").filter(|path| !path.is_empty()).map(PathBuf::from) {
+        None => Ok(find_program("qemu-system-arm")),
+        Some(path) if path.is_file() => Ok(Some(path)),
+        Some(path) => {
+            anyhow::bail!("COSHIFT_QEMU is {}: no such file; unset it or name one", path.display())
+        }
     }
 }
 

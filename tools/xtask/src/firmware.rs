@@ -69,6 +69,8 @@ pub(crate) enum Program {
     Firmware,
     /// The program that exercises the board's parts on command.
     BringUp,
+    /// The program that measures controller steps.
+    Steps,
 }
 
 /// One image.
@@ -148,7 +150,11 @@ impl Image {
     }
 
     fn file_name(self) -> String {
-        let program = if self.program == Program::BringUp { "-bring-up" } else { "" };
+        let program = match self.program {
+            Program::Firmware => "",
+            Program::BringUp => "-bring-up",
+            Program::Steps => "-steps",
+        };
         let kind = if self.development { "-development" } else { "" };
         format!("{}{program}{kind}.elf", self.board.name)
     }
@@ -156,7 +162,11 @@ impl Image {
     /// For people: `release image of mps2-an386`.
     pub(crate) fn describe(self) -> String {
         let kind = if self.development { "development" } else { "release" };
-        let program = if self.program == Program::BringUp { " bring-up" } else { "" };
+        let program = match self.program {
+            Program::Firmware => "",
+            Program::BringUp => " bring-up",
+            Program::Steps => " measuring",
+        };
         format!("{kind}{program} image of {}", self.board.name)
     }
 }
@@ -166,6 +176,7 @@ impl Program {
         match self {
             Self::Firmware => board.package,
             Self::BringUp => "bringup",
+            Self::Steps => "steps",
         }
     }
 }
@@ -190,7 +201,7 @@ mod tests {
     #[test]
     fn every_image_has_a_file_of_its_own() {
         let mut names = HashSet::new();
-        for program in [Program::Firmware, Program::BringUp] {
+        for program in [Program::Firmware, Program::BringUp, Program::Steps] {
             for development in [false, true] {
                 let image = Image { board: board::MPS2_AN386, program, development };
                 assert!(names.insert(image.file_name()), "{}", image.file_name());

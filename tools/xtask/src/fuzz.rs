@@ -81,7 +81,7 @@ fn fuzz(
     workspace::run(&mut command)?;
     if args.keep {
         let mut merge = std::process::Command::new(&program);
-        merge.arg("-merge=1").arg("-verbosity=0").arg(&kept).arg(&found);
+        merge.arg("-set_cover_merge=1").arg("-verbosity=0").arg(&kept).arg(&found);
         workspace::run(&mut merge)?;
     }
     Ok(())

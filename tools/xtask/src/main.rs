@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod budgets;
 mod ci;
 mod demo;
 mod embedded;
@@ -18,6 +19,7 @@ mod policy;
 mod qemu;
 mod setup;
 mod sizes;
+mod steps;
 mod tally;
 mod test;
 mod workspace;

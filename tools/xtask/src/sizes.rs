@@ -1,23 +1,35 @@
-//! `cargo xtask sizes`: what the release image takes of the board's memories.
+//! `cargo xtask sizes`: what the release image takes of the board's memories and time.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use coshift_shared::kind::Kind;
 use object::elf::{SHF_ALLOC, SHF_WRITE};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind};
 use serde_json::{Value, json};
 
 use crate::board::{self, Board};
+use crate::budgets::{self, Budget};
+use crate::embedded::Toolchain;
 use crate::firmware::{self, Image, Program};
 use crate::policy;
+use crate::setup::{self, Need};
+use crate::steps::{self, CaseId, Measured, Shape};
 use crate::workspace::Workspace;
 
-/// Show flash and RAM that the release image of a board takes.
+/// Cases whose mean is the typical step.
+const TYPICAL_CASES: u32 = 300;
+/// Part of the name of every symbol of a panic.
+const PANIC_MARK: &str = "panic";
+
+/// Show what the release image takes of flash, RAM and time, against its budgets.
 ///
 /// Flash is everything loaded: code, constants and the initial values of data. Static RAM is data
-/// and zeroed and kept variables; the stack has its own region and is told apart.
+/// and zeroed and kept variables; the stack has its own region and is told apart. Instructions of
+/// controller steps are counted by the emulator; without it they are not known. What is not
+/// measured is `null` in JSON. A budget that is passed is an error.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The board
@@ -26,6 +38,12 @@ pub(crate) struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Look for dearer steps in this many random cases instead, and name the dearest
+    #[arg(long, value_name = "CASES")]
+    search: Option<u32>,
+    /// Seed of the search
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "search")]
+    seed: u32,
     /// Install what is missing without asking (CI=true does the same)
     #[arg(long)]
     yes: bool,
@@ -34,23 +52,137 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
-    let toolchain = firmware::toolchain(args.yes)?;
-    let policy = policy::image(&workspace, None)?;
-    let image = Image { board: args.board, program: Program::Firmware, development: false };
-    let path = image.build(&workspace, &toolchain, &policy)?;
-    let sizes = Sizes::of_file(&path)?;
+    if let Some(cases) = args.search {
+        let bench = Bench::new(&workspace, args.board, args.yes)?;
+        search(&bench, args.seed, cases)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let figures = Figures::take(&workspace, args.board, args.yes)?;
     if args.json {
-        println!("{}", sizes.to_json(args.board));
+        println!("{}", figures.to_json());
     } else {
-        println!("{}: {}", args.board.name, path.display());
-        println!("flash       {:>7} B", sizes.flash);
-        println!("static RAM  {:>7} B", sizes.static_ram);
-        println!("stack       {:>7} B (region)", sizes.stack);
-        for (name, size) in &sizes.sections {
+        figures.print(args.board);
+    }
+    figures.check()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures everything and holds it against the budgets.
+pub(crate) fn within_budgets(workspace: &Workspace, yes: bool) -> Result<()> {
+    let figures = Figures::take(workspace, board::MPS2_AN386, yes)?;
+    println!("{}", figures.to_json());
+    figures.check()
+}
+
+/// Prints the dearest case of each kind of message.
+fn search(bench: &Bench, seed: u32, cases: u32) -> Result<()> {
+    let ids: Vec<_> = (0..cases).map(|index| CaseId { seed, index }).collect();
+    let measured = bench.measure(Shape::Hostile, &ids)?;
+    for kind in [Kind::Telemetry, Kind::Outcomes, Kind::Application, Kind::Limits] {
+        let steps = measured.of(kind);
+        if let (Some(worst), Some(mean)) = (steps.worst(), steps.mean()) {
+            let CaseId { seed, index } = worst.case;
+            let most = worst.instructions;
+            println!("{kind:?}: {most} instructions in seed {seed} index {index}; mean {mean}");
+        }
+    }
+    Ok(())
+}
+
+/// The emulator with the measuring image.
+struct Bench {
+    emulator: PathBuf,
+    image: PathBuf,
+}
+
+impl Bench {
+    fn new(workspace: &Workspace, board: Board, yes: bool) -> Result<Self> {
+        let environment = setup::ensure(&[Need::Toolchain, Need::Emulator], yes)?;
+        let toolchain = Toolchain::choose(&environment).context("no toolchain for the image")?;
+        let emulator = environment.emulator.context("no emulator")?;
+        let policy = policy::image(workspace, None)?;
+        let image = Image { board, program: Program::Steps, development: false };
+        Ok(Self { emulator, image: image.build(workspace, &toolchain, &policy)? })
+    }
+
+    fn measure(&self, shape: Shape, ids: &[CaseId]) -> Result<Measured> {
+        steps::measure(&self.emulator, &self.image, shape, ids)
+    }
+}
+
+/// What was measured of a board's release image.
+struct Figures {
+    sizes: Sizes,
+    typical: u64,
+    worst: u64,
+}
+
+impl Figures {
+    fn take(workspace: &Workspace, board: Board, yes: bool) -> Result<Self> {
+        let bench = Bench::new(workspace, board, yes)?;
+        let toolchain = firmware::toolchain(yes)?;
+        let policy = policy::image(workspace, None)?;
+        let image = Image { board, program: Program::Firmware, development: false };
+        let sizes = Sizes::of_file(&image.build(workspace, &toolchain, &policy)?)?;
+        let ids: Vec<_> = (0..TYPICAL_CASES).map(|index| CaseId { seed: 1, index }).collect();
+        let typical = bench.measure(Shape::Typical, &ids)?.of(Kind::Telemetry).mean();
+        let worst = bench.measure(Shape::Hostile, budgets::WORST_CASES)?.worst();
+        Ok(Self {
+            sizes,
+            typical: typical.context("no typical step was measured")?,
+            worst: worst.context("no case of a worst step is named")?.instructions,
+        })
+    }
+
+    /// Every figure that has a budget, with it.
+    fn budgeted(&self) -> [(u64, Budget); 4] {
+        [
+            (self.sizes.flash, budgets::FLASH),
+            (self.sizes.static_ram, budgets::STATIC_RAM),
+            (self.typical, budgets::TYPICAL_STEP),
+            (self.worst, budgets::WORST_STEP),
+        ]
+    }
+
+    fn check(&self) -> Result<()> {
+        let passed: Vec<_> = self
+            .budgeted()
+            .into_iter()
+            .filter_map(|(measured, budget)| budget.check(measured).err())
+            .collect();
+        if !self.sizes.panic_free {
+            bail!("the release image has a panic path");
+        }
+        if !passed.is_empty() {
+            bail!("over budget: {}", passed.join("; "));
+        }
+        Ok(())
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "flash": self.sizes.flash,
+            "static_ram": self.sizes.static_ram,
+            "stack_high_water": null,
+            "stack_bound": null,
+            "step_instructions": { "typical": self.typical, "worst": self.worst },
+            "frame_instructions": null,
+            "period_instructions": null,
+            "panic_free": self.sizes.panic_free,
+        })
+    }
+
+    fn print(&self, board: Board) {
+        println!("{}", board.name);
+        for (measured, budget) in self.budgeted() {
+            println!("{:<13} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
+        }
+        println!("{:<13} {:>8} B             (region)", "stack", self.sizes.stack);
+        println!("{:<13} {:>8}", "panic-free", self.sizes.panic_free);
+        for (name, size) in &self.sizes.sections {
             println!("  {name:<14} {size:>7} B");
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Bytes an image takes.
@@ -62,6 +194,8 @@ struct Sizes {
     static_ram: u64,
     /// The stack's region.
     stack: u64,
+    /// No symbol of the image is of a panic, start-up's own handler symbol aside.
+    panic_free: bool,
     /// Loaded and allocated sections, empty ones left out.
     sections: Vec<(String, u64)>,
 }
@@ -102,17 +236,9 @@ impl Sizes {
         sizes.stack = symbol("_stack_start")?
             .checked_sub(symbol("_stack_end")?)
             .context("the stack ends above its start")?;
+        sizes.panic_free =
+            !file.symbols().any(|symbol| symbol.name().is_ok_and(|name| name.contains(PANIC_MARK)));
         Ok(sizes)
-    }
-
-    fn to_json(&self, board: Board) -> Value {
-        json!({
-            "board": board.name,
-            "flash_bytes": self.flash,
-            "static_ram_bytes": self.static_ram,
-            "stack_region_bytes": self.stack,
-            "sections": self.sections.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-        })
     }
 }
 

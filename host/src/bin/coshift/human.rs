@@ -111,6 +111,9 @@ pub(crate) fn application(application: &ApplicationReport) -> String {
         milliseconds(application.latency_p99_us),
         milliseconds(application.response_p99_us),
     );
+    if application.late_by_host > 0 {
+        let _ = write!(line, ", {} late only on this machine", application.late_by_host);
+    }
     if let Some(accuracy) = application.measured_accuracy_pct {
         let _ = write!(
             line,

@@ -156,6 +156,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Fault> {
     let report = match &board {
         Some(board) => {
             let cells = Cells::of_board(board, &policy)?;
+            check_tiles(arguments, board, &options.applications)?;
             let pace = ScriptedEngine::of_cells(cells, scripts, noise_bp, arguments.seed);
             let infer = inference(arguments, &policy, &options.applications)?;
             let engine = Box::new(BoardEngine::new(pace, infer));
@@ -182,6 +183,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Fault> {
         write!(observer.out, "{}", human::summary(&report))?;
     }
     Ok(())
+}
+
+/// No more crops of a request are inferred than it has.
+fn check_tiles(
+    arguments: &Arguments,
+    board: &coshift_plant::Board,
+    applications: &[ApplicationSpec],
+) -> Result<(), Fault> {
+    let run = u32::from(arguments.tiles_run);
+    let networks = applications.iter().filter_map(|spec| board.network(&spec.network));
+    match networks.filter(|_| !arguments.model.is_empty()).find(|network| network.tiles < run) {
+        None => Ok(()),
+        Some(network) => {
+            let (name, tiles) = (&network.name, network.tiles);
+            Err(format!("--tiles-run {run}: a request of {name} has {tiles} tiles").into())
+        }
+    }
 }
 
 /// The models of the command line. An application whose network has none is said so: its latencies

@@ -25,11 +25,13 @@ pub(crate) fn minimal() -> String {
 }
 
 /// Rows of a CSV file among the measured data, by the names of its columns. The data lie beside
-/// the project and are no part of it: where they are missing the test says so and is skipped.
+/// the project (`COSHIFT_DATA`, or `../shared/data`) and are no part of it: where they are missing
+/// the test says so and is skipped.
 pub(crate) fn measured(path: &str) -> Option<Vec<Vec<(String, String)>>> {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(path);
-    let Ok(text) = std::fs::read_to_string(&file) else {
-        println!("SKIPPED: ../shared/data/{path} (measured data beside the project)");
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let folder = std::env::var_os("COSHIFT_DATA").map_or_else(beside, PathBuf::from);
+    let Ok(text) = std::fs::read_to_string(folder.join(path)) else {
+        println!("SKIPPED: {path} (measured data: COSHIFT_DATA or ../shared/data)");
         return None;
     };
     let mut lines = text.lines();

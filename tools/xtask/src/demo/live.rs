@@ -132,9 +132,11 @@ fn decided(report: &Report) -> String {
     let gpu = report.level_khz.map_or(0, |[_, gpu, _]| gpu / 1000);
     let sub = report.sub_networks[0].map_or_else(|| "-".into(), |sub| sub.to_string());
     let reason = report.changed.as_ref().map_or("", |changed| changed.reason_text.as_str());
+    let lacks = report.shortfall.as_ref().map(|shortfall| format!(": {}", shortfall.text));
     format!(
-        "{}: level {level} (GPU {gpu} MHz), sub-network {sub}; {reason}",
-        decider.trim_matches('"')
+        "{}: level {level} (GPU {gpu} MHz), sub-network {sub}; {reason}{}",
+        decider.trim_matches('"'),
+        lacks.unwrap_or_default()
     )
 }
 

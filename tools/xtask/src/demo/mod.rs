@@ -5,7 +5,6 @@ mod judge;
 mod live;
 mod page;
 mod phases;
-mod plot;
 mod recording;
 mod script;
 #[cfg(test)]
@@ -105,17 +104,24 @@ fn demonstrate(args: &Args) -> Result<bool> {
         kill_mcu_s: args.kill_mcu,
     };
     let recording = live::run(&script, &setting)?;
-    write_periods(&folder.join("periods.jsonl"), &recording)?;
-    let checks = judge::judge(&script, &recording);
+    let checks = judge::judge(&script, &board, network, &recording);
     let baselines = baseline::run(&board, network, &script, &recording)?;
-    let result = summary::Summary::new(&board, network, &script, &recording, &baselines, checks);
-    let page = page::page(&script, &recording, &baselines, &result, TILES_RUN);
-    let report = folder.join("report.html");
-    std::fs::write(&report, page).with_context(|| report.display().to_string())?;
+    let mut result =
+        summary::Summary::new(&board, network, &script, &recording, &baselines, checks);
+    result.frozen = args.freeze_decision;
+    // What was found first: a disk that is full must not take it away.
     print!("{}", result.text(TILES_RUN));
-    println!("\nreport: {}", report.display());
     eprintln!("{:.0} s after the build", built.elapsed().as_secs_f64());
-    Ok(result.checks.iter().all(|check| check.passed))
+    let report = folder.join("report.html");
+    let page = page::page(&script, &recording, &baselines, &result, TILES_RUN)?;
+    let written = [write(&report, &page), write_periods(&folder, &recording)];
+    println!("\nreport: {}", report.display());
+    let mut failed = written.into_iter().filter_map(Result::err).peekable();
+    if failed.peek().is_some() {
+        let lines: Vec<_> = failed.map(|error| format!("{error:#}")).collect();
+        bail!("{}", lines.join("; "));
+    }
+    Ok(result.failed() == 0)
 }
 
 /// Emulator and firmware image; `None`, and a line that says why, where they cannot be had.
@@ -133,10 +139,21 @@ fn firmware(workspace: &Workspace, yes: bool) -> Result<Option<(PathBuf, PathBuf
     else {
         return Ok(None);
     };
-    // The firmware's policy is the virtual board's own: the agent computes the same.
+    match built(workspace, &toolchain) {
+        Ok(image) => Ok(Some((emulator, image))),
+        Err(error) if workspace::in_ci() => Err(error),
+        Err(error) => {
+            eprintln!("the controller runs inside the agent: {error:#}");
+            Ok(None)
+        }
+    }
+}
+
+/// The firmware image with the virtual board's own policy: the agent computes the same.
+fn built(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
     let policy = policy::of_board(workspace, BOARD)?;
     let image = Image { board: MPS2_AN386, program: Program::Firmware, development: false };
-    Ok(Some((emulator, image.build(workspace, &toolchain, &policy)?)))
+    image.build(workspace, toolchain, &policy)
 }
 
 /// The folder for what the run leaves, without what an earlier run left.
@@ -156,11 +173,15 @@ fn out_folder(args: &Args, workspace: &Workspace) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn write_periods(path: &Path, recording: &recording::Recording) -> Result<()> {
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+fn write_periods(folder: &Path, recording: &recording::Recording) -> Result<()> {
     let mut text = String::new();
     for report in &recording.periods {
         text += &serde_json::to_string(report)?;
         text.push('\n');
     }
-    std::fs::write(path, text).with_context(|| path.display().to_string())
+    write(&folder.join("periods.jsonl"), &text)
 }

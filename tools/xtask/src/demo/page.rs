@@ -1,12 +1,15 @@
-//! The report of a demonstration: one HTML file that needs no network and no script.
-
-use std::fmt::Write;
+//! The report of a demonstration: one HTML file.
 
 use coshift_host::core::Decider;
-use coshift_tools::simulate::Ending;
+use coshift_plant::board::Network;
+use coshift_tools::page::{
+    Cell, Column, KeyFigure, Limit, Look, Page, PageError, Section, Series, Table, TimePlot,
+    TimePlots,
+};
+use coshift_tools::simulate::{Ending, Record};
 
 use super::baseline::Baseline;
-use super::plot::{Axis, Kind, Plot, STYLE, Series, escaped};
+use super::phases::card_pct;
 use super::recording::Recording;
 use super::script::Script;
 use super::summary::{PhaseSummary, Summary, Total, accuracy, milliseconds, ratio};
@@ -14,227 +17,249 @@ use super::summary::{PhaseSummary, Summary, Total, accuracy, milliseconds, ratio
 /// Power, and the clocks of governors that change every few milliseconds, are averaged over this
 /// long, s: several requests.
 const WINDOW_S: f64 = 0.5;
-
-const PAGE_STYLE: &str = "
-:root{color-scheme:light dark;--text:#1b1f24;--soft:#57606a;--line:#d5dae0;--paper:#fff;--even:#f3f6fa;
---odd:#e7ecf3;--ours:#0550ae;--largest:#953800;--fitting:#4a6a00;--limit:#c01c28;--good:#116329}
-@media (prefers-color-scheme:dark){:root{--text:#e6edf3;--soft:#a5afba;--line:#3a424c;--paper:#12161b;
---even:#1a2028;--odd:#222a35;--ours:#79b8ff;--largest:#ffa657;--fitting:#b6d84c;--limit:#ff8a80;--good:#7ee787}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:75rem;padding:1rem 1.2rem 3rem;background:var(--paper);color:var(--text);
-font:1rem/1.5 system-ui,sans-serif}
-h1{font-size:1.5rem;margin:.5rem 0} h2{font-size:1.15rem;margin:2rem 0 .5rem}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;font-size:.9rem} th,td{text-align:left;white-space:nowrap;padding:.3rem .9rem .3rem 0;vertical-align:top;
-border-bottom:1px solid var(--line)}
-.tiles{display:flex;flex-wrap:wrap;gap:.8rem;margin:1rem 0;padding:0;list-style:none}
-.tiles li{flex:1 1 13rem;background:var(--even);padding:.7rem .9rem;border-radius:.4rem}
-.tiles b{display:block;font-size:1.35rem}
-.ok{color:var(--good)} .failed{color:var(--limit);font-weight:bold}
-ul.notes{padding-left:1.2rem} small{color:var(--soft)}
-@media print{body{max-width:none} figure{break-inside:avoid}}
-";
+/// Each manager looks the same in every plot: ours, largest, best-fitting.
+const LOOKS: [Look; 3] = [Look::First, Look::Second, Look::Third];
+/// What the key calls a request that missed its deadline.
+const LATE: &str = "late";
 
 /// The page.
+///
+/// # Errors
+/// Where a figure is no number: none of a finished run is.
 pub(crate) fn page(
     script: &Script,
     recording: &Recording,
     baselines: &[Baseline],
     summary: &Summary<'_>,
     tiles_run: u16,
-) -> String {
-    let title = format!("Coshift: {} on a virtual {}", summary.network.name, summary.board.name);
-    let mut text = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{PAGE_STYLE}\
-         {STYLE}</style></head><body>\n<h1>{title}</h1>\n",
-        title = escaped(&title)
-    );
-    text += &lead(summary, tiles_run);
-    if let Some(note) = decider_note(recording) {
-        let _ = writeln!(text, "<p>{}</p>", escaped(note));
-    }
-    text += &headline(summary);
-    text += "<h2>What happened</h2>\n<p><small>Numbers under the plots are the phases: ";
-    let phases: Vec<_> = (1..)
-        .zip(&script.phases)
-        .map(|(number, phase)| {
-            format!("{number} {}, {}", escaped(phase.name), escaped(phase.story))
-        })
-        .collect();
-    let _ = writeln!(text, "{}.</small></p>", phases.join("; "));
-    let axis = axis(script, recording);
-    for (what, at_s) in &axis.moments {
-        let _ = writeln!(text, "<p>Dashed line at {at_s:.1} s: {}</p>", escaped(what));
-    }
-    for plot in plots(script, recording, baselines) {
-        text += &plot.html(&axis);
-    }
-    text += &phase_table(summary);
-    text += &checks(summary);
-    text += &limits(summary);
-    text += "</body></html>\n";
-    text
+) -> Result<String, PageError> {
+    let (network, board) = (&summary.network.name, summary.board);
+    let mut page = Page::new(format!("Coshift: {network} on a virtual {}", board.name));
+    page = page.lead(format!(
+        "The controller decided, at each control period, which sub-network runs and at which clocks; \
+         the agent ran the inference and set the clocks of a virtual board: {}. A request is a frame \
+         of {} crops, of which {tiles_run} were really inferred; the others took their time only. \
+         Latency, power and energy are the board model's; accuracy is counted on labelled images.",
+        board.title, summary.network.tiles
+    ));
+    let by = |decider| recording.periods.iter().any(|report| report.decider == decider);
+    page = page.lead(if by(Decider::InProcess) {
+        "The controller ran inside the agent: there was no emulator."
+    } else {
+        "The controller was the firmware, in an emulated Cortex-M4 behind a serial port; the agent's \
+         twin of it decides until it has agreed twenty times, and whenever it is silent."
+    });
+    let phases = script.phases.iter().map(|phase| format!("{}: {}", phase.name, phase.story));
+    let happened = phases.fold(Section::new("What happened"), Section::note);
+    Ok(page
+        .section(headline(summary))
+        .section(happened.plots(plots(script, recording, summary.network, baselines)?))
+        .section(phase_section(summary)?)
+        .section(check_section(summary)?)
+        .section(model_section(summary))
+        .html())
 }
 
-fn lead(summary: &Summary<'_>, tiles_run: u16) -> String {
-    let (board, tiles) = (escaped(&summary.board.title), summary.network.tiles);
-    format!(
-        "<p>The firmware decided, at each control period, which sub-network runs and at which clocks; \
-         the agent ran the inference and set the clocks of a virtual board: {board}. A request is a \
-         frame of {tiles} crops, of which {tiles_run} were really inferred; the others took their \
-         time only. Latency, power and energy are the board model's; accuracy is counted on labelled \
-         images.</p>\n"
-    )
+fn headline(summary: &Summary<'_>) -> Section {
+    let (requests, misses) = summary.misses();
+    let late = KeyFigure::new(format!("{misses} of {requests}"), "requests late under Coshift");
+    let mut section = Section::new("In short");
+    if summary.frozen {
+        section = section.paragraph("The first decision was kept for ever, as asked for.");
+    }
+    if summary.failed() > 0 {
+        let (failed, all) = (summary.failed(), summary.checks.len());
+        let text = format!("{failed} of {all} checks failed: see below. No savings are claimed.");
+        return section.paragraph(text).key_figures([late]);
+    }
+    if summary.late_by_host() > 0 {
+        section = section.paragraph(format!(
+            "{} requests were late only on this machine, which was busy; the board would have been in \
+             time.",
+            summary.late_by_host()
+        ));
+    }
+    let savings = summary.totals().into_iter().map(|total| {
+        let Total { name, phases, our_misses, their_misses, requests, .. } = total;
+        let label = format!(
+            "than {name}, in the {phases} phases that can be compared; late {our_misses} against \
+             {their_misses} of {requests}"
+        );
+        KeyFigure::new(ratio(total.ours_j, total.theirs_j), label)
+    });
+    section.key_figures(std::iter::once(late).chain(savings))
 }
 
-fn headline(summary: &Summary<'_>) -> String {
-    let totals = summary.totals();
-    let Some((ours, theirs)) = totals.split_first() else { return String::new() };
-    let requests: usize = summary.phases.iter().map(|phase| phase.figures.requests).sum();
-    let mut text = "<ul class=\"tiles\">".to_owned();
-    let mut tile = |value: String, label: String| {
-        let _ = write!(text, "<li><b>{}</b>{}</li>", escaped(&value), escaped(&label));
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+fn plots(
+    script: &Script,
+    recording: &Recording,
+    network: &Network,
+    baselines: &[Baseline],
+) -> Result<TimePlots, PageError> {
+    let from_s = script.phases.first().map_or(0.0, |phase| phase.from_s);
+    let mut plots = TimePlots::new(from_s, script.end_s())?;
+    for phase in &script.phases {
+        plots = plots.phase(phase.name, phase.from_s, phase.until_s)?;
+    }
+    for at_s in recording.takeovers_s() {
+        plots = plots.moment("the twin took over from the microcontroller", at_s)?;
+    }
+    let [ours, looks @ ..] = LOOKS;
+    let theirs = || baselines.iter().zip(looks);
+
+    let level = |report: &coshift_host::report::Report| {
+        report.level_khz.map(|[_, gpu, _]| f64::from(gpu) / 1e3)
     };
-    tile(format!("{} of {requests}", ours.misses), "requests late under Coshift".into());
-    for Total { name, energy_j, misses } in theirs {
-        let label = format!("than {name}, where {misses} were late");
-        tile(ratio(ours.energy_j, *energy_j), label);
-    }
-    text += "</ul>\n";
-    text
-}
-
-fn axis(script: &Script, recording: &Recording) -> Axis {
-    let bands = script.phases.iter();
-    let bands = bands.map(|phase| (phase.name.to_owned(), phase.from_s, phase.until_s));
-    let what = "the twin took over from the microcontroller";
-    Axis {
-        from_s: script.phases.first().map_or(0.0, |phase| phase.from_s),
-        until_s: script.end_s(),
-        bands: bands.collect(),
-        moments: recording.takeovers_s().into_iter().map(|at_s| (what.to_owned(), at_s)).collect(),
-    }
-}
-
-fn plots(script: &Script, recording: &Recording, baselines: &[Baseline]) -> Vec<Plot> {
-    let seconds = |us: u64| us as f64 / 1e6;
-    let steps =
-        |name: &str, class, values| Series { name: name.into(), class, kind: Kind::Steps, values };
-    let dots =
-        |name: &str, class, values| Series { name: name.into(), class, kind: Kind::Dots, values };
     let periods = || recording.periods.iter().map(|report| (seconds(report.time_us), report));
-    let served = || recording.requests.iter().filter_map(|row| Some((row, row.served.as_ref()?)));
-    let classes = ["largest", "fitting"];
-
-    let mut clocks = vec![steps(
-        "Coshift",
-        "ours",
-        periods()
-            .map(|(at, report)| (at, report.level_khz.map(|[_, gpu, _]| f64::from(gpu) / 1e3)))
-            .collect(),
-    )];
-    let mut sub_networks = vec![steps(
-        "Coshift",
-        "ours",
-        served()
-            .map(|(_, run)| (seconds(run.start_us), Some(f64::from(run.sub_network))))
-            .collect(),
-    )];
-    let mut power = vec![steps("Coshift", "ours", powers(script, recording))];
-    for (baseline, class) in baselines.iter().zip(classes) {
-        clocks.push(steps(baseline.name, class, mean_clocks(baseline, script.end_s())));
+    let mut clocks = TimePlot::new("GPU clock", "MHz")
+        .note("Coshift: while requests run. Governors: mean over half a second.")
+        .series(steps("Coshift", periods().map(|(at, report)| (at, level(report))))?.look(ours));
+    for (baseline, look) in theirs() {
+        let means = mean_clocks(baseline, script.end_s());
+        clocks = clocks.series(steps(baseline.name, means)?.look(look));
+    }
+    let served = recording.requests.iter().filter_map(|row| row.served.as_ref());
+    let ran = served.map(|run| (seconds(run.start_us), Some(f64::from(run.sub_network))));
+    let mut sub_networks = TimePlot::new("Sub-network", "index, 0 is the smallest")
+        .series(steps("Coshift", ran)?.look(ours));
+    for (baseline, look) in theirs() {
         let ran = baseline.run.records.iter().filter_map(|record| match record.ending {
             Ending::Served { start_us, sub_network, .. } => {
                 Some((seconds(start_us), Some(sub_network as f64)))
             }
             Ending::Dropped { .. } => None,
         });
-        sub_networks.push(steps(baseline.name, class, ran.collect()));
-        let windows = (0..).map(|n| f64::from(n) * WINDOW_S);
-        let windows = windows.take_while(|from| *from < script.end_s()).map(|from| {
-            let micros = |at_s: f64| (at_s * 1e6) as u64;
-            (from, Some(baseline.run.mean_w(micros(from), micros(from + WINDOW_S))))
-        });
-        power.push(steps(baseline.name, class, windows.collect()));
+        sub_networks = sub_networks.series(steps(baseline.name, ran)?.look(look));
     }
-    let cap = periods().map(|(at, _)| (at, script.power_cap_at(at).map(|mw| f64::from(mw) / 1e3)));
-    power.push(steps("power cap", "limit", cap.collect()));
+    let levels = periods().map(|(at, report)| (at, report.run_level.map(f64::from)));
+    let levels = TimePlot::new("Level", "index, 0 has the lowest clocks")
+        .series(steps("Coshift", levels)?.look(ours));
+    plots = plots.plot(levels).plot(clocks).plot(sub_networks);
+    plots = plots.plot(accuracy_plot(script, recording, network, baselines)?);
+    plots = plots.plot(our_responses(recording, ours)?);
+    for (baseline, look) in theirs() {
+        plots = plots.plot(their_responses(baseline, look)?);
+    }
+    Ok(plots.plot(power_plot(script, recording, baselines)?).plot(slowdown_plot(script, ours)?))
+}
 
-    let deadline = || {
-        let rows = recording.requests.iter();
-        rows.map(|row| (seconds(row.release_us), Some(row.deadline_us as f64 / 1e3))).collect()
-    };
-    let kept = |missed: bool| -> Vec<_> {
-        served()
-            .filter(|(row, _)| row.missed == missed)
-            .map(|(row, run)| (seconds(row.release_us), Some(run.response_us as f64 / 1e3)))
-            .collect()
-    };
-    let mut plots = vec![
-        Plot {
-            title: "GPU clock".into(),
-            unit: "MHz (Coshift: while requests run; governors: mean over half a second)",
-            series: clocks,
-        },
-        Plot {
-            title: "Sub-network".into(),
-            unit: "index, 0 is the smallest",
-            series: sub_networks,
-        },
-        Plot {
-            title: "Response time under Coshift".into(),
-            unit: "ms",
-            series: vec![
-                steps("deadline", "limit", deadline()),
-                dots("in time", "ours", kept(false)),
-                dots("late", "missed", kept(true)),
-            ],
-        },
-    ];
-    for (baseline, class) in baselines.iter().zip(classes) {
-        let responses = |missed: bool| -> Vec<_> {
-            let records = baseline.run.records.iter().filter(|record| record.missed() == missed);
-            records
-                .filter_map(|record| {
-                    let response = record.response_us()? as f64 / 1e3;
-                    Some((seconds(record.request.release_us), Some(response)))
-                })
-                .collect()
-        };
-        plots.push(Plot {
-            title: format!("Response time under {}", baseline.name),
-            unit: "ms",
-            series: vec![
-                steps("deadline", "limit", deadline()),
-                dots("in time", class, responses(false)),
-                dots("late", "missed", responses(true)),
-            ],
+fn steps(
+    name: &str,
+    values: impl IntoIterator<Item = (f64, Option<f64>)>,
+) -> Result<Series, PageError> {
+    Series::steps(name, values)
+}
+
+fn accuracy_plot(
+    script: &Script,
+    recording: &Recording,
+    network: &Network,
+    baselines: &[Baseline],
+) -> Result<TimePlot, PageError> {
+    let [ours, looks @ ..] = LOOKS;
+    let card = |index: usize| Some(card_pct(network, index));
+    let served = recording.requests.iter().filter_map(|row| row.served.as_ref());
+    let ran = served.map(|run| (seconds(run.start_us), card(usize::from(run.sub_network))));
+    let mut plot = TimePlot::new("Accuracy", "%")
+        .note("Of the sub-network that runs, by the model's card.")
+        .without_zero()
+        .series(steps("Coshift", ran)?.look(ours));
+    for (baseline, look) in baselines.iter().zip(looks) {
+        let ran = baseline.run.records.iter().filter_map(|record| match record.ending {
+            Ending::Served { start_us, sub_network, .. } => {
+                Some((seconds(start_us), card(sub_network)))
+            }
+            Ending::Dropped { .. } => None,
         });
+        plot = plot.series(steps(baseline.name, ran)?.look(look));
     }
-    plots.push(Plot {
-        title: "Board power".into(),
-        unit: "W (model, mean over half a second)",
-        series: power,
+    let floors = recording.periods.iter().map(|report| {
+        let at_s = seconds(report.time_us);
+        (at_s, f64::from(script.floor_bp_at(at_s)) / 100.0)
     });
-    let slowdown = [(0.0, 1_000)].into_iter().chain(script.slowdowns());
-    let slowdown = slowdown.map(|(at, permille)| (at, Some(f64::from(permille) / 1e3)));
-    plots.push(Plot {
-        title: "Slowdown by a neighbour".into(),
-        unit: "times",
-        series: vec![steps("slowdown", "ours", slowdown.collect())],
+    Ok(plot.limit(Limit::new("accuracy floor", floors)?))
+}
+
+fn our_responses(recording: &Recording, look: Look) -> Result<TimePlot, PageError> {
+    let mut rows: Vec<_> = recording.requests.iter().collect();
+    rows.sort_by_key(|row| row.release_us);
+    let deadline = rows.iter().map(|row| (seconds(row.release_us), row.deadline_us as f64 / 1e3));
+    let values = rows.iter().map(|row| {
+        let response = row.served.as_ref().map(|served| served.response_us as f64 / 1e3);
+        (seconds(row.release_us), response)
     });
-    plots
+    let missed: Vec<bool> = rows.iter().map(|row| row.missed).collect();
+    let points = Series::points("response", values)?.look(look);
+    Ok(TimePlot::new("Response time under Coshift", "ms")
+        .series(points.mark_where(LATE, |index| missed.get(index).copied().unwrap_or(false)))
+        .limit(Limit::new("deadline", deadline)?))
+}
+
+fn their_responses(baseline: &Baseline, look: Look) -> Result<TimePlot, PageError> {
+    let records = &baseline.run.records;
+    let released = |record: &Record| seconds(record.request.release_us);
+    let deadline =
+        records.iter().map(|record| (released(record), record.request.deadline_us as f64 / 1e3));
+    let values = records
+        .iter()
+        .map(|record| (released(record), record.response_us().map(|us| us as f64 / 1e3)));
+    let points = Series::points("response", values)?.look(look);
+    let late = |index: usize| records.get(index).is_some_and(Record::missed);
+    Ok(TimePlot::new(format!("Response time under {}", baseline.name), "ms")
+        .series(points.mark_where(LATE, late))
+        .limit(Limit::new("deadline", deadline)?))
+}
+
+fn power_plot(
+    script: &Script,
+    recording: &Recording,
+    baselines: &[Baseline],
+) -> Result<TimePlot, PageError> {
+    let [ours, looks @ ..] = LOOKS;
+    let windows = || {
+        let starts = (0..).map(|n| f64::from(n) * WINDOW_S);
+        starts.take_while(|from| from + WINDOW_S <= script.end_s())
+    };
+    let drawn = windows().map(|from| {
+        let joule = |at_s| recording.energy_j_at(at_s);
+        let used = joule(from + WINDOW_S).zip(joule(from)).map(|(to, from)| to - from);
+        (from, used.map(|joule| joule / WINDOW_S))
+    });
+    let mut plot = TimePlot::new("Board power", "W")
+        .note("By the board's model, mean over half a second.")
+        .series(steps("Coshift", drawn)?.look(ours));
+    for (baseline, look) in baselines.iter().zip(looks) {
+        let micros = |at_s: f64| (at_s * 1e6) as u64;
+        let drawn = windows()
+            .map(|from| (from, Some(baseline.run.mean_w(micros(from), micros(from + WINDOW_S)))));
+        plot = plot.series(steps(baseline.name, drawn)?.look(look));
+    }
+    let caps = recording.periods.iter().map(|report| {
+        let at_s = seconds(report.time_us);
+        (at_s, script.power_cap_at(at_s).map(|mw| f64::from(mw) / 1e3))
+    });
+    Ok(plot.limit(Limit::new("power cap", caps)?))
+}
+
+fn slowdown_plot(script: &Script, look: Look) -> Result<TimePlot, PageError> {
+    let changes = [(0.0, 1_000)].into_iter().chain(script.slowdowns());
+    let changes = changes.map(|(at_s, permille)| (at_s, Some(f64::from(permille) / 1e3)));
+    Ok(TimePlot::new("Slowdown by a neighbour", "times")
+        .series(steps("slowdown", changes)?.look(look)))
 }
 
 /// Mean GPU clock of a baseline over windows, MHz.
 fn mean_clocks(baseline: &Baseline, end_s: f64) -> Vec<(f64, Option<f64>)> {
     let points = baseline.run.points();
-    let ends = points.iter().skip(1).map(|point| point.from_us as f64 / 1e6).chain([end_s]);
+    let ends = points.iter().skip(1).map(|point| seconds(point.from_us)).chain([end_s]);
     let windows = (end_s / WINDOW_S).ceil() as usize;
     let mut sums = vec![0.0; windows];
     for (point, until_s) in points.iter().zip(ends) {
-        let mut at_s = point.from_us as f64 / 1e6;
+        let mut at_s = seconds(point.from_us);
         while at_s < until_s.min(end_s) {
             let window = (at_s / WINDOW_S) as usize;
             let next_s = until_s.min((window + 1) as f64 * WINDOW_S).max(at_s + 1e-6);
@@ -248,110 +273,84 @@ fn mean_clocks(baseline: &Baseline, end_s: f64) -> Vec<(f64, Option<f64>)> {
     sums.into_iter().enumerate().map(mean).collect()
 }
 
-/// Mean power over windows, from the energy at the reports.
-fn powers(script: &Script, recording: &Recording) -> Vec<(f64, Option<f64>)> {
-    let starts = (0..).map(|n| f64::from(n) * WINDOW_S);
-    starts
-        .take_while(|from| from + WINDOW_S <= script.end_s())
-        .map(|from| {
-            let joule = |at_s| recording.energy_j_at(at_s);
-            let used = joule(from + WINDOW_S).zip(joule(from)).map(|(to, from)| to - from);
-            (from, used.map(|joule| joule / WINDOW_S))
-        })
-        .collect()
-}
-
-fn phase_table(summary: &Summary<'_>) -> String {
-    let mut text = "<h2>Phase by phase</h2>\n<div class=\"scroll\"><table><thead><tr>".to_owned();
-    for head in [
-        "Phase",
-        "Manager",
-        "Late",
-        "p50",
-        "p99",
-        "Accuracy by the card",
-        "Energy",
-        "Accuracy counted",
-        "Decided by",
-    ] {
-        let _ = write!(text, "<th scope=\"col\">{head}</th>");
-    }
-    text += "</tr></thead><tbody>\n";
+fn phase_section(summary: &Summary<'_>) -> Result<Section, PageError> {
+    let mut table = Table::new(
+        "Figures of each phase",
+        [
+            Column::text("Manager"),
+            Column::number("Late"),
+            Column::number("p50"),
+            Column::number("p99"),
+            Column::number("Accuracy by the card"),
+            Column::number("Under the floor"),
+            Column::number("Over the cap"),
+            Column::number("Energy"),
+            Column::text("Accuracy counted"),
+            Column::text("Decided by"),
+        ],
+    );
     for PhaseSummary { phase, figures, baselines } in &summary.phases {
-        let _ = writeln!(
-            text,
-            "<tr><th scope=\"row\">{}</th><td>Coshift</td><td>{} of {}</td><td>{}</td><td>{}</td>\
-             <td>{:.2} %</td><td>{:.1} J</td><td>{}</td><td>mcu {:.0} %</td></tr>",
-            escaped(phase.name),
-            figures.misses,
-            figures.requests,
-            milliseconds(figures.p50_ms),
-            milliseconds(figures.p99_ms),
-            figures.card_accuracy_pct(summary.network),
-            figures.energy_j,
-            escaped(&accuracy(figures)),
-            figures.mcu_pct,
-        );
+        table = table.group(phase.name).row([
+            Cell::new("Coshift").strong(),
+            Cell::new(format!("{} of {}", figures.misses, figures.requests)),
+            Cell::new(milliseconds(figures.p50_ms)),
+            Cell::new(milliseconds(figures.p99_ms)),
+            Cell::new(format!("{:.2} %", figures.card_accuracy_pct(summary.network))),
+            Cell::new(figures.under_floor.to_string()),
+            Cell::new(format!("{:.0} s", figures.over_cap_s)),
+            Cell::new(format!("{:.1} J", figures.energy_j)),
+            Cell::new(accuracy(figures)),
+            Cell::new(figures.decided_by()),
+        ])?;
         for (name, theirs) in baselines {
-            let _ = writeln!(
-                text,
-                "<tr><td></td><td>{}</td><td>{} of {}</td><td>{}</td><td>{}</td><td>{:.2} %</td>\
-                 <td>{:.1} J</td><td></td><td></td></tr>",
-                escaped(name),
-                theirs.misses,
-                theirs.requests,
-                milliseconds(theirs.p50_ms),
-                milliseconds(theirs.p99_ms),
-                theirs.accuracy_pct,
-                theirs.energy_j,
-            );
+            table = table.row([
+                Cell::new(*name),
+                Cell::new(format!("{} of {}", theirs.misses, theirs.requests)),
+                Cell::new(milliseconds(theirs.p50_ms)),
+                Cell::new(milliseconds(theirs.p99_ms)),
+                Cell::new(format!("{:.2} %", theirs.accuracy_pct)),
+                Cell::new(theirs.under_floor.to_string()),
+                Cell::new(format!("{:.0} s", theirs.over_cap_s)),
+                Cell::new(format!("{:.1} J", theirs.energy_j)),
+                Cell::new(""),
+                Cell::new(""),
+            ])?;
         }
     }
-    text += "</tbody></table></div>\n";
-    text
+    Ok(Section::new("Phase by phase").table(table))
 }
 
-fn checks(summary: &Summary<'_>) -> String {
-    let mut text =
-        "<h2>Did it answer in time?</h2>\n<div class=\"scroll\"><table><tbody>\n".to_owned();
+fn check_section(summary: &Summary<'_>) -> Result<Section, PageError> {
+    let columns = [Column::text("Check"), Column::text("Kept"), Column::text("Found")];
+    let mut table = Table::new("What the demonstration must show", columns);
     for check in &summary.checks {
-        let (class, word) = if check.passed { ("ok", "yes") } else { ("failed", "no") };
-        let _ = writeln!(
-            text,
-            "<tr><th scope=\"row\">{}</th><td class=\"{class}\">{word}</td><td>{}</td></tr>",
-            escaped(&check.what),
-            escaped(&check.found)
-        );
+        let kept = if check.passed { Cell::new("yes").good() } else { Cell::new("no").bad() };
+        table =
+            table.row([Cell::new(check.what.as_str()), kept, Cell::new(check.found.as_str())])?;
     }
-    text += "</tbody></table></div>\n";
-    text
+    Ok(Section::new("Did it answer in time?").table(table))
 }
 
-fn limits(summary: &Summary<'_>) -> String {
-    let mut text = "<h2>What is modelled</h2>\n<ul class=\"notes\">\n".to_owned();
+fn model_section(summary: &Summary<'_>) -> Section {
     let ours = [
         "The two baselines ran in virtual time on the same board model, with the same release times, \
          deadlines, accuracy floors and neighbour. The largest is always the most accurate \
          sub-network; the best-fitting one the least accurate that meets the floor in force, as if \
-         chosen by hand for each. They know no power cap.",
+         chosen by hand for each. They know no power cap and do not park the clocks.",
+        "A floor that was raised counts from two control periods later, the time there is to answer; \
+         over the cap is time in windows of ten requests whose mean power was above it.",
+        "Energies are compared only where as many requests ran under the accuracy floor, within 0.1 \
+         point: not where a power cap forbids what the floor asks for.",
         "Energy is that of the whole board (VDD_IN), idle included; a neighbour's own work is not in \
          it.",
+        "Policy, virtual board and baselines are computed from the same board file, with 1 % of noise: \
+         the controller meets no error of its tables here but for the neighbour.",
         "Accuracy by the card is that of the sub-networks that ran, on 10,000 test images; accuracy \
          counted is on the images that were inferred here, some of the first thousand of them, again \
          and again: they are easier than the rest.",
     ];
     let notes = ours.iter().copied().chain(summary.board.notes.iter().map(String::as_str));
-    for note in notes {
-        let _ = writeln!(text, "<li>{}</li>", escaped(note));
-    }
-    text += "</ul>\n";
-    text
-}
-
-/// Who decided, for the caption of a run without a microcontroller.
-fn decider_note(recording: &Recording) -> Option<&'static str> {
-    let inside = recording.periods.iter().any(|report| report.decider == Decider::InProcess);
-    inside.then_some("The controller ran inside the agent: there was no emulator.")
+    notes.fold(Section::new("What is modelled"), Section::note)
 }
 
 #[cfg(test)]
@@ -360,46 +359,38 @@ mod tests {
 
     use crate::demo::{baseline, judge, script::NETWORK, simulated, summary::Summary};
 
-    fn rendered() -> String {
+    #[test]
+    fn every_plot_phase_and_check_is_on_the_page() {
         let board = boards::find("--board", "virtual:xavier_nx").unwrap();
         let network = board.network(NETWORK).unwrap();
         let (script, recording) = simulated::run(false, 1);
         let baselines = baseline::run(&board, network, &script, &recording).unwrap();
-        let checks = judge::judge(&script, &recording);
+        let checks = judge::judge(&script, &board, network, &recording);
         let summary = Summary::new(&board, network, &script, &recording, &baselines, checks);
-        super::page(&script, &recording, &baselines, &summary, 16)
-    }
-
-    #[test]
-    fn the_page_needs_nothing_from_elsewhere_and_is_well_formed() {
-        let page = rendered();
-        for word in ["http:", "https:", "<script", "src=", "@import", "url(", "NaN", ">inf"] {
+        let page = super::page(&script, &recording, &baselines, &summary, 16).unwrap();
+        for title in [
+            "Level",
+            "GPU clock",
+            "Sub-network",
+            "Accuracy",
+            "Response time under Coshift",
+            "Response time under schedutil + podgov, largest",
+            "Board power",
+            "Slowdown by a neighbour",
+        ] {
+            assert!(page.contains(title), "{title}");
+        }
+        for phase in &script.phases {
+            assert!(page.contains(phase.name) && page.contains(phase.story), "{}", phase.name);
+        }
+        for event in &script.events {
+            assert!(page.contains(event.what), "{}", event.what);
+        }
+        for word in ["http:", "https:", "src=", "url("] {
             assert!(!page.contains(word), "{word}");
         }
-        let mut open = Vec::new();
-        for tag in page.split('<').skip(1) {
-            let (tag, _) = tag.split_once('>').expect("a whole tag");
-            let name = tag.split([' ', '/']).find(|part| !part.is_empty()).unwrap();
-            if tag.starts_with('/') {
-                assert_eq!(open.pop(), Some(name.to_owned()), "{tag}");
-            } else if !tag.ends_with('/') && !["!doctype", "meta"].contains(&name) {
-                open.push(name.to_owned());
-            }
-        }
-        assert_eq!(open, Vec::<String>::new());
-    }
-
-    #[test]
-    fn every_plot_phase_and_check_is_there() {
-        let page = rendered();
-        for title in ["GPU clock", "Sub-network", "Response time under Coshift", "Board power"] {
-            assert!(page.contains(&format!("<b>{title}</b>")), "{title}");
-        }
-        assert_eq!(page.matches("<figure>").count(), 7);
-        let (script, _) = simulated::run(false, 1);
-        for phase in &script.phases {
-            assert!(page.contains(phase.name), "{}", phase.name);
-        }
-        assert_eq!(page.matches("class=\"ok\"").count(), 2 + script.events.len());
+        // Misses are counted in the key.
+        let missed = recording.requests.iter().filter(|row| row.missed).count();
+        assert!(page.contains(&format!("late: {missed} of {}", recording.requests.len())));
     }
 }

@@ -20,6 +20,7 @@ pub(crate) struct Row {
 pub(crate) struct Served {
     pub(crate) start_us: u64,
     pub(crate) sub_network: u8,
+    /// Level achieved, where the clocks had settled at the start.
     pub(crate) level: Option<u8>,
     pub(crate) response_us: u64,
     pub(crate) wall_us: u64,
@@ -70,7 +71,11 @@ fn row(line: &str) -> Result<Row> {
                 Ok(Served {
                     start_us: number("start_us")?,
                     sub_network: u8::try_from(number("sub_network")?)?,
-                    level: number("level").ok().map(u8::try_from).transpose()?,
+                    level: number("level")
+                        .ok()
+                        .filter(|_| number("settled").is_ok_and(|settled| settled == 1))
+                        .map(u8::try_from)
+                        .transpose()?,
                     response_us: number("response_us")?,
                     wall_us: number("wall_us")?,
                     images: number("images")?,

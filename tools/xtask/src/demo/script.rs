@@ -55,6 +55,15 @@ pub(crate) struct Event {
     pub(crate) asks: Asks,
 }
 
+/// What holds at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TargetsAt {
+    pub(crate) deadline_ms: f64,
+    pub(crate) floor_bp: u16,
+    pub(crate) cap_mw: Option<u32>,
+    pub(crate) slowdown: f64,
+}
+
 /// The whole demonstration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Script {
@@ -66,7 +75,7 @@ pub(crate) struct Script {
 }
 
 /// Deadline when nothing presses, ms.
-const EASY_MS: u32 = 55;
+const EASY_MS: u32 = 45;
 /// Deadline that makes the board hurry, ms.
 const TIGHT_MS: u32 = 20;
 /// A neighbour that takes as much as this, 0.001.
@@ -149,6 +158,13 @@ impl Script {
         steps.collect()
     }
 
+    /// Accuracy floor that a request released at a time is held against, 0.01 %: a floor that was
+    /// raised counts after two control periods, the time there is to answer.
+    pub(crate) fn floor_due_bp(&self, at_s: f64) -> u16 {
+        let answer_s = 2.0 * PERIOD_MS as f64 / 1e3;
+        self.floor_bp_at(at_s).min(self.floor_bp_at(at_s - answer_s))
+    }
+
     /// Accuracy floor in force at a time, 0.01 %.
     pub(crate) fn floor_bp_at(&self, at_s: f64) -> u16 {
         let floors = self.events.iter().filter_map(|event| match event.change {
@@ -156,6 +172,25 @@ impl Script {
             _ => None,
         });
         floors.take_while(|(from, _)| *from <= at_s).last().map_or(self.floor_bp, |(_, bp)| bp)
+    }
+
+    /// Everything that holds at a time.
+    pub(crate) fn targets_at(&self, at_s: f64) -> TargetsAt {
+        let past = || self.events.iter().take_while(|event| event.at_s <= at_s);
+        let deadlines = past().filter_map(|event| match event.change {
+            Change::Targets { deadline_ms, .. } => Some(deadline_ms),
+            _ => None,
+        });
+        let slowdowns = past().filter_map(|event| match event.change {
+            Change::Slowdown(permille) => Some(permille),
+            _ => None,
+        });
+        TargetsAt {
+            deadline_ms: f64::from(deadlines.last().unwrap_or(self.deadline_ms)),
+            floor_bp: self.floor_bp_at(at_s),
+            cap_mw: self.power_cap_at(at_s),
+            slowdown: f64::from(slowdowns.last().unwrap_or(1_000)) / 1e3,
+        }
     }
 
     /// Power cap in force at a time, mW.

@@ -20,6 +20,8 @@ pub(crate) struct Summary<'s> {
     pub(crate) phases: Vec<PhaseSummary>,
     pub(crate) checks: Vec<Check>,
     pub(crate) takeovers_s: Vec<f64>,
+    /// The first decision was kept for ever.
+    pub(crate) frozen: bool,
 }
 
 /// What a phase came to, and what the same requests came to under the baselines.
@@ -30,12 +32,27 @@ pub(crate) struct PhaseSummary {
     pub(crate) baselines: Vec<(&'static str, BaselineFigures)>,
 }
 
-/// What all phases came to together.
+/// What the phases that can be compared with a baseline came to together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Total {
     pub(crate) name: &'static str,
-    pub(crate) energy_j: f64,
-    pub(crate) misses: usize,
+    /// How many phases these are.
+    pub(crate) phases: usize,
+    pub(crate) requests: usize,
+    pub(crate) ours_j: f64,
+    pub(crate) our_misses: usize,
+    pub(crate) theirs_j: f64,
+    pub(crate) their_misses: usize,
+}
+
+impl PhaseSummary {
+    /// Whether energies can be compared: requests under the accuracy floor are as many within 0.1
+    /// point. Misses are named beside each ratio.
+    pub(crate) fn comparable(&self, theirs: &BaselineFigures) -> bool {
+        let share = |under: usize, of: usize| 100.0 * under as f64 / of.max(1) as f64;
+        let ours = share(self.figures.under_floor, self.figures.requests);
+        (ours - share(theirs.under_floor, theirs.requests)).abs() <= 0.1
+    }
 }
 
 impl<'s> Summary<'s> {
@@ -50,10 +67,10 @@ impl<'s> Summary<'s> {
     ) -> Self {
         let phases = script.phases.iter().map(|phase| PhaseSummary {
             phase: phase.clone(),
-            figures: figures(phase, recording),
+            figures: figures(phase, script, network, recording),
             baselines: baselines
                 .iter()
-                .map(|baseline| (baseline.name, baseline.figures(phase, network)))
+                .map(|baseline| (baseline.name, baseline.figures(phase, script, network)))
                 .collect(),
         });
         Self {
@@ -62,39 +79,80 @@ impl<'s> Summary<'s> {
             phases: phases.collect(),
             checks,
             takeovers_s: recording.takeovers_s(),
+            frozen: false,
         }
     }
 
-    /// What all phases came to together: ours first, then each baseline's.
+    /// For each baseline, what the phases that can be compared came to together.
     pub(crate) fn totals(&self) -> Vec<Total> {
         let mut totals: Vec<Total> = Vec::new();
-        let mut add = |name, energy_j, misses| match totals.iter_mut().find(|t| t.name == name) {
-            Some(total) => {
-                total.energy_j += energy_j;
-                total.misses += misses;
-            }
-            None => totals.push(Total { name, energy_j, misses }),
-        };
-        for PhaseSummary { figures, baselines, .. } in &self.phases {
-            add("Coshift", figures.energy_j, figures.misses);
-            for (name, theirs) in baselines {
-                add(name, theirs.energy_j, theirs.misses);
+        for summary in &self.phases {
+            for (name, theirs) in &summary.baselines {
+                let place = match totals.iter().position(|total| total.name == *name) {
+                    Some(place) => place,
+                    None => {
+                        totals.push(Total {
+                            name,
+                            phases: 0,
+                            requests: 0,
+                            ours_j: 0.0,
+                            our_misses: 0,
+                            theirs_j: 0.0,
+                            their_misses: 0,
+                        });
+                        totals.len() - 1
+                    }
+                };
+                if !summary.comparable(theirs) {
+                    continue;
+                }
+                let total = &mut totals[place];
+                total.phases += 1;
+                total.requests += summary.figures.requests;
+                total.ours_j += summary.figures.energy_j;
+                total.our_misses += summary.figures.misses;
+                total.theirs_j += theirs.energy_j;
+                total.their_misses += theirs.misses;
             }
         }
         totals
     }
 
+    /// Requests of all phases, and how many of them were late.
+    pub(crate) fn misses(&self) -> (usize, usize) {
+        self.phases.iter().fold((0, 0), |(requests, misses), summary| {
+            (requests + summary.figures.requests, misses + summary.figures.misses)
+        })
+    }
+
+    /// Requests that only this machine finished late.
+    pub(crate) fn late_by_host(&self) -> u64 {
+        self.phases.iter().map(|summary| summary.figures.late_by_host).sum()
+    }
+
+    /// Checks that failed.
+    pub(crate) fn failed(&self) -> usize {
+        self.checks.iter().filter(|check| !check.passed).count()
+    }
+
     fn total(&self) -> String {
-        let totals = self.totals();
-        let Some((ours, theirs)) = totals.split_first() else { return String::new() };
-        let requests: usize = self.phases.iter().map(|summary| summary.figures.requests).sum();
-        let Total { energy_j, misses, .. } = ours;
-        let mut text = format!("all phases: {energy_j:.1} J, {misses} of {requests} missed\n");
-        for Total { name, energy_j: their_energy, misses } in theirs {
+        let (requests, misses) = self.misses();
+        let mut text = format!("all phases: {misses} of {requests} late\n");
+        for total in self.totals() {
+            let Total { name, phases, ours_j, theirs_j, our_misses, their_misses, .. } = total;
             let _ = writeln!(
                 text,
-                "  {} than {name}: {their_energy:.1} J, {misses} missed",
-                ratio(*energy_j, *their_energy)
+                "  {} than {name} in the {phases} phases that can be compared: {ours_j:.1} J, \
+                 {our_misses} late, against {theirs_j:.1} J, {their_misses} late",
+                ratio(ours_j, theirs_j)
+            );
+        }
+        if self.late_by_host() > 0 {
+            let _ = writeln!(
+                text,
+                "  {} requests were late only on this machine, which was busy; the board would have \
+                 been in time",
+                self.late_by_host()
             );
         }
         text
@@ -103,6 +161,9 @@ impl<'s> Summary<'s> {
     /// As text for a terminal.
     pub(crate) fn text(&self, tiles_run: u16) -> String {
         let mut text = String::new();
+        if self.frozen {
+            text += "\nThe first decision was kept for ever, as asked for.\n";
+        }
         let tiles = self.network.tiles;
         let _ = writeln!(
             text,
@@ -110,38 +171,54 @@ impl<'s> Summary<'s> {
              takes its time only.\nLatency, power and energy are the board model's, not measured.\n",
             self.network.name, self.board.title,
         );
-        for PhaseSummary { phase, figures, baselines } in &self.phases {
+        for summary in &self.phases {
+            let PhaseSummary { phase, figures, baselines } = summary;
             let _ = writeln!(text, "{}: {}", phase.name, phase.story);
             let _ = writeln!(
                 text,
-                "  decided by mcu {:.0} %; levels {}; sub-networks {}",
-                figures.mcu_pct,
+                "  decided by {}; levels {}; sub-networks {}",
+                figures.decided_by(),
                 used(&figures.levels),
                 used(&figures.sub_networks),
             );
-            let (shortest, longest) = figures.deadline_ms;
             let _ = writeln!(
                 text,
-                "  response p50 {} p99 {} against {}; {} of {} missed; accuracy {}; {:.1} J",
+                "  response p50 {} p99 {} against {}; {} of {} late; {:.1} J",
                 milliseconds(figures.p50_ms),
                 milliseconds(figures.p99_ms),
-                if shortest == longest {
-                    format!("{shortest:.0} ms")
-                } else {
-                    format!("{shortest:.0} to {longest:.0} ms")
-                },
+                range(figures.deadline_ms, 0, "ms"),
                 figures.misses,
                 figures.requests,
-                accuracy(figures),
                 figures.energy_j,
             );
-            for (name, baseline) in baselines {
+            let _ = writeln!(
+                text,
+                "  accuracy {:.2} % by the card against a floor of {}, {} under it; counted here {}",
+                figures.card_accuracy_pct(self.network),
+                range(figures.floor_pct, 2, "%"),
+                figures.under_floor,
+                accuracy(figures),
+            );
+            for (name, theirs) in baselines {
+                let energy = if summary.comparable(theirs) {
+                    format!("{} than", ratio(figures.energy_j, theirs.energy_j))
+                } else {
+                    "energy not to be compared with".into()
+                };
+                let cap = if theirs.over_cap_s > 0.0 {
+                    format!(
+                        ", {:.0} s over the power cap ({:.0} s here)",
+                        theirs.over_cap_s, figures.over_cap_s
+                    )
+                } else {
+                    String::new()
+                };
                 let _ = writeln!(
                     text,
-                    "  {} than {name}: p99 {}, {} missed",
-                    ratio(figures.energy_j, baseline.energy_j),
-                    milliseconds(baseline.p99_ms),
-                    baseline.misses,
+                    "  {energy} {name}: p99 {}, {} late, {} under the floor{cap}",
+                    milliseconds(theirs.p99_ms),
+                    theirs.misses,
+                    theirs.under_floor,
                 );
             }
         }
@@ -155,6 +232,15 @@ impl<'s> Summary<'s> {
             let _ = writeln!(text, "{mark} {}: {}", check.what, check.found);
         }
         text
+    }
+}
+
+/// A range, as one number where it is one.
+fn range((least, most): (f64, f64), digits: usize, unit: &str) -> String {
+    if least == most {
+        format!("{least:.digits$} {unit}")
+    } else {
+        format!("{least:.digits$} to {most:.digits$} {unit}")
     }
 }
 

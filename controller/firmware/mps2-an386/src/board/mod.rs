@@ -11,9 +11,11 @@ mod retained;
 #[cfg(feature = "development")]
 mod semihosting;
 mod stack;
+mod step_timer;
 mod uart;
 mod vectors;
 mod watchdog;
+mod window;
 
 use cortex_m::peripheral::syst::SystClkSource;
 
@@ -22,8 +24,10 @@ pub use led::Led;
 #[cfg(feature = "development")]
 pub use semihosting::{EXIT_HARD_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, exit};
 pub use stack::{CAPACITY as STACK_CAPACITY, high_water as stack_high_water};
+pub use step_timer::StepTimer;
 pub use uart::{Counters, Uart};
 pub use watchdog::Watchdog;
+pub use window::Window;
 
 use crate::indicator::Indicator;
 use crate::record::BootReport;

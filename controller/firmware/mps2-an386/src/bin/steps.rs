@@ -1,0 +1,101 @@
+//! Measuring image: the cost of controller steps, for cases that the host leaves in memory.
+//!
+//! The window (`board::Window`) holds, in little-endian words: how many cases; for each case the
+//! bytes of its policy image, the number of its messages, the image, and for each message
+//! `kind | length << 8` and its body. Images and bodies are filled up to whole words.
+//!
+//! It answers with a state (1 running, 2 done, 3 a case is damaged), the most bytes of stack ever
+//! used, and then one word a message: ticks of the core clock between the call of `step` and its
+//! return. Under an emulator that gives every instruction the same time the ticks are
+//! instructions.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+mod image {
+    use core::hint::black_box;
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use coshift_controller::{Controller, Input, Outputs};
+    use coshift_mps2_an386::board::{self, StepTimer, Window};
+    use coshift_shared::kind::Kind;
+    use coshift_shared::policy::PolicyView;
+    use coshift_shared::time::Instant;
+    use coshift_shared::to_controller::ToController;
+
+    /// States of the run.
+    const RUNNING: u32 = 1;
+    const DONE: u32 = 2;
+    const DAMAGED: u32 = 3;
+    /// Control period, µs.
+    const PERIOD_US: u32 = 50_000;
+    /// Session of the run: any will do.
+    const SESSION: u16 = 7;
+
+    #[cortex_m_rt::entry]
+    fn main() -> ! {
+        let (Some(window), Some(timer)) = (Window::take(), StepTimer::take()) else {
+            board::reset()
+        };
+        let [state, stack, costs @ ..] = window.results else { board::reset() };
+        state.store(RUNNING, Ordering::Relaxed);
+        let outcome = measure(window.input, &timer, &mut costs.iter());
+        stack.store(board::stack_high_water(), Ordering::Relaxed);
+        state.store(if outcome.is_some() { DONE } else { DAMAGED }, Ordering::Release);
+        loop {
+            cortex_m::asm::wfi();
+        }
+    }
+
+    /// Runs every case; `None` where one is damaged or there is no room for its costs.
+    fn measure(
+        mut input: &'static [u8],
+        timer: &StepTimer,
+        costs: &mut core::slice::Iter<'_, AtomicU32>,
+    ) -> Option<()> {
+        for _ in 0..word(&mut input)? {
+            let (length, messages) = (word(&mut input)?, word(&mut input)?);
+            let policy = PolicyView::open(block(&mut input, length)?).ok()?;
+            let mut controller = Controller::new(Some(policy));
+            controller.start_session(Instant::START, PERIOD_US, SESSION);
+            for seq in 0..u16::try_from(messages).ok()? {
+                let head = word(&mut input)?;
+                let [kind, length, ..] = head.to_le_bytes();
+                let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind)?;
+                let body = block(&mut input, u32::from(length))?;
+                let message = ToController::decode(kind, body).ok()?;
+                let before = timer.now();
+                let outputs = step(&mut controller, &message, seq);
+                let ticks = timer.since(before);
+                black_box(outputs);
+                costs.next()?.store(ticks, Ordering::Relaxed);
+            }
+        }
+        Some(())
+    }
+
+    /// One step, apart: nothing of it may be moved over the readings of the clock.
+    #[inline(never)]
+    fn step(controller: &mut Controller<'_>, message: &ToController, seq: u16) -> Outputs {
+        controller.step(Instant::from_us(message.at_us()), Input::Message { message, seq })
+    }
+
+    fn word(input: &mut &'static [u8]) -> Option<u32> {
+        let (word, rest) = input.split_first_chunk()?;
+        *input = rest;
+        Some(u32::from_le_bytes(*word))
+    }
+
+    /// So many bytes, and past what fills them up to whole words.
+    fn block(input: &mut &'static [u8], length: u32) -> Option<&'static [u8]> {
+        let length = usize::try_from(length).ok()?;
+        let (filled, rest) = input.split_at_checked(length.checked_next_multiple_of(4)?)?;
+        *input = rest;
+        filled.get(..length)
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("this program is firmware: `cargo xtask sizes` builds its image and runs it");
+    std::process::exit(2);
+}

@@ -1,0 +1,63 @@
+//! What every firmware package shares, so that a board's own package stays thin.
+//!
+//! * [`port`] — the few things the loop needs from a board, as a trait
+//! * [`super_loop`] — bytes in, steps, frames out, watchdog, sleep
+//! * [`serial`] — the two queues between a serial port's interrupts and the loop
+//! * [`record`] — what outlives a reset
+//! * [`light`] — the controller's mode on one status light
+//! * [`rails`] — three power rails read through an INA3221, and what to do when it fails
+//! * [`ina3221`] — the driver of that sensor, over the I2C of embedded-hal
+//! * `armv7m` — stack guard, high-water mark, retained memory and fault handler of a Cortex-M3, M4
+//!   or M7; on the microcontroller only. All `unsafe` of this package is there and in `logger`.
+//! * `logger` — defmt over RTT without a panic path; on the microcontroller only
+//!
+//! Everything else touches no register and is tested on the host.
+#![cfg_attr(target_os = "none", no_std)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        clippy::float_arithmetic
+    )
+)]
+
+#[cfg(target_os = "none")]
+pub mod armv7m;
+pub mod ina3221;
+pub mod light;
+#[cfg(target_os = "none")]
+pub mod logger;
+pub mod port;
+pub mod rails;
+pub mod record;
+pub mod serial;
+pub mod super_loop;
+
+/// The version of the package that names it: major, minor, patch.
+///
+/// ```
+/// const VERSION: [u8; 3] = coshift_firmware::version!();
+/// ```
+#[macro_export]
+macro_rules! version {
+    () => {
+        [
+            $crate::number(env!("CARGO_PKG_VERSION_MAJOR")),
+            $crate::number(env!("CARGO_PKG_VERSION_MINOR")),
+            $crate::number(env!("CARGO_PKG_VERSION_PATCH")),
+        ]
+    };
+}
+
+/// A decimal number of one byte, for [`version!`]: 255 where the text is none.
+#[must_use]
+pub const fn number(text: &str) -> u8 {
+    match u8::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => u8::MAX,
+    }
+}

@@ -1,0 +1,70 @@
+//! What the release image may take. Tighten these, never loosen them silently.
+//!
+//! Each is the present figure rounded up; the design's aim stands beside it.
+
+use std::fmt;
+
+use crate::steps::CaseId;
+
+/// One budget.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// What it is about.
+    pub(crate) name: &'static str,
+    /// Its unit.
+    pub(crate) unit: &'static str,
+    /// More than this fails.
+    pub(crate) limit: u64,
+    /// What the design aims at.
+    pub(crate) aim: u64,
+}
+
+/// Code, constants and initial values of the release image.
+pub(crate) const FLASH: Budget =
+    Budget { name: "flash", unit: "B", limit: 56 * 1024, aim: 64 * 1024 };
+/// Variables of the release image, without its stack.
+pub(crate) const STATIC_RAM: Budget =
+    Budget { name: "static RAM", unit: "B", limit: 8 * 1024, aim: 16 * 1024 };
+/// Mean telemetry step, with its decision, of one application with 8 sub-networks on 16 levels.
+pub(crate) const TYPICAL_STEP: Budget =
+    Budget { name: "typical step", unit: "instructions", limit: 12_000, aim: 3_000 };
+/// The dearest step known, of four applications with 16 sub-networks each on 32 levels.
+pub(crate) const WORST_STEP: Budget =
+    Budget { name: "worst step", unit: "instructions", limit: 450_000, aim: 40_000 };
+
+/// The dearest cases found, measured by every run: the most of any step (first), and of single
+/// kinds of message. `cargo xtask sizes --search` looks for dearer ones.
+pub(crate) const WORST_CASES: &[CaseId] = &[
+    CaseId { seed: 2, index: 564 },
+    CaseId { seed: 2, index: 295 },
+    CaseId { seed: 2, index: 496 },
+];
+
+impl Budget {
+    /// The error line of a figure beyond the budget.
+    pub(crate) fn check(self, measured: u64) -> Result<(), String> {
+        if measured <= self.limit {
+            return Ok(());
+        }
+        Err(format!("{measured} {} of {}: the budget is {}", self.unit, self.name, self.limit))
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reached = if self.limit <= self.aim { "" } else { ", not reached" };
+        write!(f, "budget {}; aim {}{reached}", self.limit, self.aim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_more_than_the_budget_fails() {
+        assert_eq!(FLASH.check(FLASH.limit), Ok(()));
+        let error = FLASH.check(FLASH.limit + 1).unwrap_err();
+        assert!(error.contains("flash") && error.contains(&FLASH.limit.to_string()), "{error}");
+    }
+}

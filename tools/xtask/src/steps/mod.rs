@@ -1,0 +1,178 @@
+//! Instructions of controller steps: the measuring image in the emulator, each instruction
+//! taking the same virtual time.
+
+mod cases;
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use coshift_shared::kind::Kind;
+
+pub(crate) use cases::{Case, CaseId, Shape};
+
+use crate::workspace;
+
+/// The window of the board's memory that is a file here; see `board::Window` of the firmware.
+const WINDOW_BYTES: usize = 16 << 20;
+const INPUT_BYTES: usize = 12 << 20;
+/// Most cases in one window.
+const CASES_A_RUN: usize = 600;
+/// States of the measuring image.
+const DONE: u32 = 2;
+const DAMAGED: u32 = 3;
+/// A run that takes longer hangs: 600 hostile cases take seconds.
+const LIMIT: Duration = Duration::from_secs(600);
+/// `-icount shift=6`: 64 ns an instruction; the core clock of 25 MHz has 40 ns a tick.
+const INSTRUCTION_NS: u64 = 64;
+const TICK_NS: u64 = 40;
+
+/// One measured step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// The case it is of.
+    pub(crate) case: CaseId,
+    /// What was given.
+    pub(crate) kind: Kind,
+    /// Its cost, the call and the reading of the counter among it.
+    pub(crate) instructions: u64,
+}
+
+/// Steps of a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Measured {
+    /// In the order they were done.
+    pub(crate) steps: Vec<Step>,
+}
+
+impl Measured {
+    /// The dearest step.
+    pub(crate) fn worst(&self) -> Option<Step> {
+        self.steps.iter().copied().max_by_key(|step| step.instructions)
+    }
+
+    /// The steps of one kind.
+    pub(crate) fn of(&self, kind: Kind) -> Self {
+        Self { steps: self.steps.iter().copied().filter(|step| step.kind == kind).collect() }
+    }
+
+    /// Mean cost, rounded up.
+    pub(crate) fn mean(&self) -> Option<u64> {
+        let sum: u64 = self.steps.iter().map(|step| step.instructions).sum();
+        (!self.steps.is_empty()).then(|| sum.div_ceil(self.steps.len() as u64))
+    }
+}
+
+/// Runs cases on the measuring image.
+pub(crate) fn measure(
+    emulator: &Path,
+    image: &Path,
+    shape: Shape,
+    ids: &[CaseId],
+) -> Result<Measured> {
+    let mut measured = Measured::default();
+    for ids in ids.chunks(CASES_A_RUN) {
+        let cases = ids.iter().map(|id| Case::new(shape, *id)).collect::<Result<Vec<_>>>()?;
+        let mut input = u32::try_from(cases.len())?.to_le_bytes().to_vec();
+        for case in &cases {
+            case.write(&mut input)?;
+        }
+        let kinds: Vec<(CaseId, Kind)> = ids
+            .iter()
+            .zip(&cases)
+            .flat_map(|(id, case)| case.messages.iter().map(|message| (*id, message.kind())))
+            .collect();
+        let ticks = emulate(emulator, image, &input, kinds.len())?;
+        measured.steps.extend(kinds.into_iter().zip(ticks).map(|((case, kind), ticks)| Step {
+            case,
+            kind,
+            instructions: u64::from(ticks) * TICK_NS / INSTRUCTION_NS,
+        }));
+    }
+    Ok(measured)
+}
+
+/// The file behind the window, removed at the end.
+struct Window(PathBuf);
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // Whatever is left lies in the folder for temporary files.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// An emulator that ends with its owner.
+struct Emulator(Child);
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs the image on this input; gives the ticks of each step.
+fn emulate(emulator: &Path, image: &Path, input: &[u8], steps: usize) -> Result<Vec<u32>> {
+    ensure!(
+        input.len() <= INPUT_BYTES,
+        "{} bytes of cases: the window has room for {INPUT_BYTES}",
+        input.len()
+    );
+    let path = std::env::temp_dir().join(format!("coshift-steps-{}", std::process::id()));
+    let mut bytes = input.to_vec();
+    bytes.resize(WINDOW_BYTES, 0);
+    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    let window = Window(path);
+    let mut command = Command::new(emulator);
+    let memory =
+        format!("memory-backend-file,id=window,size=16M,mem-path={},share=on", window.0.display());
+    command.args(["-object", &memory, "-machine", "mps2-an386,memory-backend=window"]);
+    command.args(["-cpu", "cortex-m4", "-display", "none", "-monitor", "none"]);
+    command.args(["-serial", "null", "-icount", "shift=6,sleep=off"]);
+    command.arg("-kernel").arg(image).stdin(Stdio::null());
+    eprintln!("$ {}", workspace::describe(&command));
+    let mut emulator = Emulator(command.spawn().context("cannot start the emulator")?);
+    let file =
+        File::open(&window.0).with_context(|| format!("cannot read {}", window.0.display()))?;
+    let begin = Instant::now();
+    loop {
+        let mut state = [0; 4];
+        file.read_exact_at(&mut state, INPUT_BYTES as u64).context("cannot read the window")?;
+        match u32::from_le_bytes(state) {
+            DONE => break,
+            DAMAGED => bail!("the measuring image cannot read its cases"),
+            _ if begin.elapsed() > LIMIT => bail!("no result within {} s", LIMIT.as_secs()),
+            _ => {}
+        }
+        if let Some(status) = emulator.0.try_wait().context("cannot wait for the emulator")? {
+            bail!("the emulator ended with {status} before all was measured");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // After the state and the use of the stack.
+    let mut costs = vec![0; steps * 4];
+    file.read_exact_at(&mut costs, INPUT_BYTES as u64 + 8).context("cannot read the window")?;
+    Ok(costs.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_rounded_up_and_kinds_told_apart() {
+        let case = CaseId { seed: 0, index: 0 };
+        let step = |kind, instructions| Step { case, kind, instructions };
+        let steps =
+            vec![step(Kind::Telemetry, 3), step(Kind::Outcomes, 9), step(Kind::Telemetry, 4)];
+        let measured = Measured { steps };
+        assert_eq!(measured.worst().unwrap().instructions, 9);
+        assert_eq!(measured.of(Kind::Telemetry).mean(), Some(4));
+        assert_eq!(measured.of(Kind::Hello).mean(), None);
+    }
+}

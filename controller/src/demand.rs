@@ -2,7 +2,7 @@
 //!
 //! Everything that does not depend on the level is worked out once a change of targets or of the
 //! slowdown, divisions included, and kept with the sub-network that would run at each level if
-//! nothing stood in its way ([`Demand::picks`]). A decision then looks cells up, and searches a
+//! nothing stood in its way (`Demand::picks`). A decision then looks cells up, and searches a
 //! level again only where another application or a cap stands in the way.
 
 use coshift_shared::policy::{Cell, Column, PolicyView, TableView};

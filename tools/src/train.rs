@@ -118,11 +118,16 @@ pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -
     } else {
         begun(&layout, settings, &path)?
     };
+    let log_path = args.out.join("log.csv");
+    if args.resume {
+        keep_lines(&log_path, state.epochs)?;
+    }
     let mut epochs_now = 0;
     while state.epochs < settings.epochs && args.stop_after.is_none_or(|most| epochs_now < most) {
         let line = epoch(&layout, settings, &train, &validation, &mut state)?;
+        // The log first: a line too many is dropped by a resumed training, one missing is lost.
+        log(&log_path, &line)?;
         state.write(&layout, &path)?;
-        log(&args.out.join("log.csv"), &line)?;
         report(&line);
         epochs_now += 1;
     }
@@ -226,6 +231,29 @@ fn log(path: &Path, line: &Line) -> Result<()> {
         "{},{:.5},{:.3},{:.3},{:.3},{:.1}",
         line.epoch, line.loss, line.train_pct, line.largest_pct, line.smallest_pct, line.seconds
     )?;
+    Ok(())
+}
+
+/// Drops the lines of epochs that no checkpoint holds: the training was interrupted after them.
+fn keep_lines(path: &Path, epochs: u32) -> Result<()> {
+    let place = || path.display().to_string();
+    if !path.exists() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(path).with_context(place)?;
+    let mut kept = String::new();
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let whole = line.ends_with('\n');
+        let epoch = line.split(',').next().and_then(|epoch| epoch.parse::<u32>().ok());
+        if number == 0 || whole && epoch.is_some_and(|epoch| epoch <= epochs) {
+            kept.push_str(line);
+        }
+    }
+    if kept != text {
+        let written = path.with_extension("csv.new");
+        std::fs::write(&written, kept).with_context(|| written.display().to_string())?;
+        std::fs::rename(&written, path).with_context(place)?;
+    }
     Ok(())
 }
 

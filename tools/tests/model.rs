@@ -112,10 +112,21 @@ fn a_resumed_training_equals_one_without_a_break() {
     let layout = Layout::new(&family()).unwrap();
     let (early, _) = checkpoint(&layout, &parts.join(CHECKPOINT)).unwrap();
     assert_eq!(early.epochs, 1);
+    // Interrupted in an epoch: its line is in the log, its checkpoint was never written, and the
+    // line after it is torn.
+    let log = parts.join("log.csv");
+    let logged = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, format!("{logged}2,9.9,0.0,0.0,0.0,1.0\n3,0.")).unwrap();
     let rest = TrainArgs { resume: true, ..arguments(&data, &parts) };
     train(&family(), &rest, &mut |line| epochs.push(line.epoch)).unwrap();
     assert_eq!(epochs, [1, 2, 3, 1, 2, 3]);
 
+    let lines = |path: &Path| -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let without_seconds = |line: &str| line.rsplit_once(',').unwrap().0.to_owned();
+        text.lines().map(without_seconds).collect()
+    };
+    assert_eq!(lines(&log), lines(&whole.join("log.csv")));
     let (whole, _) = checkpoint(&layout, &whole.join(CHECKPOINT)).unwrap();
     let (parts, _) = checkpoint(&layout, &parts.join(CHECKPOINT)).unwrap();
     assert_eq!(whole.values, parts.values, "bit for bit");

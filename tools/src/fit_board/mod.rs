@@ -2,7 +2,7 @@
 //!
 //! `docs/data.md` says what the tables hold. Every network's latency law is fitted to all points or
 //! to a few calibration points that the tool picks, and judged on the others; what the tables leave
-//! open gets stated defaults, marked assumed in the file ([`assumed`], [`marks`]).
+//! open gets stated defaults, marked assumed in the file.
 
 mod assemble;
 mod assumed;

@@ -30,7 +30,7 @@ pub(crate) const TYPICAL_STEP: Budget =
     Budget { name: "typical step", unit: "instructions", limit: 12_000, aim: 3_000 };
 /// The dearest step known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
-    Budget { name: "worst step", unit: "instructions", limit: 450_000, aim: 40_000 };
+    Budget { name: "worst step", unit: "instructions", limit: 456_000, aim: 40_000 };
 
 /// The dearest cases found, measured by every run: the most of any step (first), and of single
 /// kinds of message. `cargo xtask sizes --search` looks for dearer ones.

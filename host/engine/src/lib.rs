@@ -12,6 +12,7 @@
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
 
 pub mod candle_ops;
+mod exec;
 pub mod family;
 pub mod images;
 pub mod kernels;

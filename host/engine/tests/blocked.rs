@@ -216,13 +216,13 @@ fn sizes_that_do_not_fit_are_refused() {
         assert!(std::panic::catch_unwind(work).is_err());
     };
     fails(&|| {
-        pointwise_map(isa, &zeros(3), (4, 16), (&zeros(16), 16), affine, None, &mut zeros(4))
+        pointwise_map(isa, &zeros(3), (4, 16), (&zeros(16), 16), affine, None, &mut zeros(4));
     });
     fails(&|| {
-        pointwise_map(isa, &zeros(4), (4, 16), (&zeros(15), 16), affine, None, &mut zeros(4))
+        pointwise_map(isa, &zeros(4), (4, 16), (&zeros(15), 16), affine, None, &mut zeros(4));
     });
     fails(&|| {
-        pointwise_map(isa, &zeros(4), (4, 17), (&zeros(16), 16), affine, None, &mut zeros(4))
+        pointwise_map(isa, &zeros(4), (4, 17), (&zeros(16), 16), affine, None, &mut zeros(4));
     });
     let shape = DepthwiseShape { blocks: 1, height: 4, width: 4, kernel: 3, stride: 2 };
     fails(&|| depthwise_map(isa, &zeros(15), shape, &zeros(9), affine, &mut zeros(4), None));

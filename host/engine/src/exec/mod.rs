@@ -4,6 +4,7 @@
 //! * [`plan`] — what each has of its own: its steps and folded normalisations
 //! * [`arena`] — where the feature maps of one caller lie
 //! * [`steps`] — running a step, or one thread's share of it
+//! * [`trace`] — the maps that a pass leaves, step by step
 //! * [`team`] — threads that run the same steps side by side
 
 pub(crate) mod arena;
@@ -11,3 +12,4 @@ pub(crate) mod packed;
 pub(crate) mod plan;
 pub(crate) mod steps;
 pub(crate) mod team;
+pub(crate) mod trace;

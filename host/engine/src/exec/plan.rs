@@ -1,9 +1,11 @@
 //! What one sub-network has of its own: its steps and its folded normalisations.
 
+use std::fmt;
+
 use super::arena::{Buffer, Sizes};
 use super::packed::{Packed, Panels};
 use crate::family::Activation;
-use crate::kernels::blocked::{Lanes, blocks, in_lanes, padded_len, ring_lanes};
+use crate::kernels::blocked::{LANES, Lanes, blocks, in_lanes, padded_len, ring_lanes};
 use crate::layout::{Kind, Layout, Unit};
 use crate::train::network::{Statistics, Values};
 
@@ -23,23 +25,28 @@ pub(crate) struct Conv {
     pub(crate) activation: Option<Activation>,
 }
 
-/// One step of a sub-network.
+/// What a depthwise convolution reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// A whole map.
+    Map(Buffer),
+    /// The first convolution of the image of this side, with this stride.
+    Image { layer: Conv, side: usize, stride: usize },
+    /// A pointwise layer on a map.
+    Layer { layer: Conv, from: Buffer },
+}
+
+/// One step of a sub-network. `blocks` are blocks of output channels, sides and pixels those of one
+/// image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Copies the image between its margins.
-    Image {
-        /// Height and width.
-        side: usize,
-    },
-    /// A layer, whose map is never whole, and the depthwise convolution behind it.
+    Image { side: usize },
+    /// The first convolution, of an image of this side.
+    Stem { layer: Conv, blocks: usize, side: usize, stride: usize, to: Buffer },
+    /// A depthwise convolution to the wide map, and the layer before it, whose map is never whole.
     Fused {
-        unit: usize,
-        /// `None`: a pointwise layer from this buffer; else the first convolution of an image of
-        /// this side, with this stride.
-        from: Buffer,
-        stem: Option<(usize, usize)>,
-        layer: Conv,
-        /// Blocks of channels.
+        from: Feed,
         blocks: usize,
         /// Height and width of the map between them.
         side: usize,
@@ -55,10 +62,9 @@ pub(crate) enum Step {
     /// First layer of squeeze-excite.
     Reduce { inputs: usize, weight: Panels, blocks: usize, bias: usize },
     /// Second layer of squeeze-excite, and the scaling.
-    Excite { unit: usize, inputs: usize, weight: Panels, blocks: usize, bias: usize, pixels: usize },
+    Excite { inputs: usize, weight: Panels, blocks: usize, bias: usize, pixels: usize },
     /// A pointwise convolution.
     Pointwise {
-        unit: usize,
         from: Buffer,
         to: Buffer,
         add: Option<Buffer>,
@@ -69,9 +75,37 @@ pub(crate) enum Step {
     /// Means of the last map.
     Pool { blocks: usize, pixels: usize },
     /// A layer on the means of every image.
-    Mix { unit: usize, layer: Conv, blocks: usize },
-    /// The last layer.
-    Classify { inputs: usize, weight: Panels, blocks: usize, bias: usize },
+    Mix { layer: Conv, blocks: usize },
+    /// The last layer; its shift is the shared bias.
+    Classify { layer: Conv, blocks: usize, bias: usize },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Image { side } => write!(f, "image {side}²"),
+            Self::Stem { layer, blocks, side, .. } => {
+                write!(f, "first {side}², {}→{}", layer.inputs, blocks * LANES)
+            }
+            Self::Fused { from, blocks, side, kernel, stride, .. } => {
+                if let Feed::Layer { layer, .. } | Feed::Image { layer, .. } = from {
+                    write!(f, "{}→", layer.inputs)?;
+                }
+                write!(f, "{} depthwise {kernel}², {side}²/{stride}", blocks * LANES)
+            }
+            Self::Reduce { inputs, blocks, .. } => write!(f, "squeeze {inputs}→{}", blocks * LANES),
+            Self::Excite { inputs, blocks, pixels, .. } => {
+                write!(f, "excite {inputs}→{}, {pixels} pixels", blocks * LANES)
+            }
+            Self::Pointwise { pixels, layer, blocks, .. } => {
+                write!(f, "pointwise {}→{}, {pixels} pixels", layer.inputs, blocks * LANES)
+            }
+            Self::Pool { blocks, pixels } => write!(f, "means {}, {pixels} pixels", blocks * LANES),
+            Self::Mix { layer, blocks } | Self::Classify { layer, blocks, .. } => {
+                write!(f, "vector {}→{}", layer.inputs, blocks * LANES)
+            }
+        }
+    }
 }
 
 /// A sub-network ready to run.
@@ -129,16 +163,16 @@ impl Plan {
             match units.get(index + 1) {
                 Some(next) if next.kind == Kind::Depthwise && !unit.pools => {
                     // The first block's shortcut starts between the stem and its depthwise layer.
-                    if next.opens_shortcut {
-                        trunk.push(build.whole_stem(unit, index, folds[index], to));
+                    let feed = if next.opens_shortcut {
+                        trunk.push(build.stem(unit, folds[index], to));
                         shortcut = Some(to);
                         (from, to) = (to, from);
-                        trunk.push(build.alone(next, index + 1, folds[index + 1], from));
+                        Feed::Map(from)
                     } else {
-                        let pair = [(unit, folds[index]), (next, folds[index + 1])];
-                        trunk.push(build.fused(pair, index + 1, from));
-                    }
-                    trunk.extend(build.squeeze(next, index + 1));
+                        build.feed(unit, folds[index], from)
+                    };
+                    trunk.push(build.depthwise(next, folds[index + 1], feed));
+                    trunk.extend(build.squeeze(next));
                     index += 2;
                 }
                 _ if unit.pools => {
@@ -147,7 +181,7 @@ impl Plan {
                     build.sizes.cover(Buffer::Pooled, blocks(unit.inputs));
                     build.sizes.cover(Buffer::Features, blocks(unit.outputs));
                     let layer = build.conv(unit, folds[index]);
-                    head.push(Step::Mix { unit: index, layer, blocks: blocks(unit.outputs) });
+                    head.push(Step::Mix { layer, blocks: blocks(unit.outputs) });
                     index += 1;
                 }
                 next => {
@@ -159,7 +193,6 @@ impl Plan {
                     let pixels = unit.out_side() * unit.out_side();
                     build.sizes.cover(target, blocks(unit.outputs) * pixels);
                     trunk.push(Step::Pointwise {
-                        unit: index,
                         from: source,
                         to: target,
                         add: shortcut.take_if(|_| unit.closes_shortcut),
@@ -175,13 +208,14 @@ impl Plan {
             }
         }
         let classifier = layout.classifier();
-        build.sizes.cover(Buffer::Logits, blocks(layout.family().classes));
-        head.push(Step::Classify {
-            inputs: layout.family().feature_mix,
-            weight: packed.panels(classifier),
-            blocks: blocks(layout.family().classes),
-            bias: packed.bias(classifier + 1),
-        });
+        let classes = layout.family().classes;
+        build.sizes.cover(Buffer::Logits, blocks(classes));
+        let (inputs, weight) = (layout.family().feature_mix, packed.panels(classifier));
+        let ones = build.push(&vec![1.0; classes]);
+        let fold = Fold { scale: ones, shift: ones };
+        let layer = Conv { inputs, weight, fold, activation: None };
+        let bias = packed.bias(classifier + 1);
+        head.push(Step::Classify { layer, blocks: blocks(classes), bias });
         let Build { own, sizes, .. } = build;
         Self { trunk, head, own, side, sizes }
     }
@@ -210,41 +244,52 @@ impl Build<'_> {
         Conv { inputs: unit.inputs, weight, fold, activation: unit.activation }
     }
 
-    fn cover_fused(&mut self, depthwise: &Unit, target: Buffer) {
-        let Unit { side, kernel, stride, .. } = *depthwise;
-        self.sizes.cover(Buffer::Ring, ring_lanes(side, side, kernel, stride));
-        let out = depthwise.out_side() * depthwise.out_side();
-        self.sizes.cover(target, blocks(depthwise.outputs) * out);
-        self.sizes.cover(Buffer::Means, blocks(depthwise.outputs));
+    /// The first convolution, alone.
+    fn stem(&mut self, unit: &Unit, fold: Fold, to: Buffer) -> Step {
+        let out_side = unit.out_side();
+        self.sizes.cover(to, blocks(unit.outputs) * out_side * out_side);
+        Step::Stem {
+            layer: self.conv(unit, fold),
+            blocks: blocks(unit.outputs),
+            side: unit.side,
+            stride: unit.stride,
+            to,
+        }
     }
 
-    /// A layer and the depthwise one behind it, `unit` the latter's number.
-    fn fused(
-        &mut self,
-        [(layer, layer_fold), (depthwise, fold)]: [(&Unit, Fold); 2],
-        unit: usize,
-        from: Buffer,
-    ) -> Step {
-        self.cover_fused(depthwise, Buffer::Middle);
-        let dense = layer.kind == Kind::Dense;
+    /// A layer whose outputs only a depthwise convolution reads.
+    fn feed(&self, unit: &Unit, fold: Fold, from: Buffer) -> Feed {
+        let layer = self.conv(unit, fold);
+        if unit.kind == Kind::Dense {
+            Feed::Image { layer, side: unit.side, stride: unit.stride }
+        } else {
+            Feed::Layer { layer, from }
+        }
+    }
+
+    /// A depthwise convolution to the wide map.
+    fn depthwise(&mut self, unit: &Unit, fold: Fold, from: Feed) -> Step {
+        let Unit { side, kernel, stride, .. } = *unit;
+        let count = blocks(unit.outputs);
+        let out = unit.out_side() * unit.out_side();
+        self.sizes.cover(Buffer::Ring, ring_lanes(side, side, kernel, stride));
+        self.sizes.cover(Buffer::Middle, count * out);
+        self.sizes.cover(Buffer::Means, count);
         Step::Fused {
-            unit,
-            from: if dense { Buffer::Image } else { from },
-            stem: dense.then_some((layer.side, layer.stride)),
-            layer: self.conv(layer, layer_fold),
-            blocks: blocks(depthwise.outputs),
-            side: depthwise.side,
-            kernel: depthwise.kernel,
-            stride: depthwise.stride,
-            weight: self.packed.kernel(depthwise),
+            from,
+            blocks: count,
+            side,
+            kernel,
+            stride,
+            weight: self.packed.kernel(unit),
             fold,
-            activation: depthwise.activation,
-            means: depthwise.squeeze.is_some(),
+            activation: unit.activation,
+            means: unit.squeeze.is_some(),
         }
     }
 
     /// The two steps of squeeze-excite, where a unit has it.
-    fn squeeze(&mut self, unit: &Unit, index: usize) -> Vec<Step> {
+    fn squeeze(&mut self, unit: &Unit) -> Vec<Step> {
         let Some(squeeze) = unit.squeeze else { return Vec::new() };
         self.sizes.cover(Buffer::Squeezed, blocks(squeeze.middle));
         self.sizes.cover(Buffer::Gates, blocks(unit.outputs));
@@ -256,7 +301,6 @@ impl Build<'_> {
                 bias: self.packed.bias(squeeze.reduce + 1),
             },
             Step::Excite {
-                unit: index,
                 inputs: squeeze.middle,
                 weight: self.packed.panels(squeeze.expand),
                 blocks: blocks(unit.outputs),

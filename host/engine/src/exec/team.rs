@@ -27,7 +27,7 @@ struct Job {
 
 /// Work for every member, by its number.
 #[derive(Clone, Copy)]
-struct Work(*const (dyn Fn(usize) + Sync));
+struct Work(*const (dyn Fn(usize, &Barrier) + Sync));
 
 // SAFETY: the work is `Sync`, so it may be called from any thread; `Team::run` keeps it alive until
 // every worker is done with it.
@@ -79,11 +79,7 @@ impl Team {
         let shared = Arc::new(Shared {
             job: Mutex::new(Job::default()),
             wake: Condvar::new(),
-            barrier: Barrier {
-                members,
-                arrived: AtomicUsize::new(0),
-                round: AtomicUsize::new(0),
-            },
+            barrier: Barrier { members, arrived: AtomicUsize::new(0), round: AtomicUsize::new(0) },
         });
         let workers = (1..members)
             .map(|member| {
@@ -99,15 +95,12 @@ impl Team {
         self.shared.barrier.members
     }
 
-    /// Where the members of a running job wait for each other.
-    pub(crate) fn barrier(&self) -> &Barrier {
-        &self.shared.barrier
-    }
-
-    /// Runs `work` on every member and returns when all are done.
-    pub(crate) fn run(&mut self, work: &(dyn Fn(usize) + Sync)) {
-        if self.members() == 1 {
-            return work(0);
+    /// Runs `work` on every member, by its number and with the barrier where they wait for each
+    /// other, and returns when all are done.
+    pub(crate) fn run(&mut self, work: &(dyn Fn(usize, &Barrier) + Sync)) {
+        let barrier = &self.shared.barrier;
+        if barrier.members == 1 {
+            return work(0, barrier);
         }
         let _guard = AbortOnPanic;
         {
@@ -118,15 +111,15 @@ impl Team {
             // worker is done with the work when it reaches the barrier below, and takes none twice.
             let place = unsafe {
                 std::mem::transmute::<
-                    *const (dyn Fn(usize) + Sync + '_),
-                    *const (dyn Fn(usize) + Sync + 'static),
+                    *const (dyn Fn(usize, &Barrier) + Sync + '_),
+                    *const (dyn Fn(usize, &Barrier) + Sync + 'static),
                 >(place)
             };
             job.work = Some(Work(place));
         }
         self.shared.wake.notify_all();
-        work(0);
-        self.shared.barrier.wait();
+        work(0, barrier);
+        barrier.wait();
     }
 }
 
@@ -147,7 +140,7 @@ fn work(shared: &Shared, member: usize) {
         };
         if let Some(Work(work)) = work {
             // SAFETY: `Team::run` has not returned: it waits at the barrier for this member.
-            unsafe { (*work)(member) }
+            unsafe { (*work)(member, &shared.barrier) }
         }
         shared.barrier.wait();
     }
@@ -181,10 +174,9 @@ mod tests {
             let mut team = Team::new(members);
             for _ in 0..50 {
                 let (first, second) = (AtomicUsize::new(0), AtomicUsize::new(0));
-                let barrier = std::sync::Arc::clone(&team.shared);
-                team.run(&|member| {
+                team.run(&|member, barrier| {
                     first.fetch_add(1 << (8 * member), Ordering::SeqCst);
-                    barrier.barrier.wait();
+                    barrier.wait();
                     // All first parts are done before any second part begins.
                     let all = (0..members).fold(0, |sum, member| sum | 1 << (8 * member));
                     assert_eq!(first.load(Ordering::SeqCst), all);

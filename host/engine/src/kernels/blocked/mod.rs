@@ -11,6 +11,11 @@
 //! Every operator is one body over a [`vector::Vector`] of 16 lanes, compiled for each instruction
 //! set and chosen by an [`Isa`], which exists only where the machine can run it.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over constant ranges are unrolled, so that arrays of vectors stay in registers"
+)]
+
 mod depthwise;
 mod fused;
 mod gemv;
@@ -25,10 +30,9 @@ pub(crate) use gemv::{After, Gemv, gemv};
 pub use isa::Isa;
 pub(crate) use map::{Map, means, scale};
 pub(crate) use pointwise::{Pointwise, Rows, pointwise};
-pub(crate) use stem::{Stem, padded_len};
+pub(crate) use stem::{Stem, StemRows, padded_len, stem};
 
 mod slices;
-pub(crate) use slices::pad;
 pub use slices::{
     Affine, DepthwiseShape, blocked, depthwise_map, panels, pointwise_map, pool_map, scale_map,
     stem_map, unblocked, vector_layer,

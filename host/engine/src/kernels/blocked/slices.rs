@@ -2,8 +2,8 @@
 
 use super::map::{Map, means, scale};
 use super::{
-    After, Fused, Gemv, Isa, LANES, Lanes, Pointwise, Rows, Source, Stem, blocks, fused, gemv,
-    padded_len, pointwise, ring_lanes,
+    After, Fused, Gemv, Isa, LANES, Lanes, Pointwise, Rows, Source, Stem, StemRows, blocks, fused,
+    gemv, padded_len, pointwise, ring_lanes, stem,
 };
 use crate::family::Activation;
 
@@ -189,8 +189,8 @@ pub fn depthwise_map(
 }
 
 /// First convolution, dense 3×3 with padding 1 and `stride` 1 or 2, of an image
-/// `[side, side, channels]` by panels `[blocks][9·channels]`, followed by a depthwise convolution
-/// with a kernel of 1 that does nothing: the way the executor runs it, alone.
+/// `[side, side, channels]` by panels `[blocks][9·channels]`: a row of the kernel after the other,
+/// channels innermost.
 ///
 /// # Panics
 /// If a length does not fit.
@@ -212,12 +212,10 @@ pub fn stem_map(
     affine.check(out);
     let mut padded = vec![0.0; padded_len(side, channels)];
     pad(image, side, channels, &mut padded);
-    let mut ring = vec![Lanes::ZERO; ring_lanes(out_side, out_side, 1, 1)];
-    let (one, zero) = (vec![Lanes([1.0; LANES]); out], vec![Lanes::ZERO; out]);
-    // SAFETY: the asserts show that every block lies in its slice; the padded image and the ring
-    // have the lengths their sizes ask for; `y` is borrowed exclusively.
+    // SAFETY: the asserts show that every block lies in its slice; the padded image has the length
+    // its sizes ask for; `y` is borrowed exclusively.
     unsafe {
-        let stem = Stem {
+        let first = Stem {
             x: padded.as_ptr(),
             pitch: side + 2,
             channels,
@@ -226,32 +224,17 @@ pub fn stem_map(
             scale: affine.scale.as_ptr(),
             shift: affine.shift.as_ptr(),
             activation: affine.activation,
-            y: std::ptr::null_mut(),
-            y_block: 0,
-            rows: Rows::flat(out_side),
-        };
-        let args = Fused {
-            source: Source::Stem(stem),
-            blocks: out,
-            height: out_side,
-            width: out_side,
-            kernel: 1,
-            stride: 1,
-            weight: one.as_ptr(),
-            scale: one.as_ptr(),
-            shift: zero.as_ptr(),
-            activation: None,
             y: y.as_mut_ptr(),
-            means: std::ptr::null_mut(),
-            ring: ring.as_mut_ptr(),
+            y_block: out_side * out_side,
+            rows: Rows { width: out_side, pitch: out_side, ring: out_side },
         };
-        fused(isa, &args);
+        stem(isa, &StemRows { stem: first, blocks: out, rows: 0..out_side });
     }
 }
 
 /// An image `[side, side, channels]` between margins of one pixel; the margins are left as they
 /// are.
-pub(crate) fn pad(image: &[f32], side: usize, channels: usize, padded: &mut [f32]) {
+fn pad(image: &[f32], side: usize, channels: usize, padded: &mut [f32]) {
     let (line, pitch) = (side * channels, (side + 2) * channels);
     for (row, values) in image.chunks_exact(line).take(side).enumerate() {
         padded[(row + 1) * pitch + channels..][..line].copy_from_slice(values);

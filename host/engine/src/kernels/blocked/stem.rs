@@ -1,5 +1,8 @@
 //! The first convolution: dense 3×3 over an image with few channels.
 
+use std::ops::Range;
+
+use super::isa::kernel;
 use super::vector::Vector;
 use super::{Lanes, Rows};
 use crate::family::Activation;
@@ -29,7 +32,30 @@ pub(crate) const fn padded_len(side: usize, channels: usize) -> usize {
     (side + 2) * (side + 2) * channels
 }
 
-/// Output rows `first..last` of `blocks` blocks from `block` on.
+/// Rows of the first blocks of a first convolution's outputs.
+#[derive(Debug, Clone)]
+pub(crate) struct StemRows {
+    pub(crate) stem: Stem,
+    pub(crate) blocks: usize,
+    pub(crate) rows: Range<usize>,
+}
+
+kernel! {
+    /// Runs it.
+    ///
+    /// # Safety
+    /// Every place that the description names must be valid, and nothing else may use the written
+    /// ones meanwhile.
+    unsafe fn stem(StemRows) = all
+}
+
+#[inline(always)]
+unsafe fn all<V: Vector>(args: &StemRows) {
+    // SAFETY: the caller's promise.
+    unsafe { rows::<V>(&args.stem, args.blocks, args.rows.start, args.rows.end) }
+}
+
+/// Output rows `first..last` of the first `blocks` blocks.
 ///
 /// # Safety
 /// Every place of the description must be valid, and nothing else may use the written ones.

@@ -5,10 +5,12 @@
 //! * [`page`] — one self-contained HTML page with tables and time plots
 //! * [`ground`] — the proving ground: every manager on the same scenarios, against the oracle
 //! * [`simulate`] — request streams under the kernel's governors, in virtual time
-//! * `train`, `pack`, `eval` — the super-network: its training, the sub-networks that are shipped,
-//!   their accuracy (feature `engine`)
+//! * `train`, `pack`, `eval`, `bench` — the super-network: its training, the sub-networks that are
+//!   shipped, their accuracy and their speed (feature `engine`)
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "engine")]
+pub mod bench;
 #[cfg(feature = "engine")]
 pub mod eval;
 pub mod fit_board;

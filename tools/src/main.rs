@@ -21,6 +21,8 @@ enum Command {
     Results(coshift_tools::ground::book::ResultsArgs),
     Simulate(coshift_tools::ground::command::SimulateArgs),
     #[cfg(feature = "engine")]
+    Bench(coshift_tools::bench::BenchArgs),
+    #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
     #[cfg(feature = "engine")]
     Pack(coshift_tools::pack::PackArgs),
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Command::FitContention(args) => coshift_tools::ground::fit_contention::run(&args),
         Command::Results(args) => coshift_tools::ground::book::run(&args),
         Command::Simulate(args) => coshift_tools::ground::command::run(&args),
+        #[cfg(feature = "engine")]
+        Command::Bench(args) => coshift_tools::bench::run(&args),
         #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),
         #[cfg(feature = "engine")]

@@ -6,6 +6,7 @@
 //! largest sub-network; after that nothing is allocated.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::exec::arena::Sizes;
@@ -53,6 +54,7 @@ pub struct Network {
     /// Of the largest sub-network in each buffer.
     sizes: Sizes,
     isa: Isa,
+    selected: AtomicUsize,
 }
 
 /// Feature maps and threads of one caller.
@@ -166,7 +168,7 @@ impl Network {
                 plan
             })
             .collect();
-        Ok(Self { layout, packed, plans, sizes, isa: Isa::best() })
+        Ok(Self { layout, packed, plans, sizes, isa: Isa::best(), selected: AtomicUsize::new(0) })
     }
 
     /// The same network on another instruction set.
@@ -218,6 +220,38 @@ impl Network {
     pub fn image_len_of(&self, index: usize) -> Option<usize> {
         let side = self.plans.get(index)?.side;
         Some(side * side * self.layout.family().image_channels)
+    }
+
+    /// Switches to another sub-network: [`Self::run_selected`] runs it from its next call on. Nothing
+    /// but the index changes, so any thread may switch while others run.
+    ///
+    /// # Errors
+    /// [`RunFault::Index`]; the one before stays.
+    #[inline]
+    pub fn select(&self, index: usize) -> Result<(), RunFault> {
+        if index >= self.plans.len() {
+            return Err(RunFault::Index { index, last: self.plans.len().saturating_sub(1) });
+        }
+        self.selected.store(index, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The sub-network that is switched to; the first after load.
+    #[must_use]
+    pub fn selected(&self) -> usize {
+        self.selected.load(Ordering::Relaxed)
+    }
+
+    /// Runs the sub-network that is switched to; see [`Self::run`].
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_selected<'a>(
+        &self,
+        images: &[f32],
+        space: &'a mut Workspace,
+    ) -> Result<&'a [f32], RunFault> {
+        self.run(self.selected(), images, space)
     }
 
     /// Runs sub-network `index` on images `[batch, height, width, channels]`, normalised as in its

@@ -16,6 +16,7 @@
 
 #[cfg(feature = "candle")]
 pub mod candle_ops;
+mod exec;
 pub mod export;
 pub mod family;
 pub mod images;

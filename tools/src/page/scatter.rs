@@ -138,7 +138,7 @@ mod tests {
         assert!(html.contains("late <small>20 at 70, promise broken</small>"), "{html}");
         // Ours is drawn last, right and low; a point at the edge keeps away from it.
         assert!(html.rfind("dot ours") > html.rfind("dot broken"));
-        assert!(html.contains("style=\"left:94.6%;top:94.6%\">1</b>"), "{html}");
+        assert!(html.contains("style=\"left:94.643%;top:94.643%\">1</b>"), "{html}");
         assert!(Scatter::new("", "", "").point("x", (f64::NAN, 1.0), Standing::Other).is_err());
     }
 }

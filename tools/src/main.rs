@@ -22,9 +22,17 @@ enum Command {
     Results(coshift_tools::ground::book::ResultsArgs),
     Simulate(coshift_tools::ground::command::SimulateArgs),
     #[cfg(feature = "engine")]
+    Bench(coshift_tools::bench::BenchArgs),
+    #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
     #[cfg(feature = "engine")]
+    Export(coshift_tools::export::ExportArgs),
+    #[cfg(feature = "engine")]
+    Import(coshift_tools::import::ImportArgs),
+    #[cfg(feature = "engine")]
     Pack(coshift_tools::pack::PackArgs),
+    #[cfg(feature = "engine")]
+    Search(coshift_tools::search::SearchArgs),
     #[cfg(feature = "engine")]
     Train(coshift_tools::train::TrainArgs),
 }
@@ -38,9 +46,17 @@ fn main() -> ExitCode {
         Command::Results(args) => coshift_tools::ground::book::run(&args),
         Command::Simulate(args) => coshift_tools::ground::command::run(&args),
         #[cfg(feature = "engine")]
+        Command::Bench(args) => coshift_tools::bench::run(&args),
+        #[cfg(feature = "engine")]
         Command::Eval(args) => coshift_tools::eval::run(&args),
         #[cfg(feature = "engine")]
+        Command::Export(args) => coshift_tools::export::run(&args),
+        #[cfg(feature = "engine")]
+        Command::Import(args) => coshift_tools::import::run(&args),
+        #[cfg(feature = "engine")]
         Command::Pack(args) => coshift_tools::pack::run(&args),
+        #[cfg(feature = "engine")]
+        Command::Search(args) => coshift_tools::search::run(&args),
         #[cfg(feature = "engine")]
         Command::Train(args) => coshift_tools::train::run(&args),
     };

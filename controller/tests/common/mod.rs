@@ -119,6 +119,21 @@ pub fn targets() -> Targets {
     }
 }
 
+/// Gives a message to a controller, and the ticks that end the decision it asks for.
+pub fn step(
+    controller: &mut Controller<'_>,
+    now: Instant,
+    message: &ToController,
+    seq: u16,
+) -> Outputs {
+    let mut out = controller.step(now, Input::Message { message, seq });
+    while controller.is_deciding() {
+        assert!(controller.next_deadline().is_some_and(|due| now.reached(due)), "a tick is due");
+        out.extend(controller.step(now, Input::Tick));
+    }
+    out
+}
+
 /// A controller in a session, with the agent's clock.
 pub struct Bench<'p> {
     pub controller: Controller<'p>,
@@ -138,7 +153,7 @@ impl<'p> Bench<'p> {
     /// Gives a message to the controller at the current instant.
     pub fn give(&mut self, message: &ToController) -> Outputs {
         self.seq = self.seq.wrapping_add(1);
-        self.controller.step(self.now, Input::Message { message, seq: self.seq })
+        step(&mut self.controller, self.now, message, self.seq)
     }
 
     pub fn wait_us(&mut self, us: u32) {

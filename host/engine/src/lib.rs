@@ -1,23 +1,31 @@
 //! Dynamic super-networks: one resident set of weights, many sub-networks.
 //!
+//! * [`export`] — a sub-network for other runtimes
 //! * [`family`] — the OFA-MobileNetV3 family, described by data
 //! * [`layout`] — the layers of a super-network and what a sub-network uses of them
 //! * [`levels`] — the published sub-networks of Dynamic-OFA
 //! * [`images`] — labelled images in IDX files
+//! * [`import`] — PyTorch checkpoints
 //! * [`kernels`] — the operators, as functions over slices
-//! * [`candle_ops`] — the same operators in candle graphs, with gradients
+//! * `candle_ops` — the same operators in candle graphs, with gradients (feature `candle`)
 //! * [`tensors`] — tensors in files
 //! * [`model`] — what a model folder says about itself
 //! * [`network`] — inference: resident weights, a sub-network by its index
+//! * [`search`] — the sub-networks worth having
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
 
+#[cfg(feature = "candle")]
 pub mod candle_ops;
+mod exec;
+pub mod export;
 pub mod family;
 pub mod images;
+pub mod import;
 pub mod kernels;
 pub mod layout;
 pub mod levels;
 pub mod model;
 pub mod network;
+pub mod search;
 pub mod tensors;
 pub mod train;

@@ -152,6 +152,58 @@ pub struct Calibrated {
     pub statistics: Statistics,
 }
 
+/// A model folder read whole.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its description.
+    pub model: Model,
+    /// The layout of its family.
+    pub layout: Layout,
+    /// The shared parameters.
+    pub values: Values,
+    /// Its sub-networks with their statistics, in the description's order.
+    pub nets: Vec<Calibrated>,
+}
+
+impl Loaded {
+    /// Reads a model folder: its description, weights and statistics.
+    ///
+    /// # Errors
+    /// [`FileFault`] names the file, the tensor and the expectation.
+    pub fn read(folder: &Path) -> Result<Self, FileFault> {
+        let model = Model::read(folder)?;
+        let file = TensorFile::read(&folder.join(&model.weights))?;
+        let content = |why: String| FileFault::Content { path: file.path().to_owned(), why };
+        let found = format!("{:016x}", file.hash());
+        if found != model.model_hash.to_lowercase() {
+            return Err(content(format!(
+                "its hash is {found}, expected {} as {} says",
+                model.model_hash,
+                folder.join(FILE).display()
+            )));
+        }
+        let layout = Layout::new(&model.family).map_err(|fault| content(fault.to_string()))?;
+        let values = file.values(&layout, "")?;
+        let mut nets = Vec::with_capacity(model.sub_networks.len());
+        for sub in &model.sub_networks {
+            let mut statistics = Vec::new();
+            let units = layout.units(&sub.net);
+            for (place, unit) in units.iter().filter(|unit| unit.norm.is_some()).enumerate() {
+                let [mean, variance] = statistics_names(sub.index, place);
+                let variances = file.tensor(&variance, &[unit.outputs])?;
+                if variances.iter().any(|v| v.is_nan() || *v < 0.0) {
+                    return Err(content(format!(
+                        "tensor {variance} holds a value that is no variance"
+                    )));
+                }
+                statistics.push((file.tensor(&mean, &[unit.outputs])?, variances));
+            }
+            nets.push(Calibrated { net: sub.net.clone(), statistics });
+        }
+        Ok(Self { model, layout, values, nets })
+    }
+}
+
 /// Writes the weight file of a model: the shared parameters under their names, and the statistics of
 /// each sub-network. Gives the file's hash.
 ///

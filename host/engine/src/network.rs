@@ -1,18 +1,26 @@
 //! Inference: one resident set of weights, a sub-network by its index.
 //!
-//! The weights are held once. Beside them each sub-network has what cannot be shared: its units, the
-//! folded scale and shift of each normalisation, and its shrunk depthwise kernels. A switch is the
-//! index of the next call. Feature maps live in a [`Workspace`] of the caller's, sized for the largest
-//! sub-network at the first call.
+//! The weights are held once, packed for the kernels. Beside them each sub-network has what cannot be
+//! shared: its steps and the folded scale and shift of each normalisation. A switch is the index of
+//! the next call. Feature maps live in the arena of a [`Workspace`] of the caller's, laid out for the
+//! largest sub-network; after that nothing is allocated.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::family::FamilyFault;
-use crate::kernels::{depthwise, elementwise, pointwise, squeeze};
-use crate::layout::{Kind, Layout, Unit};
-use crate::model::{self, Calibrated, Model, statistics_names};
-use crate::tensors::{FileFault, TensorFile};
-use crate::train::network::{Values, patches, pool, shape, shrink, squeeze_layers};
+use crate::exec::arena::Sizes;
+use crate::exec::packed::Packed;
+use crate::exec::plan::Plan;
+use crate::exec::steps::Pass;
+use crate::exec::team::Team;
+use crate::exec::trace;
+use crate::family::{FamilyFault, SubNet};
+use crate::kernels::blocked::{Isa, Lanes, blocks};
+use crate::layout::Layout;
+use crate::model::{self, Calibrated, Loaded, Model};
+use crate::tensors::FileFault;
+use crate::train::network::Values;
 
 /// Why a call cannot run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,51 +49,60 @@ pub enum RunFault {
 #[derive(Debug)]
 pub struct Network {
     layout: Layout,
-    values: Values,
-    ready: Vec<Ready>,
-    /// Values of one image in the largest feature map, shortcut and patches.
+    packed: Packed,
+    plans: Vec<Plan>,
+    /// Of the largest sub-network in each buffer.
     sizes: Sizes,
+    isa: Isa,
+    selected: AtomicUsize,
 }
 
-/// Feature maps of one caller.
-#[derive(Debug, Default)]
+/// Feature maps and threads of one caller.
+#[derive(Debug)]
 pub struct Workspace {
-    x: Vec<f32>,
-    y: Vec<f32>,
-    shortcut: Vec<f32>,
-    patches: Vec<f32>,
+    arena: Vec<Lanes>,
     logits: Vec<f32>,
+    team: Team,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Sizes {
-    map: usize,
-    shortcut: usize,
-    patches: usize,
-}
-
-/// What one sub-network has of its own.
-#[derive(Debug)]
-struct Ready {
-    steps: Vec<Step>,
-}
-
-#[derive(Debug)]
-struct Step {
-    unit: Unit,
-    /// Folded normalisation.
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-    /// Depthwise: `[taps, channels]`.
-    kernel: Vec<f32>,
+impl Default for Workspace {
+    /// For the caller's thread alone.
+    fn default() -> Self {
+        Self::with_threads(1)
+    }
 }
 
 impl Workspace {
-    /// Bytes held. They grow at the first call, and later only for more images a call.
+    /// For `threads` threads, the caller's one of them, at least 1. The others live as long as the
+    /// workspace and sleep between calls.
+    #[must_use]
+    pub fn with_threads(threads: usize) -> Self {
+        Self { arena: Vec::new(), logits: Vec::new(), team: Team::new(threads) }
+    }
+
+    /// Threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.team.members()
+    }
+
+    /// Bytes held. They grow at the first call, and later only for more images a call or another
+    /// network.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let held = [&self.x, &self.y, &self.shortcut, &self.patches, &self.logits];
-        held.iter().map(|values| values.capacity() * size_of::<f32>()).sum()
+        self.arena.capacity() * size_of::<Lanes>() + self.logits.capacity() * size_of::<f32>()
+    }
+
+    /// Makes room for `batch` images a call of any sub-network, so that no call allocates.
+    pub fn reserve(&mut self, network: &Network, batch: usize) {
+        let lanes = network.sizes.total(batch, self.team.members());
+        if self.arena.len() < lanes {
+            self.arena.resize(lanes, Lanes::ZERO);
+        }
+        let logits = batch * network.layout.family().classes;
+        if self.logits.len() < logits {
+            self.logits.resize(logits, 0.0);
+        }
     }
 }
 
@@ -95,37 +112,11 @@ impl Network {
     /// # Errors
     /// [`FileFault`] names the file, the tensor and the expectation.
     pub fn load(folder: &Path) -> Result<(Self, Model), FileFault> {
-        let model = Model::read(folder)?;
-        let file = TensorFile::read(&folder.join(&model.weights))?;
-        let content = |why: String| FileFault::Content { path: file.path().to_owned(), why };
-        let found = format!("{:016x}", file.hash());
-        if found != model.model_hash.to_lowercase() {
-            return Err(content(format!(
-                "its hash is {found}, expected {} as {} says",
-                model.model_hash,
-                folder.join(model::FILE).display()
-            )));
-        }
-        let layout = Layout::new(&model.family).map_err(|fault| content(fault.to_string()))?;
-        let values = file.values(&layout, "")?;
-        let mut nets = Vec::with_capacity(model.sub_networks.len());
-        for sub in &model.sub_networks {
-            let mut statistics = Vec::new();
-            let units = layout.units(&sub.net);
-            for (place, unit) in units.iter().filter(|unit| unit.norm.is_some()).enumerate() {
-                let [mean, variance] = statistics_names(sub.index, place);
-                let variances = file.tensor(&variance, &[unit.outputs])?;
-                if variances.iter().any(|v| v.is_nan() || *v < 0.0) {
-                    return Err(content(format!(
-                        "tensor {variance} holds a value that is no variance"
-                    )));
-                }
-                statistics.push((file.tensor(&mean, &[unit.outputs])?, variances));
-            }
-            nets.push(Calibrated { net: sub.net.clone(), statistics });
-        }
-        let network =
-            Self::new(layout, values, &nets).map_err(|fault| content(fault.to_string()))?;
+        let Loaded { model, layout, values, nets } = Loaded::read(folder)?;
+        let network = Self::new(layout, values, &nets).map_err(|fault| FileFault::Content {
+            path: folder.join(model::FILE).display().to_string(),
+            why: fault.to_string(),
+        })?;
         Ok((network, model))
     }
 
@@ -137,31 +128,40 @@ impl Network {
     /// # Panics
     /// If values or statistics are not in the shape of the layout.
     pub fn new(layout: Layout, values: Values, nets: &[Calibrated]) -> Result<Self, FamilyFault> {
-        let mut ready = Vec::with_capacity(nets.len());
-        let mut sizes = Sizes::default();
-        for Calibrated { net, statistics } in nets {
-            layout.family().check_net(net)?;
-            let units = layout.units(net);
-            sizes.cover(&layout, &units);
-            let mut norms = statistics.iter();
-            let steps = units
-                .into_iter()
-                .map(|unit| {
-                    let (scale, shift) = match unit.norm {
-                        Some(norm) => {
-                            let (mean, variance) = norms.next().expect("statistics of every unit");
-                            folded(&values, norm, mean, variance, layout.family().bn_epsilon)
-                        }
-                        None => (vec![1.0; unit.outputs], vec![0.0; unit.outputs]),
-                    };
-                    let depthwise = unit.kind == Kind::Depthwise;
-                    let kernel = if depthwise { shrink(&unit, &values).0 } else { Vec::new() };
-                    Step { unit, scale, shift, kernel }
-                })
-                .collect();
-            ready.push(Ready { steps });
+        let mut units = Vec::with_capacity(nets.len());
+        for calibrated in nets {
+            layout.family().check_net(&calibrated.net)?;
+            units.push(layout.units(&calibrated.net));
         }
-        Ok(Self { layout, values, ready, sizes })
+        let packed = Packed::new(&layout, &values, &units);
+        let mut sizes = Sizes::default();
+        let plans = (nets.iter().zip(&units))
+            .map(|(net, units)| {
+                let plan = Plan::new(&layout, &values, &packed, units, &net.statistics);
+                sizes.merge(&plan.sizes);
+                plan
+            })
+            .collect();
+        Ok(Self { layout, packed, plans, sizes, isa: Isa::best(), selected: AtomicUsize::new(0) })
+    }
+
+    /// The same network on another instruction set.
+    #[must_use]
+    pub fn on(self, isa: Isa) -> Self {
+        Self { isa, ..self }
+    }
+
+    /// The instruction set of its kernels.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Bytes of the shared weights and of what the sub-networks have of their own; the feature maps
+    /// are [`Workspace::bytes`].
+    #[must_use]
+    pub fn resident_bytes(&self) -> usize {
+        size_of_val(&self.packed.lanes[..]) + self.plans.iter().map(Plan::bytes).sum::<usize>()
     }
 
     /// The layout.
@@ -173,27 +173,65 @@ impl Network {
     /// Number of sub-networks.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ready.len()
+        self.plans.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ready.is_empty()
+        self.plans.is_empty()
     }
 
-    /// Values of one image: height × width × channels.
+    /// Values of one image at the family's full resolution: height × width × channels.
     #[must_use]
     pub fn image_len(&self) -> usize {
         let family = self.layout.family();
         family.resolution * family.resolution * family.image_channels
     }
 
+    /// Values of one image of sub-network `index`, `None` where there is none.
+    #[must_use]
+    pub fn image_len_of(&self, index: usize) -> Option<usize> {
+        let side = self.plans.get(index)?.side;
+        Some(side * side * self.layout.family().image_channels)
+    }
+
+    /// Switches to another sub-network: [`Self::run_selected`] runs it from its next call on. Nothing
+    /// but the index changes, so any thread may switch while others run.
+    ///
+    /// # Errors
+    /// [`RunFault::Index`]; the one before stays.
+    #[inline]
+    pub fn select(&self, index: usize) -> Result<(), RunFault> {
+        if index >= self.plans.len() {
+            return Err(RunFault::Index { index, last: self.plans.len().saturating_sub(1) });
+        }
+        self.selected.store(index, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The sub-network that is switched to; the first after load.
+    #[must_use]
+    pub fn selected(&self) -> usize {
+        self.selected.load(Ordering::Relaxed)
+    }
+
+    /// Runs the sub-network that is switched to; see [`Self::run`].
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_selected<'a>(
+        &self,
+        images: &[f32],
+        space: &'a mut Workspace,
+    ) -> Result<&'a [f32], RunFault> {
+        self.run(self.selected(), images, space)
+    }
+
     /// Runs sub-network `index` on images `[batch, height, width, channels]`, normalised as in its
     /// training; gives the logits `[batch, classes]`.
     ///
-    /// After the first call with as many images the workspace does not grow; the matrix product still
-    /// packs into buffers that it allocates for itself, after a switch as without one.
+    /// Allocates nothing but in a workspace that has not yet had room for as many images.
     ///
     /// # Errors
     /// [`RunFault`]: no such sub-network, or not whole images.
@@ -203,121 +241,90 @@ impl Network {
         images: &[f32],
         space: &'a mut Workspace,
     ) -> Result<&'a [f32], RunFault> {
-        let ready = self
-            .ready
+        let pass = self.pass(index, images, space)?;
+        let Workspace { logits, team, .. } = space;
+        // SAFETY: every member runs once with the team's barrier; `pass` has laid out the arena for
+        // the plan, the batch and the members, and the workspace is borrowed exclusively.
+        team.run(&|member, barrier| unsafe { pass.run(member, barrier) });
+        let classes = self.layout.family().classes;
+        let logits = &mut logits[..pass.batch * classes];
+        // SAFETY: the pass is done.
+        unsafe { pass.logits(classes, logits) };
+        Ok(logits)
+    }
+
+    /// Runs as [`Self::run`] on the caller's thread alone and tells how long each step took: what it
+    /// is, with its sizes, and its time summed over the images.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn profile(
+        &self,
+        index: usize,
+        images: &[f32],
+        space: &mut Workspace,
+    ) -> Result<Vec<(String, Duration)>, RunFault> {
+        let pass = self.pass(index, images, space)?;
+        // SAFETY: one member runs alone; see `run`.
+        Ok(unsafe { trace::profile(&Pass { members: 1, ..pass }) })
+    }
+
+    /// Runs `net`, as which sub-network `index` was made, on one image on the caller's thread alone
+    /// and gives the outputs `[pixels, channels]` of every unit whose map is whole at some time: the
+    /// unit's place in [`Layout::units`] and its values. For tests and comparisons.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    ///
+    /// # Panics
+    /// If `index` was not made of `net`.
+    pub fn outputs(
+        &self,
+        (index, net): (usize, &SubNet),
+        image: &[f32],
+        space: &mut Workspace,
+    ) -> Result<Vec<(usize, Vec<f32>)>, RunFault> {
+        let pass = self.pass(index, image, space)?;
+        let units = self.layout.units(net);
+        let len = pass.plan.side * pass.plan.side * pass.channels;
+        if pass.batch != 1 {
+            return Err(RunFault::Images { found: image.len(), expected: len });
+        }
+        let own: usize = units.iter().map(|unit| 2 * blocks(unit.outputs)).sum();
+        let classes = blocks(self.layout.family().classes);
+        assert_eq!(pass.plan.own.len(), own + classes, "sub-network {index} is another one");
+        // SAFETY: one member runs alone, with one image; see `run`.
+        Ok(unsafe { trace::outputs(&Pass { members: 1, ..pass }, &units) })
+    }
+
+    /// Checks a call and lays out its arena.
+    fn pass<'a>(
+        &'a self,
+        index: usize,
+        images: &'a [f32],
+        space: &mut Workspace,
+    ) -> Result<Pass<'a>, RunFault> {
+        let plan = self
+            .plans
             .get(index)
-            .ok_or(RunFault::Index { index, last: self.ready.len().saturating_sub(1) })?;
-        let expected = self.image_len();
+            .ok_or(RunFault::Index { index, last: self.plans.len().saturating_sub(1) })?;
+        let channels = self.layout.family().image_channels;
+        let expected = plan.side * plan.side * channels;
         if images.is_empty() || !images.len().is_multiple_of(expected) {
             return Err(RunFault::Images { found: images.len(), expected });
         }
         let batch = images.len() / expected;
-        let (family, classes) = (self.layout.family(), self.layout.family().classes);
-        space.reserve(&self.sizes, batch, classes);
-        let Workspace { x, y, shortcut, patches: columns, logits } = space;
-        x[..images.len()].copy_from_slice(images);
-        let (mut side, mut channels) = (family.resolution, family.image_channels);
-        for Step { unit, scale, shift, kernel } in &ready.steps {
-            if unit.pools {
-                let (from, to) = (batch * side * side * channels, batch * channels);
-                pool(&x[..from], side * side, channels, &mut y[..to]);
-                std::mem::swap(x, y);
-                side = 1;
-            }
-            let input = &x[..batch * side * side * channels];
-            if unit.opens_shortcut {
-                shortcut[..input.len()].copy_from_slice(input);
-            }
-            let out_side = side.div_ceil(unit.stride);
-            let out = batch * out_side * out_side * unit.outputs;
-            let conv = &mut y[..out];
-            match unit.kind {
-                Kind::Pointwise => {
-                    let weight = &self.values[unit.weight];
-                    pointwise::forward(input, weight, unit.row, unit.inputs, unit.outputs, conv);
-                }
-                Kind::Dense => {
-                    let row = unit.inputs * 9;
-                    let columns = &mut columns[..batch * out_side * out_side * row];
-                    patches(input, batch, side, side, unit, columns);
-                    let weight = &self.values[unit.weight];
-                    pointwise::forward(columns, weight, row, row, unit.outputs, conv);
-                }
-                Kind::Depthwise => {
-                    depthwise::forward(input, kernel, shape(unit, batch, side, side), conv);
-                }
-            }
-            // The input is no longer needed: its place takes the output.
-            elementwise::scale_shift(conv, scale, shift, unit.activation, &mut x[..out]);
-            if let Some(squeeze) = unit.squeeze {
-                let layers = squeeze_layers(unit, &squeeze, &self.values);
-                squeeze::forward(&layers, out_side * out_side, &mut x[..out]);
-            }
-            if unit.closes_shortcut {
-                x[..out].iter_mut().zip(&shortcut[..out]).for_each(|(x, kept)| *x += kept);
-            }
-            (side, channels) = (out_side, unit.outputs);
-        }
-        let logits = &mut logits[..batch * classes];
-        let classifier = self.layout.classifier();
-        let (weight, bias) = (&self.values[classifier], &self.values[classifier + 1]);
-        pointwise::forward(&x[..batch * channels], weight, channels, channels, classes, logits);
-        for row in logits.chunks_exact_mut(classes) {
-            row.iter_mut().zip(bias).for_each(|(logit, bias)| *logit += bias);
-        }
-        Ok(logits)
+        space.reserve(self, batch);
+        let members = space.team.members();
+        Ok(Pass {
+            isa: self.isa,
+            packed: &self.packed.lanes,
+            plan,
+            places: self.sizes.places(&mut space.arena, batch, members),
+            images,
+            channels,
+            batch,
+            members,
+        })
     }
-}
-
-impl Sizes {
-    /// Grows to what these units need for one image.
-    fn cover(&mut self, layout: &Layout, units: &[Unit]) {
-        let mut side = layout.family().resolution;
-        for unit in units {
-            let area = side * side;
-            self.map = self.map.max(area * unit.inputs);
-            side = if unit.pools { 1 } else { side.div_ceil(unit.stride) };
-            let area_out = side * side;
-            self.map = self.map.max(area_out * unit.outputs);
-            if unit.opens_shortcut {
-                self.shortcut = self.shortcut.max(area * unit.inputs);
-            }
-            if unit.kind == Kind::Dense {
-                self.patches = self.patches.max(area_out * unit.inputs * 9);
-            }
-        }
-    }
-}
-
-impl Workspace {
-    fn reserve(&mut self, sizes: &Sizes, batch: usize, classes: usize) {
-        let needs = [
-            (&mut self.x, sizes.map),
-            (&mut self.y, sizes.map),
-            (&mut self.shortcut, sizes.shortcut),
-            (&mut self.patches, sizes.patches),
-            (&mut self.logits, classes),
-        ];
-        for (values, size) in needs {
-            if values.len() < batch * size {
-                values.resize(batch * size, 0.0);
-            }
-        }
-    }
-}
-
-/// Batch normalisation as scale and shift: γ/√(σ²+ε), β − µ·scale.
-fn folded(
-    values: &Values,
-    norm: usize,
-    mean: &[f32],
-    variance: &[f32],
-    epsilon: f32,
-) -> (Vec<f32>, Vec<f32>) {
-    let scale: Vec<f32> =
-        values[norm].iter().zip(variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
-    let shift = (values[norm + 1].iter().zip(mean).zip(&scale))
-        .map(|((beta, mean), scale)| beta - mean * scale)
-        .collect();
-    (scale, shift)
 }

@@ -73,6 +73,12 @@ fn bad_calls_are_named() {
     let index = network.run(1, &known, &mut space).unwrap_err();
     assert_eq!(index, RunFault::Index { index: 1, last: 0 });
     assert_eq!(index.to_string(), "sub-network 1: the model has 0 to 0");
+    // A switch to one that is not there leaves the one before.
+    assert_eq!(network.select(0), Ok(()));
+    assert_eq!(network.select(1), Err(RunFault::Index { index: 1, last: 0 }));
+    assert_eq!(network.selected(), 0);
+    let selected = network.run_selected(&known, &mut space).unwrap().to_vec();
+    assert_eq!(network.run(0, &known, &mut space).unwrap(), selected);
     for found in [0, 63, 65] {
         let fault = network.run(0, &known[..found], &mut space).unwrap_err();
         assert_eq!(fault, RunFault::Images { found, expected: 64 });

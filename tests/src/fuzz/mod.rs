@@ -4,10 +4,12 @@
 //! them with libFuzzer (`tests/fuzz`, a package outside the workspace); the test `corpus` replays
 //! what it found worth keeping (`tests/corpus`) at every run of the tests.
 
+mod import;
 mod policy;
 mod reader;
 mod step;
 
+pub use import::import;
 pub use policy::policy;
 pub use reader::reader;
 pub use step::{Input, history, step};
@@ -22,10 +24,11 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 4] = [
     Target { name: "reader", run: reader },
     Target { name: "policy", run: policy },
     Target { name: "step", run: step },
+    Target { name: "import", run: import },
 ];
 
 /// Bytes taken one after another; zeros once they are used up.

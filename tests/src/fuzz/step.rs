@@ -121,6 +121,9 @@ impl<'p> Play<'p> {
         for byte in bytes {
             self.node.feed(*byte, self.local, &mut |frame: &Frame| out.push(*frame));
         }
+        while self.node.is_deciding() {
+            self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
+        }
         if bytes.is_empty() || self.record.is_some() {
             self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
         }

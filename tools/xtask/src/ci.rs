@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::board::MPS2_AN386;
+use crate::board::BOARDS;
 use crate::demo;
 use crate::embedded::{TARGET, Toolchain};
-use crate::firmware;
+use crate::firmware::{self, Image, Program};
+use crate::libraries;
+use crate::policy;
 use crate::setup::{self, Need};
 use crate::sizes;
 use crate::tally::Tally;
@@ -40,19 +42,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     doc.args(["doc", "--workspace", "--no-deps", "--lib"]).env("RUSTDOCFLAGS", "-D warnings");
     tally.check("rustdoc", workspace::run(&mut doc));
     deny(&workspace, &mut tally);
-    match firmware::toolchain(args.yes) {
-        Ok(toolchain) => {
-            tally.check("no_std", no_std(&workspace, &toolchain));
-            if toolchain == Toolchain::Rustup {
-                tally.check("clippy of images", clippy_of_images(&workspace, &toolchain));
-            } else {
-                // Debian's compiler has no clippy, and the pinned one no library source.
-                tally.skip("clippy of images", &format!("{TARGET} in the pinned toolchain"));
-            }
-        }
-        Err(error) if workspace::in_ci() => tally.check("no_std", Err(error)),
-        Err(error) => tally.skip("no_std", &format!("{error:#}")),
-    }
+    libraries::check(&workspace, args.yes, &mut tally);
+    images(&workspace, args.yes, &mut tally);
     budgets(&workspace, args.yes, &mut tally);
     test::all(&workspace, args.yes, &[], &mut tally)?;
     demo::step(&mut tally);
@@ -63,17 +54,35 @@ fn cargo(workspace: &Workspace, args: &[&str]) -> Result<()> {
     workspace::run(workspace.cargo().args(args))
 }
 
-/// The two libraries of the firmware, each alone: no feature of a neighbour may hide a need of
-/// the standard library.
-fn no_std(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
-    for package in ["coshift-shared", "coshift-controller"] {
-        let mut command = workspace.cargo();
-        command.args(["build", "--package", package, "--profile", "firmware"]);
-        command.arg("--target-dir").arg(firmware::target_dir(workspace));
-        toolchain.apply(&mut command);
-        workspace::run(&mut command)?;
+/// Lints of the code that the host's clippy does not see, and the images of the boards that no test
+/// runs: both kinds, and the proof that the release image's link notices a panic path.
+fn images(workspace: &Workspace, yes: bool, tally: &mut Tally) {
+    let prepared = firmware::toolchain(yes)
+        .and_then(|toolchain| Ok((toolchain, policy::image(workspace, None)?)));
+    let (toolchain, policy) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) if workspace::in_ci() => return tally.check("images", Err(error)),
+        Err(error) => return tally.skip("images", &format!("{error:#}")),
+    };
+    if toolchain == Toolchain::Rustup {
+        tally.check("clippy of images", clippy_of_images(workspace, &toolchain));
+    } else {
+        // Debian's compiler has no clippy, and the pinned one no library source.
+        tally.skip("clippy of images", &format!("{TARGET} in the pinned toolchain"));
     }
-    Ok(())
+    for board in BOARDS.into_iter().filter(|board| board.chip.is_some()) {
+        let image = |development| Image { board, program: Program::Firmware, development };
+        let release = image(false).build(workspace, &toolchain, &policy);
+        if let Ok(release) = &release {
+            tally
+                .check(&format!("budgets of {}", board.name), sizes::image_within_budgets(release));
+        }
+        tally.check(&image(false).describe(), release.map(|_| ()));
+        let development = image(true).build(workspace, &toolchain, &policy).map(|_| ());
+        tally.check(&image(true).describe(), development);
+        let refused = image(false).refuses_panic_path(workspace, &toolchain, &policy);
+        tally.check(&format!("a panic path does not link for {}", board.name), refused);
+    }
 }
 
 /// The release image against its budgets; where nothing can be measured, a skip outside of CI.
@@ -86,10 +95,16 @@ fn budgets(workspace: &Workspace, yes: bool, tally: &mut Tally) {
 
 /// Lints of the code that the host's clippy does not see, for both kinds of image.
 fn clippy_of_images(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
-    for features in [&[][..], &["--features", "development"]] {
+    let development: Vec<String> =
+        BOARDS.iter().map(|board| format!("{}/development", board.package)).collect();
+    for features in [String::new(), development.join(",")] {
         let mut command = workspace.cargo();
-        command.args(["clippy", "--package", MPS2_AN386.package, "--lib", "--bins"]);
-        command.args(["--profile", "firmware"]).args(features);
+        command.args(["clippy", "--lib", "--bins", "--profile", "firmware"]);
+        command.args(["--package", "coshift-firmware", "--package", "coshift-capi"]);
+        for board in BOARDS {
+            command.args(["--package", board.package]);
+        }
+        command.args(["--features", &features]);
         command.arg("--target-dir").arg(firmware::target_dir(workspace));
         toolchain.apply(&mut command);
         workspace::run(command.args(["--", "-D", "warnings"]))?;

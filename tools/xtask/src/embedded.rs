@@ -1,7 +1,7 @@
-//! The toolchain that compiles for the microcontroller.
+//! The toolchain that compiles for microcontrollers.
 //!
-//! Two kinds serve: the pinned toolchain with the target's library added by rustup, or, where
-//! rustup cannot download it, Debian's compiler and library source, from which cargo builds
+//! Two kinds serve: the pinned toolchain with the targets' libraries added by rustup, or, where
+//! rustup cannot download them, Debian's compiler and library source, from which cargo builds
 //! `core` itself (`-Zbuild-std`), linked by the pinned toolchain's `rust-lld`.
 
 use std::path::PathBuf;
@@ -11,6 +11,12 @@ use crate::environment::{Environment, Wanted};
 
 /// Target triple of the firmware: Cortex-M4 with its single-precision floating-point unit.
 pub(crate) const TARGET: &str = "thumbv7em-none-eabihf";
+/// Target triple of the C library: the Cortex-R5 of a Jetson.
+pub(crate) const COPROCESSOR: &str = "armv7r-none-eabihf";
+/// A core without atomic read-modify-write: what builds for it builds for every port.
+pub(crate) const SMALLEST: &str = "thumbv6m-none-eabi";
+/// Targets of libraries only, beside [`TARGET`].
+pub(crate) const LIBRARY_TARGETS: [&str; 2] = [COPROCESSOR, SMALLEST];
 /// Debian's compiler.
 pub(crate) const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
 /// Environment variable that chooses the compiler of images where both are there.
@@ -29,13 +35,22 @@ pub(crate) enum Toolchain {
 }
 
 impl Toolchain {
-    /// The toolchain this environment offers; `None` where something must be installed first.
+    /// The toolchain this environment offers for [`TARGET`]; `None` where something must be installed first.
     pub(crate) fn choose(environment: &Environment) -> Option<Self> {
+        Self::choose_with(environment, environment.rustup_target)
+    }
+
+    /// The toolchain for [`LIBRARY_TARGETS`], likewise.
+    pub(crate) fn choose_for_libraries(environment: &Environment) -> Option<Self> {
+        Self::choose_with(environment, environment.rustup_library_targets)
+    }
+
+    fn choose_with(environment: &Environment, has_library: bool) -> Option<Self> {
         let debian = || {
             let linker_dir = environment.linker_dir.clone()?;
             environment.debian_complete().then_some(Self::Debian { linker_dir })
         };
-        let rustup = || environment.rustup_target.then_some(Self::Rustup);
+        let rustup = || has_library.then_some(Self::Rustup);
         match environment.wanted {
             Wanted::Any => rustup().or_else(debian),
             Wanted::Rustup => rustup(),
@@ -46,7 +61,12 @@ impl Toolchain {
     /// Makes a cargo command compile for [`TARGET`] with this toolchain. Call it after the
     /// subcommand was given.
     pub(crate) fn apply(&self, command: &mut Command) {
-        command.args(["--target", TARGET]);
+        self.apply_for(TARGET, command);
+    }
+
+    /// The same for another target.
+    pub(crate) fn apply_for(&self, target: &str, command: &mut Command) {
+        command.args(["--target", target]);
         // Flags meant for the host's code would also reach `core`.
         command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         match self {
@@ -69,7 +89,7 @@ impl Toolchain {
     /// One line for people.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Rustup => format!("the pinned toolchain with {TARGET}"),
+            Self::Rustup => "the pinned toolchain".to_owned(),
             Self::Debian { .. } => format!("{DEBIAN_COMPILER}, core built from source"),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::embedded::{COMPILER_ENV, DEBIAN_COMPILER, TARGET};
+use crate::embedded::{COMPILER_ENV, DEBIAN_COMPILER, LIBRARY_TARGETS, TARGET};
 use crate::workspace::{find_program, in_ci, stdout_of};
 
 /// Oldest release of Debian's compiler that builds this edition and its dependencies.
@@ -14,6 +14,8 @@ pub(crate) const OLDEST_COMPILER: (u32, u32) = (1, 95);
 pub(crate) struct Environment {
     /// The pinned toolchain has the library of the embedded target.
     pub(crate) rustup_target: bool,
+    /// The pinned toolchain has the libraries of all [`LIBRARY_TARGETS`].
+    pub(crate) rustup_library_targets: bool,
     /// `rustup` is there to add a target to the pinned toolchain.
     pub(crate) rustup: bool,
     /// Debian's compiler (package `rustc-web`), of [`OLDEST_COMPILER`] or later.
@@ -72,9 +74,10 @@ impl Environment {
         let debian = stdout_of(Command::new(DEBIAN_COMPILER).arg("-vV"));
         let debian_sysroot = stdout_of(Command::new(DEBIAN_COMPILER).args(["--print", "sysroot"]));
         Ok(Self {
-            rustup_target: sysroot
-                .as_ref()
-                .is_some_and(|folder| folder.join(TARGET).join("lib").is_dir()),
+            rustup_target: has_library(sysroot.as_deref(), TARGET),
+            rustup_library_targets: LIBRARY_TARGETS
+                .iter()
+                .all(|target| has_library(sysroot.as_deref(), target)),
             rustup: find_program("rustup").is_some(),
             debian_compiler: debian
                 .and_then(|text| release_of(&text))
@@ -111,6 +114,11 @@ fn emulator() -> anyhow::Result<Option<PathBuf>> {
             anyhow::bail!("COSHIFT_QEMU is {}: no such file; unset it or name one", path.display())
         }
     }
+}
+
+/// Whether the toolchain of this folder has the library of a target.
+fn has_library(rustlib: Option<&Path>, target: &str) -> bool {
+    rustlib.is_some_and(|folder| folder.join(target).join("lib").is_dir())
 }
 
 fn rights(interactive: bool) -> Rights {

@@ -13,7 +13,7 @@ use crate::setup::{self, Need};
 use crate::workspace::{self, Workspace};
 
 /// Profile of the root `Cargo.toml` for images.
-const PROFILE: &str = "firmware";
+pub(crate) const PROFILE: &str = "firmware";
 /// The symbol that a reachable panic of a release image calls, and nothing defines.
 const PANIC_SYMBOL: &str = "coshift_the_release_image_has_a_panic_path";
 
@@ -44,6 +44,9 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.bring_up && !args.board.bench {
+        bail!("{} has no bring-up image", args.board.name);
+    }
     let workspace = Workspace::locate()?;
     let toolchain = toolchain(args.yes)?;
     let policy = policy::image(&workspace, args.policy.as_deref())?;
@@ -218,16 +221,19 @@ mod tests {
     #[test]
     fn every_image_has_a_file_of_its_own() {
         let mut names = HashSet::new();
-        for program in [
+        let programs = [
             Program::Firmware,
             Program::BringUp,
             Program::Steps,
             Program::Answers,
             Program::InPlace,
-        ] {
-            for development in [false, true] {
-                let image = Image { board: board::MPS2_AN386, program, development };
-                assert!(names.insert(image.file_name()), "{}", image.file_name());
+        ];
+        for board in board::BOARDS {
+            for program in programs {
+                for development in [false, true] {
+                    let image = Image { board, program, development };
+                    assert!(names.insert(image.file_name()), "{}", image.file_name());
+                }
             }
         }
         assert!(names.contains("mps2-an386.elf"));

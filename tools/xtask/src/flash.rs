@@ -59,8 +59,6 @@ fn chip(board: Board, probe_rs: Option<&Path>) -> Result<&'static str> {
 mod tests {
     use super::*;
 
-    const REAL: Board = Board { name: "real", package: "coshift-real", chip: Some("STM32F411RE") };
-
     #[test]
     fn an_emulated_board_cannot_be_flashed() {
         let error = chip(board::MPS2_AN386, Some(Path::new("/bin/probe-rs"))).unwrap_err();
@@ -69,8 +67,9 @@ mod tests {
 
     #[test]
     fn a_missing_probe_rs_is_told_with_the_command_that_installs_it() {
-        let error = chip(REAL, None).unwrap_err().to_string();
+        let error = chip(board::NUCLEO_F411RE, None).unwrap_err().to_string();
         assert!(error.contains("cargo install probe-rs-tools"), "{error}");
-        assert_eq!(chip(REAL, Some(Path::new("/bin/probe-rs"))).unwrap(), "STM32F411RE");
+        let probe_rs = Path::new("/bin/probe-rs");
+        assert_eq!(chip(board::NUCLEO_F411RE, Some(probe_rs)).unwrap(), "STM32F411RETx");
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::{self, Workspace};
 
 /// Targets, and folders of the corpus.
-const TARGETS: [&str; 3] = ["reader", "policy", "step"];
+const TARGETS: [&str; 4] = ["reader", "policy", "step", "import"];
 /// What makes libFuzzer see which branches an input takes; as cargo-fuzz has it, without sanitizer:
 /// our crates forbid unsafe code, and this works on a stable compiler.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -20,7 +20,7 @@ const MAX_LENGTH: usize = 20_000;
 /// Look for inputs that break what must hold, guided by coverage.
 ///
 /// Targets: reader (bytes on the line), policy (policy images), step (the controller behind its
-/// messages). What reaches new code goes into target/fuzz/corpus; --keep adds the smallest set of
+/// messages), import (PyTorch checkpoints). What reaches new code goes into target/fuzz/corpus; --keep adds the smallest set of
 /// it to tests/corpus, which every run of the tests replays. A finding ends with its input in
 /// target/fuzz/findings. Needs a C++ compiler.
 #[derive(clap::Args, Debug)]

@@ -14,6 +14,7 @@ mod environment;
 mod firmware;
 mod flash;
 mod fuzz;
+mod libraries;
 mod log;
 mod policy;
 mod qemu;

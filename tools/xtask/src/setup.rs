@@ -5,13 +5,13 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::embedded::{TARGET, Toolchain};
+use crate::embedded::{LIBRARY_TARGETS, TARGET, Toolchain};
 use crate::environment::{Environment, Rights, Wanted};
 use crate::workspace;
 
-/// Install what firmware images and emulator tests need: the embedded target and the emulator.
+/// Install what firmware and emulator tests need: the embedded targets and the emulator.
 ///
-/// The target comes from rustup; where rustup cannot download it, Debian's compiler and library
+/// The targets come from rustup; where rustup cannot download them, Debian's compiler and library
 /// source are used (packages rustc-web and rust-web-src). The emulator is the package
 /// qemu-system-arm. Asks before it installs anything, and does nothing when nothing is missing.
 /// COSHIFT_EMBEDDED_COMPILER=rustup or =debian asks for one of the two compilers.
@@ -24,9 +24,14 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let environment = ensure(&[Need::Toolchain, Need::Emulator], args.yes)?;
+    let needs = [Need::Toolchain, Need::LibraryTargets, Need::Emulator];
+    let environment = ensure(&needs, args.yes)?;
     if let Some(toolchain) = Toolchain::choose(&environment) {
-        println!("images are built by {}", toolchain.describe());
+        println!("images ({TARGET}) are built by {}", toolchain.describe());
+    }
+    if let Some(toolchain) = Toolchain::choose_for_libraries(&environment) {
+        let targets = LIBRARY_TARGETS.join(", ");
+        println!("libraries ({targets}) are built by {}", toolchain.describe());
     }
     if let Some(emulator) = &environment.emulator {
         println!("emulator: {}", emulator.display());
@@ -37,8 +42,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Something a command cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// A compiler for the microcontroller.
+    /// A compiler for images.
     Toolchain,
+    /// A compiler for the targets that libraries are built for.
+    LibraryTargets,
     /// `qemu-system-arm`.
     Emulator,
 }
@@ -47,7 +54,7 @@ pub(crate) enum Need {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     /// `rustup target add`; where it fails, these packages serve instead (none: no way left).
-    RustupTarget { otherwise: Vec<&'static str> },
+    RustupTargets { targets: Vec<&'static str>, otherwise: Vec<&'static str> },
     /// `apt-get install`.
     Packages(Vec<&'static str>),
 }
@@ -77,7 +84,15 @@ fn compiler_packages(environment: &Environment) -> Vec<&'static str> {
 fn plan(environment: &Environment, needs: &[Need]) -> Result<Vec<Step>, Refusal> {
     let mut steps = Vec::new();
     let mut packages = Vec::new();
+    let mut targets = Vec::new();
     if needs.contains(&Need::Toolchain) && Toolchain::choose(environment).is_none() {
+        targets.push(TARGET);
+    }
+    let libraries = Toolchain::choose_for_libraries(environment);
+    if needs.contains(&Need::LibraryTargets) && libraries.is_none() {
+        targets.extend(LIBRARY_TARGETS);
+    }
+    if !targets.is_empty() {
         // Debian's compiler needs the pinned toolchain's linker, which no package brings.
         let otherwise = if environment.wanted == Wanted::Rustup
             || environment.linker_dir.is_none()
@@ -88,7 +103,7 @@ fn plan(environment: &Environment, needs: &[Need]) -> Result<Vec<Step>, Refusal>
             compiler_packages(environment)
         };
         if environment.rustup && environment.wanted != Wanted::Debian {
-            steps.push(Step::RustupTarget { otherwise });
+            steps.push(Step::RustupTargets { targets, otherwise });
         } else if otherwise.is_empty() {
             return Err(Refusal::NoInstaller(vec!["rustup"]));
         } else {
@@ -135,15 +150,16 @@ pub(crate) fn ensure(needs: &[Need], yes: bool) -> Result<Environment> {
     }
     for step in &steps {
         match step {
-            Step::RustupTarget { otherwise } => {
-                let line = format!("rustup target add {TARGET}");
+            Step::RustupTargets { targets, otherwise } => {
+                let line = format!("rustup target add {}", targets.join(" "));
                 consent(&environment, yes, &line)?;
-                let added = workspace::run(Command::new("rustup").args(["target", "add", TARGET]));
+                let mut rustup = Command::new("rustup");
+                let added = workspace::run(rustup.args(["target", "add"]).args(targets));
                 if let Err(error) = added {
                     if otherwise.is_empty() {
                         return Err(error);
                     }
-                    eprintln!("rustup cannot add the target; Debian's compiler serves instead");
+                    eprintln!("rustup cannot add the targets; Debian's compiler serves instead");
                     install(&environment, otherwise, yes)?;
                 }
             }
@@ -215,6 +231,7 @@ mod tests {
     fn complete() -> Environment {
         Environment {
             rustup_target: true,
+            rustup_library_targets: true,
             rustup: true,
             debian_compiler: true,
             debian_source: true,
@@ -233,11 +250,29 @@ mod tests {
     fn bare() -> Environment {
         Environment {
             rustup_target: false,
+            rustup_library_targets: false,
             debian_compiler: false,
             debian_source: false,
             emulator: None,
             ..complete()
         }
+    }
+
+    fn rustup(targets: Vec<&'static str>, otherwise: Vec<&'static str>) -> Step {
+        Step::RustupTargets { targets, otherwise }
+    }
+
+    #[test]
+    fn targets_of_libraries_are_added_with_that_of_images_or_built_by_debian() {
+        let needs = [Need::Toolchain, Need::LibraryTargets];
+        let machine = Environment { debian_compiler: true, debian_source: true, ..bare() };
+        assert_eq!(plan(&machine, &needs), Ok(vec![]));
+        let machine = Environment { apt: false, ..bare() };
+        let all = vec![TARGET, LIBRARY_TARGETS[0], LIBRARY_TARGETS[1]];
+        assert_eq!(plan(&machine, &needs), Ok(vec![rustup(all, vec![])]));
+        let machine = Environment { rustup_target: true, ..machine };
+        assert_eq!(plan(&machine, &needs), Ok(vec![rustup(LIBRARY_TARGETS.to_vec(), vec![])]));
+        assert_eq!(plan(&machine, &[Need::Toolchain]), Ok(vec![]));
     }
 
     #[test]
@@ -255,7 +290,7 @@ mod tests {
         let steps = plan(&bare(), &BOTH);
         let otherwise = vec!["rustc-web", "rust-web-src"];
         let expected =
-            vec![Step::RustupTarget { otherwise }, Step::Packages(vec!["qemu-system-arm"])];
+            vec![rustup(vec![TARGET], otherwise), Step::Packages(vec!["qemu-system-arm"])];
         assert_eq!(steps, Ok(expected));
     }
 
@@ -275,8 +310,7 @@ mod tests {
         let packages = Step::Packages(vec!["rustc-web", "rust-web-src", "qemu-system-arm"]);
         assert_eq!(plan(&debian, &BOTH), Ok(vec![packages]));
         let rustup = Environment { wanted: Wanted::Rustup, ..bare() };
-        let step = Step::RustupTarget { otherwise: vec![] };
-        assert_eq!(plan(&rustup, &[Need::Toolchain]), Ok(vec![step]));
+        assert_eq!(plan(&rustup, &[Need::Toolchain]), Ok(vec![self::rustup(vec![TARGET], vec![])]));
         // A complete Debian compiler does not serve somebody who asked for rustup's.
         let other = Environment { wanted: Wanted::Rustup, rustup_target: false, ..complete() };
         assert_ne!(plan(&other, &[Need::Toolchain]), Ok(vec![]));
@@ -304,7 +338,7 @@ mod tests {
     fn debian_cannot_serve_without_the_pinned_linker() {
         let machine = Environment { linker_dir: None, rustup_target: false, ..complete() };
         assert_eq!(Toolchain::choose(&machine), None);
-        let step = Step::RustupTarget { otherwise: vec![] };
+        let step = rustup(vec![TARGET], vec![]);
         assert_eq!(plan(&machine, &[Need::Toolchain]), Ok(vec![step]));
     }
 

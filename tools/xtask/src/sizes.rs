@@ -28,8 +28,9 @@ const PANIC_MARK: &str = "panic";
 ///
 /// Flash is everything loaded: code, constants and the initial values of data. Static RAM is data
 /// and zeroed and kept variables; the stack has its own region and is told apart. Instructions of
-/// controller steps are counted by the emulator; without it they are not known. What is not
-/// measured is `null` in JSON. A budget that is passed is an error.
+/// controller steps are counted by the emulator; without it they are not known, and on a board that
+/// is not emulated they are those of the reference board. What is not measured is `null` in JSON. A
+/// budget that is passed is an error.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The board
@@ -52,6 +53,22 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
+    if !args.board.bench {
+        if args.search.is_some() {
+            bail!("the steps of {} are not measured", args.board.name);
+        }
+        let toolchain = firmware::toolchain(args.yes)?;
+        let policy = policy::image(&workspace, None)?;
+        let image = Image { board: args.board, program: Program::Firmware, development: false };
+        let sizes = Sizes::of_file(&image.build(&workspace, &toolchain, &policy)?)?;
+        if args.json {
+            println!("{}", sizes.to_json());
+        } else {
+            sizes.print(args.board);
+        }
+        sizes.check()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(cases) = args.search {
         let bench = Bench::new(&workspace, args.board, args.yes)?;
         search(&bench, args.seed, cases)?;
@@ -74,17 +91,25 @@ pub(crate) fn within_budgets(workspace: &Workspace, yes: bool) -> Result<()> {
     figures.check()
 }
 
+/// Holds the release image of a board that is not emulated against its budgets.
+pub(crate) fn image_within_budgets(image: &Path) -> Result<()> {
+    let sizes = Sizes::of_file(image)?;
+    println!("{}", sizes.to_json());
+    sizes.check()
+}
+
 /// Prints the dearest case of each kind of message.
 fn search(bench: &Bench, seed: u32, cases: u32) -> Result<()> {
     let ids: Vec<_> = (0..cases).map(|index| CaseId { seed, index }).collect();
     let measured = bench.measure(Shape::Hostile, &ids)?;
     for kind in [Kind::Telemetry, Kind::Outcomes, Kind::Application, Kind::Limits] {
         let steps = measured.of(kind);
-        if let (Some(worst), Some(mean)) = (steps.worst(), steps.mean()) {
-            let CaseId { seed, index } = worst.case;
-            let most = worst.instructions;
-            println!("{kind:?}: {most} instructions in seed {seed} index {index}; mean {mean}");
-        }
+        let (Some(worst), Some(longest)) = (steps.worst(), steps.longest()) else { continue };
+        let (CaseId { seed, index }, most) = (worst.case, worst.instructions);
+        println!("{kind:?}: a step of {most} instructions in seed {seed} index {index}");
+        let (CaseId { seed, index }, whole) = (longest.case, longest.altogether);
+        let (slices, mean) = (longest.slices, steps.mean().unwrap_or(0));
+        println!("  in {slices} slices {whole} in seed {seed} index {index}; mean {mean}");
     }
     Ok(())
 }
@@ -114,7 +139,9 @@ impl Bench {
 struct Figures {
     sizes: Sizes,
     typical: u64,
+    decision: u64,
     worst: u64,
+    period: u64,
 }
 
 impl Figures {
@@ -125,22 +152,27 @@ impl Figures {
         let image = Image { board, program: Program::Firmware, development: false };
         let sizes = Sizes::of_file(&image.build(workspace, &toolchain, &policy)?)?;
         let ids: Vec<_> = (0..TYPICAL_CASES).map(|index| CaseId { seed: 1, index }).collect();
-        let typical = bench.measure(Shape::Typical, &ids)?.of(Kind::Telemetry).mean();
-        let worst = bench.measure(Shape::Hostile, budgets::WORST_CASES)?.worst();
+        let typical = bench.measure(Shape::Typical, &ids)?;
+        let mean = |kind| typical.of(kind).mean().context("no typical step was measured");
+        let hostile = bench.measure(Shape::Hostile, budgets::WORST_CASES)?;
         Ok(Self {
             sizes,
-            typical: typical.context("no typical step was measured")?,
-            worst: worst.context("no case of a worst step is named")?.instructions,
+            typical: mean(Kind::Outcomes)?,
+            decision: mean(Kind::Telemetry)?,
+            worst: hostile.worst().context("no case of a worst step is named")?.instructions,
+            period: hostile.worst_period().context("no case of a worst step is named")?,
         })
     }
 
     /// Every figure that has a budget, with it.
-    fn budgeted(&self) -> [(u64, Budget); 4] {
+    fn budgeted(&self) -> [(u64, Budget); 6] {
         [
             (self.sizes.flash, budgets::FLASH),
             (self.sizes.static_ram, budgets::STATIC_RAM),
             (self.typical, budgets::TYPICAL_STEP),
+            (self.decision, budgets::TYPICAL_DECISION),
             (self.worst, budgets::WORST_STEP),
+            (self.period, budgets::WORST_PERIOD),
         ]
     }
 
@@ -167,7 +199,7 @@ impl Figures {
             "stack_bound": null,
             "step_instructions": { "typical": self.typical, "worst": self.worst },
             "frame_instructions": null,
-            "period_instructions": null,
+            "period_instructions": self.period,
             "panic_free": self.sizes.panic_free,
         })
     }
@@ -175,12 +207,12 @@ impl Figures {
     fn print(&self, board: Board) {
         println!("{}", board.name);
         for (measured, budget) in self.budgeted() {
-            println!("{:<13} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
+            println!("{:<16} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
         }
-        println!("{:<13} {:>8} B             (region)", "stack", self.sizes.stack);
-        println!("{:<13} {:>8}", "panic-free", self.sizes.panic_free);
+        println!("{:<16} {:>8} B             (region)", "stack", self.sizes.stack);
+        println!("{:<16} {:>8}", "panic-free", self.sizes.panic_free);
         for (name, size) in &self.sizes.sections {
-            println!("  {name:<14} {size:>7} B");
+            println!("  {name:<17} {size:>7} B");
         }
     }
 }
@@ -196,11 +228,58 @@ struct Sizes {
     stack: u64,
     /// No symbol of the image is of a panic, start-up's own handler symbol aside.
     panic_free: bool,
+    /// The symbols of panics, whoever brought them: the libraries, a HAL, `core`.
+    panics: Vec<String>,
     /// Loaded and allocated sections, empty ones left out.
     sections: Vec<(String, u64)>,
 }
 
 impl Sizes {
+    /// The figures of a board that is not emulated, with their budgets.
+    fn budgeted(&self) -> [(u64, Budget); 2] {
+        [(self.flash, budgets::FLASH_WITH_HAL), (self.static_ram, budgets::STATIC_RAM)]
+    }
+
+    fn check(&self) -> Result<()> {
+        let passed = self.budgeted().map(|(measured, budget)| budget.check(measured).err());
+        let passed: Vec<_> = passed.into_iter().flatten().collect();
+        if !passed.is_empty() {
+            bail!("over budget: {}", passed.join("; "));
+        }
+        if !self.panic_free {
+            bail!("{} symbols of panics: {}", self.panics.len(), self.panics.join(", "));
+        }
+        Ok(())
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "flash": self.flash,
+            "static_ram": self.static_ram,
+            "stack_high_water": null,
+            "stack_bound": null,
+            "step_instructions": null,
+            "frame_instructions": null,
+            "period_instructions": null,
+            "panic_free": self.panic_free,
+        })
+    }
+
+    fn print(&self, board: Board) {
+        println!("{}", board.name);
+        for (measured, budget) in self.budgeted() {
+            println!("{:<13} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
+        }
+        println!("{:<13} {:>8} B             (region)", "stack", self.stack);
+        println!("{:<13} {:>8}", "panic symbols", self.panics.len());
+        for name in &self.panics {
+            println!("  {name}");
+        }
+        for (name, size) in &self.sections {
+            println!("  {name:<14} {size:>7} B");
+        }
+    }
+
     fn of_file(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::of(&bytes).with_context(|| format!("{}", path.display()))
@@ -236,8 +315,9 @@ impl Sizes {
         sizes.stack = symbol("_stack_start")?
             .checked_sub(symbol("_stack_end")?)
             .context("the stack ends above its start")?;
-        sizes.panic_free =
-            !file.symbols().any(|symbol| symbol.name().is_ok_and(|name| name.contains(PANIC_MARK)));
+        let names = file.symbols().filter_map(|symbol| symbol.name().ok().map(str::to_owned));
+        sizes.panics = names.filter(|name| name.contains(PANIC_MARK)).collect();
+        sizes.panic_free = sizes.panics.is_empty();
         Ok(sizes)
     }
 }
@@ -250,6 +330,18 @@ mod tests {
     fn what_is_no_elf_file_is_refused() {
         let message = format!("{:#}", Sizes::of(b"no").unwrap_err());
         assert!(message.contains("no ELF file"), "{message}");
+    }
+
+    #[test]
+    fn budgets_and_panics_of_a_board_that_is_not_emulated_are_errors() {
+        let within = Sizes { flash: 1, static_ram: 1, panic_free: true, ..Sizes::default() };
+        assert!(within.check().is_ok());
+        let flash = budgets::FLASH_WITH_HAL.limit + 1;
+        let error = Sizes { flash, ..within.clone() }.check().unwrap_err().to_string();
+        assert!(error.contains("flash"), "{error}");
+        let panics = vec!["core::panicking::panic_fmt".to_owned()];
+        let error = Sizes { panic_free: false, panics, ..within }.check().unwrap_err().to_string();
+        assert!(error.contains("1 symbols of panics: core::panicking::panic_fmt"), "{error}");
     }
 
     #[test]

@@ -15,26 +15,27 @@ mod board;
 
 #[cfg(target_os = "none")]
 mod image {
+    use coshift_controller::store::Upload;
     use coshift_controller::{Identity, Node};
-    use coshift_firmware::armv7m;
+    use coshift_firmware::armv7m::{self, retained};
+    use coshift_firmware::slots;
     use coshift_firmware::super_loop::SuperLoop;
     use coshift_shared::policy::PolicyView;
+    use coshift_shared::protocol::VersionRange;
 
-    use crate::board::Board;
+    use crate::board::{Board, BroughtUp, Slot};
 
-    /// Keeps the policy aligned, so that it may be read by words where the compiler sees it can.
-    #[repr(C, align(4))]
-    struct Aligned<T: ?Sized>(T);
-
-    static POLICY: &Aligned<[u8]> =
-        &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/policy.bin")));
+    /// The node with its policy store.
+    type Loop = Node<'static, Upload<Slot>>;
 
     #[cortex_m_rt::entry]
     fn main() -> ! {
-        let Some((board, boot, boot_nonce)) = Board::take() else { armv7m::reset() };
+        let Some(BroughtUp { board, slots: [a, b], boot, nonce }) = Board::take() else {
+            armv7m::reset()
+        };
         let identity = Identity {
             version: coshift_firmware::version!(),
-            boot_nonce,
+            boot_nonce: nonce,
             reset_cause: boot.cause,
             last_fault: boot.fault,
             fault_detail: boot.detail,
@@ -47,21 +48,32 @@ mod image {
             boot.fault as u8,
             boot.detail
         );
-        let policy = PolicyView::open(&POLICY.0).ok();
-        if policy.is_none() {
-            defmt::error!("no valid policy image; waiting for one");
+        let built_in = PolicyView::open(coshift_firmware::built_in_policy!()).ok();
+        let slots::Opened { policy, mut active, store } = slots::open(a, b, built_in);
+        match &policy {
+            Some(policy) => {
+                defmt::info!("policy {=u32}, CRC {=u32:08x}", policy.sequence(), policy.crc());
+            }
+            None => defmt::error!("there is no policy; waiting for one"),
         }
-        let node = cortex_m::singleton!(: Node<'static> = Node::new(policy, identity));
+        let node = cortex_m::singleton!(
+            : Loop = Node::with_store(policy, identity, VersionRange::OURS, store)
+        );
         let Some(node) = node else { armv7m::reset() };
         #[cfg(feature = "panic-probe")]
-        probe(usize::from(identity.boot_nonce as u8));
-        SuperLoop::new(board).run(node)
+        probe(nonce as usize);
+        let switch = SuperLoop::new(board).run(node);
+        if active.prepare(switch).is_err() {
+            defmt::error!("the policy was not revoked; it runs on");
+        }
+        retained::note_restart();
+        armv7m::reset()
     }
 
     /// A panic path on purpose: the release image with this feature must not link.
     #[cfg(feature = "panic-probe")]
     fn probe(index: usize) {
-        defmt::info!("{=u8}", POLICY.0[index]);
+        defmt::info!("{=u8}", coshift_firmware::built_in_policy!()[index]);
     }
 }
 

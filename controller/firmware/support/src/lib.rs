@@ -7,6 +7,8 @@
 //! * [`light`] — the controller's mode on one status light
 //! * [`rails`] — three power rails read through an INA3221, and what to do when it fails
 //! * [`ina3221`] — the driver of that sensor, over the I2C of embedded-hal
+//! * [`slots`] — the two slots of the policy store at boot
+//! * [`stm32f4_flash`] — a sector of an STM32F4's flash as one of them
 //! * `armv7m` — stack guard, high-water mark, retained memory and fault handler of a Cortex-M3, M4
 //!   or M7; on the microcontroller only. All `unsafe` of this package is there and in `logger`.
 //! * `logger` — defmt over RTT without a panic path; on the microcontroller only
@@ -35,6 +37,8 @@ pub mod port;
 pub mod rails;
 pub mod record;
 pub mod serial;
+pub mod slots;
+pub mod stm32f4_flash;
 pub mod super_loop;
 
 /// The version of the package that names it: major, minor, patch.
@@ -51,6 +55,21 @@ macro_rules! version {
             $crate::number(env!("CARGO_PKG_VERSION_PATCH")),
         ]
     };
+}
+
+/// The policy image that the package's build script put into `OUT_DIR/policy.bin`, aligned to words;
+/// empty where the image is built without one.
+#[macro_export]
+macro_rules! built_in_policy {
+    () => {{
+        #[repr(C, align(4))]
+        struct Aligned<T: ?Sized>(T);
+
+        static IMAGE: &Aligned<[u8]> =
+            &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/policy.bin")));
+        let image: &'static [u8] = &IMAGE.0;
+        image
+    }};
 }
 
 /// A decimal number of one byte, for [`version!`]: 255 where the text is none.

@@ -22,6 +22,9 @@ pub trait Port {
     /// counts.
     fn send(&mut self, frame: &[u8]) -> bool;
 
+    /// Everything queued is sent, to the last bit.
+    fn is_sent(&mut self) -> bool;
+
     /// The board's own work, once a pass: lights, sensors, logs. At most a few hundred µs.
     fn attend(&mut self, mode: Mode, session: u16);
 

@@ -23,6 +23,8 @@ pub enum Activity {
     BringUp = 2,
     /// Talking to the power sensor.
     Sensor = 3,
+    /// Erasing or writing the policy store.
+    Storage = 4,
 }
 
 /// The record.
@@ -114,6 +116,12 @@ impl Record {
         Self { cause: ResetCause::Software, fault, detail, ..self }
     }
 
+    /// Notes a reset on purpose; the last fault stays as it is.
+    #[must_use]
+    pub fn restart(self) -> Self {
+        Self { cause: ResetCause::Software, ..self }
+    }
+
     /// Notes what the loop is at.
     #[must_use]
     pub fn at(self, activity: Activity) -> Self {
@@ -170,7 +178,7 @@ fn fault_of(code: u32) -> Option<FaultCode> {
 }
 
 fn activity_of(code: u32) -> Option<Activity> {
-    let activities = [Activity::Loop, Activity::BringUp, Activity::Sensor];
+    let activities = [Activity::Loop, Activity::BringUp, Activity::Sensor, Activity::Storage];
     activities.into_iter().find(|activity| *activity as u32 == code)
 }
 
@@ -222,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_on_purpose_is_told_once_and_keeps_the_last_fault() {
+        let (_, record) = Record::POWER_ON.fault(FaultCode::HardFault, 7).boot(None);
+        let (report, record) =
+            Record::load(record.restart().store()).boot(Some(ResetCause::Software));
+        assert_eq!(told(report), (2, ResetCause::Software, FaultCode::HardFault, 7));
+        let (report, _) = record.boot(None);
+        assert_eq!(report.cause, ResetCause::External);
+    }
+
+    #[test]
     fn every_flipped_bit_is_noticed() {
         let record = Record::POWER_ON.fault(FaultCode::Hang, 0x2a54).at(Activity::Sensor);
         let words = record.store();
@@ -239,7 +257,7 @@ mod tests {
     fn every_cause_fault_and_activity_survives() {
         for cause in 1..=4 {
             for fault in 1..=5 {
-                for activity in 1..=3 {
+                for activity in 1..=4 {
                     let words = sealed([MAGIC, 9, cause, fault, 5, activity, 0]);
                     assert_eq!(Record::load(words).store(), words);
                 }

@@ -107,6 +107,12 @@ impl<const N: usize> ToSend<N> {
         self.queue.dequeue()
     }
 
+    /// No byte waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Frames dropped so far, saturating.
     #[must_use]
     pub const fn dropped(&self) -> u16 {

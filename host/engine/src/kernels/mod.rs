@@ -3,6 +3,7 @@
 //! Feature maps are `[batch, height, width, channels]` (channels contiguous), so that a pointwise
 //! convolution is one matrix product and every other inner loop runs over contiguous channels.
 
+pub mod blocked;
 pub mod depthwise;
 pub mod elementwise;
 pub mod pointwise;

@@ -1,5 +1,10 @@
 //! A small member of the family with every kind of layer.
 
+#[allow(dead_code, reason = "not every test binary uses all of it")]
+pub(crate) mod graph;
+#[allow(dead_code, reason = "as above")]
+pub(crate) mod random;
+
 use coshift_engine::family::{Activation, Family, Stage};
 
 /// Shortcuts, both activations, squeeze-excite, kernels 3, 5, 7.

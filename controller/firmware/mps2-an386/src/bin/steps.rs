@@ -5,9 +5,10 @@
 //! `kind | length << 8` and its body. Images and bodies are filled up to whole words.
 //!
 //! It answers with a state (1 running, 2 done, 3 a case is damaged), the most bytes of stack ever
-//! used, and then one word a message: ticks of the core clock between the call of `step` and its
-//! return. Under an emulator that gives every instruction the same time the ticks are
-//! instructions.
+//! used, and then four words a message: ticks of the core clock between the call of `step` and its
+//! return, those of the dearest tick that followed until the decision was sent, those of all such
+//! ticks together, and their number. Under an emulator that gives every instruction the same time
+//! the ticks of the clock are instructions.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
@@ -64,20 +65,42 @@ mod image {
                 let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind)?;
                 let body = input.block(u32::from(length))?;
                 let message = ToController::decode(kind, body).ok()?;
-                let before = timer.now();
-                let outputs = step(&mut controller, &message, seq);
-                let ticks = timer.since(before);
-                black_box(outputs);
-                costs.next()?.store(ticks, Ordering::Relaxed);
+                let now = Instant::from_us(message.at_us());
+                let own =
+                    timed(timer, &mut controller, now, Input::Message { message: &message, seq });
+                let (mut dearest, mut all, mut slices) = (0, 0_u32, 0_u32);
+                while controller.is_deciding() {
+                    let cost = timed(timer, &mut controller, now, Input::Tick);
+                    dearest = cost.max(dearest);
+                    all = all.saturating_add(cost);
+                    slices = slices.saturating_add(1);
+                }
+                for word in [own, dearest, all, slices] {
+                    costs.next()?.store(word, Ordering::Relaxed);
+                }
             }
         }
         Some(())
     }
 
+    /// Ticks of the core clock that one step takes.
+    fn timed(
+        timer: &StepTimer,
+        controller: &mut Controller<'_>,
+        now: Instant,
+        input: Input<'_>,
+    ) -> u32 {
+        let before = timer.now();
+        let outputs = step(controller, now, input);
+        let ticks = timer.since(before);
+        black_box(outputs);
+        ticks
+    }
+
     /// One step, apart: nothing of it may be moved over the readings of the clock.
     #[inline(never)]
-    fn step(controller: &mut Controller<'_>, message: &ToController, seq: u16) -> Outputs {
-        controller.step(Instant::from_us(message.at_us()), Input::Message { message, seq })
+    fn step(controller: &mut Controller<'_>, now: Instant, input: Input<'_>) -> Outputs {
+        controller.step(now, input)
     }
 }
 

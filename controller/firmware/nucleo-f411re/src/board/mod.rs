@@ -1,13 +1,15 @@
 //! The board: clocks, ports and pins through its HAL, and what the loop needs of them.
 
 mod clocks;
+mod policy_slots;
 mod reset;
 mod uart;
+mod watchdog;
 
 use core::num::NonZeroU32;
 
 use cortex_m::peripheral::DWT;
-use coshift_firmware::armv7m::{self, guard, retained, stack};
+use coshift_firmware::armv7m::{self, SysTickClock, guard, retained, stack};
 use coshift_firmware::ina3221::{self, Ina3221};
 use coshift_firmware::light::Light;
 use coshift_firmware::port::{Measured, Port};
@@ -19,12 +21,9 @@ use stm32f4xx_hal::gpio::{Input, Output, Pin};
 use stm32f4xx_hal::i2c::{I2c1, Mode as I2cMode};
 use stm32f4xx_hal::pac;
 use stm32f4xx_hal::prelude::*;
-use stm32f4xx_hal::watchdog::IndependentWatchdog;
 
+pub(crate) use policy_slots::Slot;
 use uart::Uart;
-
-/// Time from the last feed to the reset. The watchdog's own oscillator is off by up to half.
-const WATCHDOG_MS: u32 = 1_000;
 
 /// Shunts and limits of the rails that the sensor watches: those of the Jetson's own sensor, 5 mΩ,
 /// with the limit where its regulators switch off.
@@ -37,23 +36,32 @@ pub(crate) struct Board {
     /// `None`: the bus hung before the last reset, and stays unused until power-on.
     rails: Option<Rails<I2c1, Pin<'A', 8, Input>>>,
     timer: pac::TIM2,
-    watchdog: IndependentWatchdog,
     mode: Mode,
+}
+
+/// What [`Board::take`] brings up.
+pub(crate) struct BroughtUp {
+    /// What the loop uses.
+    pub(crate) board: Board,
+    /// The slots of the policy store.
+    pub(crate) slots: [Slot; 2],
+    /// The account of the last reset.
+    pub(crate) boot: BootReport,
+    /// A number that differs at each boot.
+    pub(crate) nonce: u32,
 }
 
 impl Board {
     /// Brings the board up: stack guard, what was kept over the reset, watchdog, clocks, ports.
-    /// Gives it with the account of the last reset and a number that differs at each boot. `None`
-    /// at every call but the first.
-    pub(crate) fn take() -> Option<(Self, BootReport, u32)> {
+    /// `None` at every call but the first.
+    pub(crate) fn take() -> Option<BroughtUp> {
         let mut core = cortex_m::Peripherals::take()?;
         let parts = pac::Peripherals::take()?;
         guard::enable(&mut core.MPU, &mut core.SCB);
         let seed = retained::raw();
         let boot = retained::boot(reset::cause(&parts.RCC));
-        let mut watchdog = IndependentWatchdog::new(parts.IWDG);
         // Started before the clocks: an oscillator that never gets ready must not hang the board.
-        watchdog.start(WATCHDOG_MS.millis());
+        watchdog::start(parts.IWDG);
         let mut rcc = clocks::start(parts.RCC);
         let timer = clocks::microseconds(parts.TIM2, &mut rcc);
         core.DCB.enable_trace();
@@ -73,13 +81,14 @@ impl Board {
             let alert = port_a.pa8.into_pull_up_input();
             Some(Rails::new(Ina3221::new(bus, ina3221::ADDRESS), alert, [RAIL; 3]))
         };
-        armv7m::wake_every_10_ms(&mut core.SYST, clocks::CORE_HZ);
+        // Time comes from the timer; this only wakes the core.
+        let _ = SysTickClock::<{ clocks::CORE_HZ / 1_000_000 }>::start(&mut core.SYST);
         // What RAM held at power-on, the boots since, and when the counters were read.
         let times = [boot.boots, DWT::cycle_count(), timer.cnt().read().bits()];
         let nonce = seed.iter().chain(&times).fold(0, |hash, word| armv7m::mix(hash, *word));
         retained::at(Activity::Loop);
-        let board = Self { uart, light, rails, timer, watchdog, mode: Mode::Boot };
-        Some((board, boot, nonce))
+        let board = Self { uart, light, rails, timer, mode: Mode::Boot };
+        Some(BroughtUp { board, slots: policy_slots::take(parts.FLASH), boot, nonce })
     }
 
     /// Reads the rails, one transfer at most.
@@ -130,6 +139,10 @@ impl Port for Board {
         self.uart.send(frame)
     }
 
+    fn is_sent(&mut self) -> bool {
+        self.uart.is_sent()
+    }
+
     fn attend(&mut self, mode: Mode, session: u16) {
         let now = self.now_us();
         self.attend_rails(Instant::from_us(now));
@@ -148,7 +161,7 @@ impl Port for Board {
     }
 
     fn feed_watchdog(&mut self) {
-        self.watchdog.feed();
+        watchdog::feed();
     }
 
     fn sleep(&mut self) {

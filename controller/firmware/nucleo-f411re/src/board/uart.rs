@@ -82,6 +82,13 @@ impl Uart {
         with(|queues| queues.received.is_empty())
     }
 
+    /// Everything queued is on the wire, the last stop bit included.
+    pub(super) fn is_sent(&self) -> bool {
+        let mut sent = with(|queues| queues.to_send.is_empty());
+        with_port(|tx, _| sent &= tx.flush().is_ok());
+        sent
+    }
+
     /// Most bytes that ever waited, and bytes lost.
     pub(super) fn received(&self) -> (u16, u16) {
         with(|queues| (queues.received.high_water(), queues.received.lost()))

@@ -5,25 +5,15 @@
 //! From the bottom: [`guard::OFFSET`] bytes of room for the fault handler, [`guard::SIZE`] bytes
 //! that the memory protection unit lets nobody touch, then what the image may use.
 
+mod clock;
 mod fault;
 pub mod guard;
 mod guarded;
 pub mod retained;
 pub mod stack;
 
+pub use clock::SysTickClock;
 pub use guarded::Guarded;
-
-use cortex_m::peripheral::SYST;
-use cortex_m::peripheral::syst::SystClkSource;
-
-/// Wakes the core every 10 ms: the longest time until the loop notices time passing.
-pub fn wake_every_10_ms(syst: &mut SYST, clock_hz: u32) {
-    syst.set_clock_source(SystClkSource::Core);
-    syst.set_reload((clock_hz / 100).saturating_sub(1).min(0x00ff_ffff));
-    syst.clear_current();
-    syst.enable_interrupt();
-    syst.enable_counter();
-}
 
 /// Sleeps until the next interrupt, unless `is_idle` says that there is work.
 ///
@@ -48,7 +38,3 @@ pub fn mix(hash: u32, word: u32) -> u32 {
 pub fn reset() -> ! {
     cortex_m::peripheral::SCB::sys_reset()
 }
-
-/// Only wakes the core.
-#[cortex_m_rt::exception]
-fn SysTick() {}

@@ -48,3 +48,8 @@ pub fn at(activity: Activity) {
 pub(super) fn note_fault(fault: FaultCode, detail: u32) {
     store(Record::load(raw()).fault(fault, detail));
 }
+
+/// Notes a reset on purpose, and not after a fault: the next boot says so.
+pub fn note_restart() {
+    store(Record::load(raw()).restart());
+}

@@ -1,0 +1,158 @@
+//! The executor against the plain candle graph: every map that is whole at some time, and the
+//! logits, of the published levels and of random sub-networks.
+
+mod common;
+
+use candle_core::Tensor;
+use common::random::{any, calibrated, noise, values};
+use common::{family, graph};
+use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
+use coshift_engine::kernels::blocked::Isa;
+use coshift_engine::layout::Layout;
+use coshift_engine::levels::dynamic_ofa;
+use coshift_engine::model::Calibrated;
+use coshift_engine::network::{Network, Workspace};
+use coshift_engine::train::network::Values;
+use coshift_engine::train::random::Random;
+
+/// max|a − b| ≤ 1e-4 · max|b|.
+fn assert_close(a: &[f32], b: &[f32], what: &str) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let top = b.iter().fold(1e-6_f32, |top, b| top.max(b.abs()));
+    let off = a.iter().zip(b).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
+    assert!(off <= 1e-4 * top, "{what}: off by {off} where the largest value is {top}");
+}
+
+/// `[1, channels, height, width]` as `[pixels, channels]`.
+fn pixels(y: &Tensor) -> Vec<f32> {
+    let y = y.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
+    y.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn top(logits: &[f32]) -> usize {
+    let largest = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    largest.unwrap().0
+}
+
+fn layout(json: &str) -> Layout {
+    Layout::new(&serde_json::from_str::<Family>(json).unwrap()).unwrap()
+}
+
+/// Runs one image through both, on one thread and on two.
+fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated), seed: u64) {
+    let image = noise(network.image_len_of(index).unwrap(), &mut Random(seed));
+    let units = network.layout().units(&net.net);
+    let (want, want_logits) =
+        graph::run(network.layout(), &units, values, &net.statistics, &image).unwrap();
+    let (mut one, mut two) = (Workspace::default(), Workspace::with_threads(2));
+    let found = network.outputs((index, &net.net), &image, &mut one).unwrap();
+    // Maps that the executor never has whole: layers before a depthwise convolution.
+    let hidden = net.net.depths.iter().sum::<usize>() + 1;
+    assert!(found.len() + hidden >= units.len(), "{} of {} maps", found.len(), units.len());
+    for (unit, map) in &found {
+        let what =
+            format!("{} {index}, unit {unit}, {}", network.isa(), network.layout().family().name);
+        assert_close(map, &pixels(&want[*unit]), &what);
+    }
+    for space in [&mut one, &mut two] {
+        let threads = space.threads();
+        let logits = network.run(index, &image, space).unwrap();
+        let what = format!("{} {index}, {threads} threads: logits", network.isa());
+        assert_close(logits, &want_logits, &what);
+        assert_eq!(top(logits), top(&want_logits), "{what}");
+    }
+}
+
+#[test]
+fn the_published_levels_equal_the_candle_graph() {
+    let layout = layout(OFA_12);
+    let mut random = Random(41);
+    let values = values(&layout, &mut random);
+    let nets: Vec<_> = dynamic_ofa()
+        .iter()
+        .map(|level| calibrated(&layout, &values, &level.net, 1, &mut random))
+        .collect();
+    let network = Network::new(layout, values.clone(), &nets).unwrap();
+    for (index, net) in nets.iter().enumerate() {
+        compare(&network, &values, (index, net), 42 + index as u64);
+    }
+}
+
+/// `count` random sub-networks of a family, at small resolutions where time demands it.
+fn random_sub_networks(mut family: Family, resolutions: &[usize], count: usize) {
+    if family.image_channels == 3 {
+        family.resolutions = resolutions.to_vec();
+    }
+    let layout = Layout::new(&family).unwrap();
+    let mut random = Random(43);
+    let values = values(&layout, &mut random);
+    let nets: Vec<_> = (0..count)
+        .map(|_| {
+            let net = any(&family, resolutions, &mut random);
+            // Enough for the last maps of one pixel: variances of a few values come out near zero and
+            // would blow rounding up layer by layer.
+            calibrated(&layout, &values, &net, 12, &mut random)
+        })
+        .collect();
+    let mut network = Network::new(layout, values.clone(), &nets).unwrap();
+    for (index, net) in nets.iter().enumerate() {
+        let isas = Isa::available();
+        network = network.on(isas[isas.len() - 1 - index % isas.len()]);
+        compare(&network, &values, (index, net), index as u64);
+    }
+}
+
+#[test]
+fn random_sub_networks_equal_the_candle_graph() {
+    // 200 in all; of ImageNet size at 32 to 64 pixels, every instruction set in turn.
+    random_sub_networks(serde_json::from_str(OFA_12).unwrap(), &[32, 44, 64], 60);
+    random_sub_networks(serde_json::from_str(OFA_10).unwrap(), &[36, 52, 60], 40);
+    random_sub_networks(serde_json::from_str(COSHIFT_28).unwrap(), &[28], 60);
+    random_sub_networks(family(), &[8], 40);
+}
+
+#[test]
+fn a_batch_is_its_images() {
+    let layout = layout(COSHIFT_28);
+    let mut random = Random(44);
+    let values = values(&layout, &mut random);
+    let net = layout.family().largest();
+    let nets = [calibrated(&layout, &values, &net, 8, &mut random)];
+    let network = Network::new(layout, values, &nets).unwrap();
+    let images = noise(7 * network.image_len(), &mut random);
+    for threads in 1..=3 {
+        let mut space = Workspace::with_threads(threads);
+        let batch = network.run(0, &images, &mut space).unwrap().to_vec();
+        for (image, want) in images.chunks_exact(network.image_len()).zip(batch.chunks_exact(10)) {
+            assert_close(network.run(0, image, &mut space).unwrap(), want, "alone");
+        }
+    }
+}
+
+#[test]
+fn thirteen_levels_need_little_more_memory_than_the_largest_alone() {
+    let layout = layout(OFA_12);
+    let mut random = Random(45);
+    let values = values(&layout, &mut random);
+    let plain = |net: &SubNet| {
+        let norms = layout.units(net).into_iter().filter(|unit| unit.norm.is_some());
+        let statistics =
+            norms.map(|unit| (vec![0.0; unit.outputs], vec![1.0; unit.outputs])).collect();
+        Calibrated { net: net.clone(), statistics }
+    };
+    let bytes = |nets: &[Calibrated]| {
+        let network = Network::new(layout.clone(), values.clone(), nets).unwrap();
+        let mut space = Workspace::default();
+        space.reserve(&network, 1);
+        (network.resident_bytes(), space.bytes())
+    };
+    let levels: Vec<_> = dynamic_ofa().iter().map(|level| plain(&level.net)).collect();
+    let (alone, alone_arena) = bytes(&levels[12..]);
+    let (all, all_arena) = bytes(&levels);
+    // The second ladder repeats sub-networks of the first: they still count.
+    assert!(alone > 4 * layout.cost(&levels[12].net).1 as usize, "{alone} bytes");
+    let ratio = (all + all_arena) as f64 / (alone + alone_arena) as f64;
+    assert!(ratio <= 1.25, "{all} + {all_arena} bytes, alone {alone} + {alone_arena}: {ratio}");
+    let ratio = all as f64 / alone as f64;
+    assert!(ratio <= 1.25, "weights: {all} bytes, alone {alone}: {ratio}");
+}

@@ -1,0 +1,64 @@
+//! `coshift-tools bench engine` on the shipped model.
+#![cfg(feature = "engine")]
+
+use std::path::Path;
+use std::process::Command;
+
+use coshift_engine::model::Model;
+
+fn bench(args: &[&str]) -> std::process::Output {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/coshift-28");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
+    command.args(["bench", "engine", "--model", model, "--rounds", "2", "--runs", "2"]);
+    command.args(args).output().unwrap()
+}
+
+#[test]
+fn every_sub_network_has_its_line() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/coshift-28"));
+    let model = Model::read(folder).unwrap();
+    for args in [&["--json"][..], &["--json", "--threads", "2", "--batch", "3"]] {
+        let out = bench(args);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert_eq!(text.lines().count(), model.sub_networks.len());
+        for (line, sub) in text.lines().zip(&model.sub_networks) {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(row["index"], sub.index);
+            assert_eq!(row["macs"], sub.macs);
+            let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
+            assert!(number("cpu_ms_min") > 0.0);
+            assert!(number("cpu_ms_min") <= number("cpu_ms_p50"));
+            assert!(number("cpu_ms_p50") <= number("cpu_ms_p99"));
+            assert!(number("first_inference_over_steady") > 0.0);
+            assert!(number("switch_ns_p99") > 0.0);
+            // At least the weights of the sub-network itself.
+            assert!(number("resident_bytes") > 4.0 * sub.params as f64);
+        }
+    }
+}
+
+#[test]
+fn a_profile_names_every_step() {
+    let out = bench(&["--profile", "0"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(text.contains("depthwise") && text.contains("image 28²"), "{text}");
+    let out = bench(&["--profile", "99"]);
+    assert!(!out.status.success());
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert!(text.starts_with("error: --profile: sub-network 99, expected 0 to"), "{text}");
+}
+
+#[test]
+fn arguments_that_measure_nothing_are_named() {
+    for (flag, words) in
+        [("--threads", "--threads"), ("--batch", "--batch"), ("--runs", "--rounds, --runs")]
+    {
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/coshift-28");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
+        let out = command.args(["bench", "engine", "--model", model, flag, "0"]).output().unwrap();
+        assert!(!out.status.success());
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(text, format!("error: {words}: at least 1\n"));
+    }
+}

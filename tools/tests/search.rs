@@ -1,0 +1,99 @@
+//! The command that searches sub-networks.
+#![cfg(feature = "engine")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use coshift_engine::levels::dynamic_ofa;
+use serde_json::{Value, json};
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn search(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
+    command.current_dir(project()).arg("search").args(args).output().unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_front_of_measured_sub_networks_by_a_boards_law() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("measured.json");
+    // The published levels with their measured accuracies: two shapes are there twice, with the
+    // accuracies of both measurements.
+    let accuracies = [
+        74.202, 74.968, 76.134, 77.540, 78.346, 79.030, 73.178, 74.540, 75.226, 76.388, 77.034,
+        77.748, 78.050,
+    ];
+    let rows: Vec<Value> = dynamic_ofa()
+        .iter()
+        .zip(accuracies)
+        .map(|(level, accuracy)| json!({"net": level.net, "accuracy_pct": accuracy}))
+        .collect();
+    std::fs::write(&path, serde_json::to_string(&rows).unwrap()).unwrap();
+    let path = path.to_str().unwrap();
+    let args = ["--measured", path, "--board", "boards/xavier_nx.toml", "--json"];
+    let output = search(&args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = lines(&output);
+    let (found, published): (Vec<_>, Vec<_>) =
+        lines.iter().partition(|line| line["name"] == "found");
+    assert_eq!(published.len(), 13);
+    let figures = |line: &Value| {
+        (line["latency_ms"].as_f64().unwrap(), line["accuracy_pct"].as_f64().unwrap())
+    };
+    assert!(found.len() >= 5, "{}", found.len());
+    for pair in found.windows(2) {
+        let ((slow_before, before), (slow, after)) = (figures(pair[0]), figures(pair[1]));
+        assert!(slow_before < slow && before < after);
+    }
+    for line in published {
+        let (latency, accuracy) = figures(line);
+        assert!(line["found_latency_ms"].as_f64().unwrap() <= latency);
+        assert!(line["found_accuracy_pct"].as_f64().unwrap() >= accuracy);
+    }
+    // A slower level, longer latencies.
+    let slow = search(&[&args[..], &["--level", "0"]].concat());
+    let slow = self::lines(&slow);
+    assert!(figures(&slow[0]).0 > figures(&lines[0]).0);
+}
+
+#[test]
+fn the_shipped_model_is_a_table() {
+    let output = search(&[
+        "--family",
+        "coshift-28",
+        "--measured",
+        "models/coshift-28/model.json",
+        "--board",
+        "boards/orin_nano.toml",
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.lines().count() > 2 && said.lines().all(|line| line.starts_with("found: ")));
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let (board, model) = ("boards/xavier_nx.toml", "models/coshift-28/model.json");
+    let small = ["--family", "coshift-28", "--measured", model, "--board", board];
+    let with = |more: &[&'static str]| [&small[..], more].concat();
+    for (args, want) in [
+        (with(&["--level", "99"]), "--level 99: boards/xavier_nx.toml has 0 to "),
+        (with(&["--population", "2"]), "--population 2: expected 4 to 10000"),
+        (vec!["--measured", model, "--board", board], "model.json: entry 0: "),
+        (vec!["--measured", board, "--board", board], "expected a list of"),
+        (vec!["--predictor", "no.safetensors", "--board", board], "no.safetensors: "),
+        (vec!["--measured", model, "--blocks", "no.yaml"], "no.yaml: "),
+    ] {
+        let output = search(&args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(want), "{args:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}

@@ -184,7 +184,7 @@ fn the_front_is_nowhere_worse_than_the_published_levels() {
     let sides = [160, 176, 192, 208, 224];
     let paths = sides.map(|side| tables.join(format!("{side}_lookup_table.yaml")));
     let blocks = BlockTable::read(&paths, &layout).unwrap();
-    let settings = Settings { seed: 1, population: 100, generations: 200, rounds: 3 };
+    let settings = Settings { seed: 1, population: 100, generations: 200, rounds: 40 };
     let found = search(&family, &predictor, &blocks, settings).unwrap();
     for level in dynamic_ofa() {
         let (accuracy, latency) =

@@ -51,8 +51,8 @@ pub struct SearchArgs {
     /// Generations.
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub generations: usize,
-    /// Rounds of trying every change of one part afterwards.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// Most rounds of trying every change of one part afterwards; ends where none helps.
+    #[arg(long, value_name = "N", default_value_t = 40)]
     pub rounds: usize,
     /// One JSON object a line.
     #[arg(long)]

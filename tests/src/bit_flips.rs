@@ -322,7 +322,6 @@ impl Campaign {
         };
         board.patience(crate::board::PATIENCE)?;
         board.reset_on(&self.memory).context("reset")?;
-        board.patience(DECISION_TIME)?;
         board.send_bytes(&self.story.opening)?;
         let (before, rest) = self.story.periods.split_at(BEFORE);
         let mut heard = Heard::default();
@@ -342,6 +341,7 @@ impl Campaign {
         board.send_bytes(&burst.concat())?;
         std::thread::sleep(Duration::from_micros(u64::from(random.below(4_000))));
         let bit = self.poke(&board, place, random)?;
+        board.patience(DECISION_TIME)?;
         let mut heard = Heard::default();
         // A lock-up of the core ends the emulator: on a board its watchdog ends that.
         let class = match self.listen(&mut board, burst.len(), after, &mut heard) {

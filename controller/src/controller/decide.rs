@@ -13,7 +13,7 @@ use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 
 /// What one slice of a decision may take beside what it does only once; see
 /// [`crate::device::Effort`].
-const SLICE: u32 = 14_000;
+const SLICE: u32 = 12_000;
 /// What naming a shortfall takes.
 const SHORTFALL: u32 = 12_000;
 

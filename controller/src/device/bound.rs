@@ -56,10 +56,12 @@ impl Board<'_, '_> {
     fn is_hopeless(&self, level: u8, margin: Margin, best: &Candidate, plan: &mut Plan) -> bool {
         let mut unserved = 0;
         for seat in self.seats.iter().flatten() {
-            let known = seat.demand.knows_fastest(level);
-            let effort = if known { search::BOUND } else { const { search::BOUND + search::PICK } };
-            plan.effort = plan.effort.saturating_add(effort);
-            if !seat.demand.can_serve(seat.table.column(level), level, margin) {
+            let column = seat.table.column(level);
+            plan.effort = plan.effort.saturating_add(search::BOUND);
+            if !seat.demand.knows_fastest(level) {
+                plan.effort = plan.effort.saturating_add(search::pick(column.len()));
+            }
+            if !seat.demand.can_serve(column, level, margin) {
                 unserved |= seat.weight;
             }
         }

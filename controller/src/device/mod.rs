@@ -260,7 +260,7 @@ impl<'a, 'p> Board<'a, 'p> {
             plan.effort = plan.effort.saturating_add(const { search::ALONE + search::SETTLE });
             let column = seat.table.column(level);
             let pick = seat.demand.known(column, level, margin).unwrap_or_else(|| {
-                plan.effort = plan.effort.saturating_add(search::PICK);
+                plan.effort = plan.effort.saturating_add(search::pick(column.len()));
                 seat.demand.alone(&seat.application.targets, column, level, margin)
             });
             let Some(load) = seat.demand.load(column, pick, margin) else { continue };
@@ -406,8 +406,8 @@ impl<'a, 'p> Board<'a, 'p> {
 
 impl Seat<'_, '_> {
     fn pick(&self, level: u8, bounds: Bounds, margin: Margin, effort: &mut u32) -> Option<Load> {
-        *effort = effort.saturating_add(search::PICK);
         let column = self.table.column(level);
+        *effort = effort.saturating_add(search::pick(column.len()));
         let targets = &self.application.targets;
         let sub_network = self.demand.within(targets, column, level, bounds, margin);
         self.demand.load(column, sub_network, margin)

@@ -15,8 +15,11 @@ pub(super) const BOUND: u32 = 300;
 pub(super) const ALONE: u32 = 200;
 /// What follows from that, an application's part.
 pub(super) const SETTLE: u32 = 400;
-/// A column that is searched.
-pub(super) const PICK: u32 = 850;
+
+/// A column of so many sub-networks that is searched.
+pub(super) fn pick(sub_networks: u8) -> u32 {
+    u32::from(sub_networks).saturating_mul(45).saturating_add(250)
+}
 
 /// Effort that a slice has left, about a Cortex-M4's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,18 +36,21 @@ pub(crate) const TYPICAL_DECISION: Budget =
     Budget { name: "typical decision", unit: "instructions", limit: 18_000, aim: 3_000 };
 /// The dearest step or slice known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
-    Budget { name: "worst step", unit: "instructions", limit: 40_000, aim: 40_000 };
+    Budget { name: "worst step", unit: "instructions", limit: 38_000, aim: 40_000 };
 /// The dearest control period known of such applications: their outcomes and a telemetry with its
 /// decision.
 pub(crate) const WORST_PERIOD: Budget =
-    Budget { name: "worst period", unit: "instructions", limit: 650_000, aim: 120_000 };
+    Budget { name: "worst period", unit: "instructions", limit: 1_100_000, aim: 120_000 };
 
-/// The dearest cases found, measured by every run: the most of any step and the most of a decision.
+/// The dearest cases found, measured by every run: the most of any step first, then of whole
+/// decisions and periods.
 /// `cargo xtask sizes --search` looks for dearer ones.
 pub(crate) const WORST_CASES: &[CaseId] = &[
-    CaseId { seed: 2, index: 564 },
+    CaseId { seed: 2, index: 188 },
+    CaseId { seed: 1, index: 1188 },
+    CaseId { seed: 3, index: 267 },
+    CaseId { seed: 3, index: 667 },
     CaseId { seed: 2, index: 295 },
-    CaseId { seed: 2, index: 496 },
 ];
 
 impl Budget {

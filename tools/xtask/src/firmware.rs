@@ -71,6 +71,8 @@ pub(crate) enum Program {
     BringUp,
     /// The program that measures controller steps.
     Steps,
+    /// The program that measures frames and control periods.
+    Wire,
     /// The firmware with a policy store that uploads in place: one that the tests must refuse.
     InPlace,
 }
@@ -157,6 +159,7 @@ impl Image {
             Program::Firmware => "",
             Program::BringUp => "-bring-up",
             Program::Steps => "-steps",
+            Program::Wire => "-wire",
             Program::InPlace => "-in-place",
         };
         let kind = if self.development { "-development" } else { "" };
@@ -169,7 +172,8 @@ impl Image {
         let program = match self.program {
             Program::Firmware => "",
             Program::BringUp => " bring-up",
-            Program::Steps => " measuring",
+            Program::Steps => " step-measuring",
+            Program::Wire => " frame-measuring",
             Program::InPlace => " in-place",
         };
         format!("{kind}{program} image of {}", self.board.name)
@@ -182,13 +186,14 @@ impl Program {
             Self::Firmware | Self::InPlace => board.package,
             Self::BringUp => "bringup",
             Self::Steps => "steps",
+            Self::Wire => "wire",
         }
     }
 
     fn features(self) -> &'static [&'static str] {
         match self {
             Self::InPlace => &["in-place-store"],
-            Self::Firmware | Self::BringUp | Self::Steps => &[],
+            Self::Firmware | Self::BringUp | Self::Steps | Self::Wire => &[],
         }
     }
 }
@@ -213,7 +218,9 @@ mod tests {
     #[test]
     fn every_image_has_a_file_of_its_own() {
         let mut names = HashSet::new();
-        for program in [Program::Firmware, Program::BringUp, Program::Steps, Program::InPlace] {
+        for program in
+            [Program::Firmware, Program::BringUp, Program::Steps, Program::Wire, Program::InPlace]
+        {
             for development in [false, true] {
                 let image = Image { board: board::MPS2_AN386, program, development };
                 assert!(names.insert(image.file_name()), "{}", image.file_name());

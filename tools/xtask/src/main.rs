@@ -20,9 +20,11 @@ mod qemu;
 mod setup;
 mod sizes;
 mod soak;
+mod stack;
 mod steps;
 mod tally;
 mod test;
+mod wire;
 mod workspace;
 
 use std::process::ExitCode;

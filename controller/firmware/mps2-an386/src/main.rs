@@ -18,6 +18,7 @@ mod image {
     use coshift_mps2_an386::board::{self, Board, RamSlot, Uart};
     use coshift_mps2_an386::policy;
     use coshift_shared::frame::Frame;
+    use coshift_shared::policy::PolicyView;
     use coshift_shared::protocol::VersionRange;
     use coshift_shared::time::Instant;
     use coshift_shared::to_host::Mode;
@@ -56,10 +57,7 @@ mod image {
             }
             None => defmt::error!("there is no policy; waiting for one"),
         }
-        let node = cortex_m::singleton!(
-            : Loop = Node::with_store(policy, identity, VersionRange::OURS, store)
-        );
-        let Some(node) = node else { board::reset() };
+        let Some(node) = place(policy, identity, store) else { board::reset() };
         #[cfg(feature = "panic-probe")]
         probe(&mut board.uart);
         let mut mode = Mode::Boot;
@@ -84,6 +82,19 @@ mod image {
                 board.sleep();
             }
         }
+    }
+
+    /// Puts the node where it stays. Apart, as it is built on the stack first: there the loop would
+    /// keep its room for ever.
+    #[inline(never)]
+    fn place(
+        policy: Option<PolicyView<'static>>,
+        identity: Identity,
+        store: Upload<RamSlot>,
+    ) -> Option<&'static mut Loop> {
+        cortex_m::singleton!(
+            : Loop = Node::with_store(policy, identity, VersionRange::OURS, store)
+        )
     }
 
     /// Waits until the agent was told what there was to tell. A port that nobody empties does not

@@ -79,7 +79,7 @@ impl Case {
 }
 
 /// Bytes, filled up to whole words.
-fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
     out.resize(out.len().next_multiple_of(4), 0);
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use coshift_shared::kind::Kind;
 
-pub(crate) use cases::{Case, CaseId, Shape};
+pub(crate) use cases::{Case, CaseId, Shape, put_block};
 
 use crate::workspace;
 
@@ -89,7 +89,7 @@ pub(crate) fn measure(
         measured.steps.extend(kinds.into_iter().zip(ticks).map(|((case, kind), ticks)| Step {
             case,
             kind,
-            instructions: u64::from(ticks) * TICK_NS / INSTRUCTION_NS,
+            instructions: instructions(ticks),
         }));
     }
     Ok(measured)
@@ -106,7 +106,7 @@ impl Drop for Window {
 }
 
 /// An emulator that ends with its owner.
-struct Emulator(Child);
+pub(crate) struct Emulator(pub(crate) Child);
 
 impl Drop for Emulator {
     fn drop(&mut self) {
@@ -116,8 +116,18 @@ impl Drop for Emulator {
     }
 }
 
-/// Runs the image on this input; gives the ticks of each step.
-fn emulate(emulator: &Path, image: &Path, input: &[u8], steps: usize) -> Result<Vec<u32>> {
+/// Instructions that this many ticks of the core clock stand for.
+pub(crate) fn instructions(ticks: u32) -> u64 {
+    u64::from(ticks) * TICK_NS / INSTRUCTION_NS
+}
+
+/// Runs a measuring image on this input; gives so many words of its answer.
+pub(crate) fn emulate(
+    emulator: &Path,
+    image: &Path,
+    input: &[u8],
+    words: usize,
+) -> Result<Vec<u32>> {
     ensure!(
         input.len() <= INPUT_BYTES,
         "{} bytes of cases: the window has room for {INPUT_BYTES}",
@@ -155,7 +165,7 @@ fn emulate(emulator: &Path, image: &Path, input: &[u8], steps: usize) -> Result<
         std::thread::sleep(Duration::from_millis(20));
     }
     // After the state and the use of the stack.
-    let mut costs = vec![0; steps * 4];
+    let mut costs = vec![0; words * 4];
     file.read_exact_at(&mut costs, INPUT_BYTES as u64 + 8).context("cannot read the window")?;
     Ok(costs.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
 }

@@ -5,6 +5,7 @@
 //! can, and they install what is missing after asking.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod board;
 mod budgets;
 mod ci;
@@ -41,6 +42,7 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Bench(bench::Args),
     Setup(setup::Args),
     Test(test::Args),
     Ci(ci::Args),
@@ -55,6 +57,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Ci(args) => ci::run(&args),

@@ -8,7 +8,7 @@ use crate::demand::Demand;
 use crate::estimator::{Learned, Slowdown, Tail};
 
 /// State of one application slot in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Application {
     /// What it asks for.
     pub targets: Targets,

@@ -1,9 +1,12 @@
 //! What one application demands of the board, and the sub-network that serves it best.
 //!
 //! Everything that does not depend on the level is worked out once a change of targets or of the
-//! slowdown, divisions included, and kept with the sub-network that would run at each level if
-//! nothing stood in its way (`Demand::picks`). A decision then looks cells up, and searches a
-//! level again only where another application or a cap stands in the way.
+//! slowdown, divisions included. The sub-network that would run at a level if nothing stood in its
+//! way is worked out when a decision first asks for it, and kept as long as it holds
+//! ([`Demand::alone`]). A decision then looks cells up, and searches a level again only where
+//! another application or a cap stands in the way.
+
+use core::cell::Cell as Kept;
 
 use coshift_shared::policy::{Cell, Column, PolicyView, TableView};
 use coshift_shared::to_controller::{Degrade, Objective, Targets};
@@ -22,6 +25,19 @@ pub enum Margin {
     Reserve,
 }
 
+/// What can be worked out again at any time, and is kept to save that: equal to any other, since
+/// nothing that is decided depends on what is kept.
+#[derive(Debug, Clone, Default)]
+struct Memo<T: Copy>(Kept<T>);
+
+impl<T: Copy> PartialEq for Memo<T> {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl<T: Copy> Eq for Memo<T> {}
+
 /// A guard and its reciprocal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Guard {
@@ -30,19 +46,20 @@ struct Guard {
     inverse_q24: u32,
     /// Largest policy latency that keeps deadline and utilisation alone, µs.
     limit_us: u32,
-    /// Limits that give the same picks.
-    holds: Range,
 }
 
-/// Latencies from `from_us` on, up to the one before `until_us`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Range {
-    from_us: u32,
-    until_us: u32,
+/// What would run at a level if nothing stood in its way, and the limits on latency that give the
+/// same: those with the same cells on either side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pick {
+    /// The sub-network, in the low half; what is known, in the high one.
+    chosen: u8,
+    /// The sub-network just over the limit, in the low half, and that just under it.
+    edges: u8,
 }
 
 /// Demand of one application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demand {
     plain: Guard,
     reserve: Guard,
@@ -57,10 +74,12 @@ pub struct Demand {
     budget_uj: u32,
     /// First sub-network that keeps the accuracy floor; as many as there are where none does.
     floor: u8,
-    /// Picks of each level: plain in the low half, reserve in the high one.
-    picks: [u8; MAX_LEVELS],
+    /// Pick of each level: of either guard, as mostly both give the same.
+    picks: [Memo<Pick>; MAX_LEVELS],
+    /// Levels whose fastest sub-networks are known, a bit each.
+    fastest_known: Memo<u32>,
     /// Fastest sub-network of each level, and in the high half the fastest at the floor.
-    fastest: [u8; MAX_LEVELS],
+    fastest: [Memo<u8>; MAX_LEVELS],
 }
 
 /// A sub-network considered for one application at one level.
@@ -92,6 +111,11 @@ pub struct Bounds {
 impl Bounds {
     /// Nothing but the application's own promises.
     pub const OPEN: Self = Self { latency_us: u32::MAX, energy_uj: u32::MAX };
+}
+
+/// The bit of a level.
+fn bit(level: u8) -> u32 {
+    1_u32.wrapping_shl(u32::from(level))
 }
 
 fn low(nibbles: u8) -> u8 {
@@ -126,14 +150,12 @@ impl Demand {
             rate_q32: ratio(1 << 32, targets.period_us).saturating_add(1),
             budget_uj: u32::MAX,
             floor: 0,
-            picks: [0; MAX_LEVELS],
-            fastest: [0; MAX_LEVELS],
+            picks: [const { Memo::new(Pick::UNKNOWN) }; MAX_LEVELS],
+            fastest_known: Memo::new(0),
+            fastest: [const { Memo::new(0) }; MAX_LEVELS],
         };
         if let Some(table) = policy.table(targets.table) {
             demand.floor = first_at(&table, targets.accuracy_floor_bp);
-            for (level, fastest) in (0..policy.levels()).zip(&mut demand.fastest) {
-                *fastest = fastest_of(table.column(level), demand.floor);
-            }
         }
         demand.follow(targets, policy, mean_q24, guard_q24);
         demand
@@ -160,39 +182,12 @@ impl Demand {
         let most_us = ratio((utilisation << 20) | 0xf_ffff, self.weight_q20);
         let raise = scaled(guard_q24, (HYSTERESIS_PERMILLE << 20) / 1000, 20);
         let deadline_us = targets.deadline_us;
-        let plain = self.plain.moved(guard_q24, deadline_us, most_us);
-        let reserve = self.reserve.moved(guard_q24.saturating_add(raise), deadline_us, most_us);
-        let same = budget_uj == self.budget_uj && plain.still() && reserve.still();
-        self.budget_uj = budget_uj;
-        (self.plain, self.reserve) = (plain, reserve);
-        if !same {
-            self.pick_everywhere(targets, policy);
+        if budget_uj != self.budget_uj {
+            self.budget_uj = budget_uj;
+            self.picks.iter().for_each(|pick| pick.set(Pick::UNKNOWN));
         }
-    }
-
-    fn pick_everywhere(&mut self, targets: &Targets, policy: &PolicyView<'_>) {
-        let Some(table) = policy.table(targets.table) else { return };
-        let (mut plain, mut reserve) = (Range::ALL, Range::ALL);
-        let mut picks = self.picks;
-        for (level, pick) in (0..policy.levels()).zip(&mut picks) {
-            let column = table.column(level);
-            let choose = |latency_us| {
-                let bounds = Bounds { latency_us, energy_uj: u32::MAX };
-                self.search(targets, column, level, bounds)
-            };
-            let parts = Range::around(column, self.plain.limit_us);
-            plain.narrow(&parts);
-            let chosen = choose(self.plain.limit_us);
-            if parts.holds(self.reserve.limit_us) {
-                reserve.narrow(&parts);
-                *pick = chosen << 4 | chosen;
-            } else {
-                reserve.narrow(&Range::around(column, self.reserve.limit_us));
-                *pick = choose(self.reserve.limit_us) << 4 | chosen;
-            }
-        }
-        self.picks = picks;
-        (self.plain.holds, self.reserve.holds) = (plain, reserve);
+        self.plain = Guard::new(guard_q24, deadline_us, most_us);
+        self.reserve = Guard::new(guard_q24.saturating_add(raise), deadline_us, most_us);
     }
 
     fn guard(&self, margin: Margin) -> &Guard {
@@ -202,14 +197,25 @@ impl Demand {
         }
     }
 
-    /// The sub-network at `level` as long as only the application's own promises count.
+    /// The sub-network at `level` as long as only the application's own promises count, where it
+    /// is known.
     #[must_use]
-    pub fn alone(&self, level: u8, margin: Margin) -> u8 {
-        let pick = self.picks.get(usize::from(level)).copied().unwrap_or(0);
-        match margin {
-            Margin::Plain => low(pick),
-            Margin::Reserve => high(pick),
+    pub fn known(&self, column: Column<'_>, level: u8, margin: Margin) -> Option<u8> {
+        let limit_us = self.guard(margin).limit_us;
+        self.picks.get(usize::from(level))?.get().at(column, limit_us)
+    }
+
+    /// The sub-network at `level` as long as only the application's own promises count; known
+    /// from then on.
+    #[must_use]
+    pub fn alone(&self, targets: &Targets, column: Column<'_>, level: u8, margin: Margin) -> u8 {
+        let limit_us = self.guard(margin).limit_us;
+        let bounds = Bounds { latency_us: limit_us, ..Bounds::OPEN };
+        let sub_network = self.search(targets, column, level, bounds);
+        if let Some(place) = self.picks.get(usize::from(level)) {
+            place.set(Pick::around(column, limit_us, sub_network));
         }
+        sub_network
     }
 
     /// The sub-network at `level` within `bounds` and the application's own promises.
@@ -232,7 +238,7 @@ impl Demand {
     fn search(&self, targets: &Targets, column: Column<'_>, level: u8, bounds: Bounds) -> u8 {
         let within = Bounds { energy_uj: bounds.energy_uj.min(self.budget_uj), ..bounds };
         // Where the fastest at the floor is too slow, none serves.
-        let fastest = self.fastest.get(usize::from(level)).copied().unwrap_or(0);
+        let fastest = self.fastest_both(column, level);
         let quick = column.cell(high(fastest)).is_some_and(|c| c.latency_us <= bounds.latency_us);
         if !quick || self.floor >= column.len() {
             return self.degraded(targets, column, fastest, bounds, within);
@@ -308,8 +314,14 @@ impl Demand {
             energy_uj,
             guarded_us: scaled(latency_us, self.guard(margin).q24, 24),
             utilisation_permille: scaled(latency_us, self.weight_q20, 20),
-            power_mw: scaled(energy_uj, self.weight_q20, 20),
+            power_mw: self.power_mw(energy_uj),
         })
+    }
+
+    /// Mean power of requests that take so much energy each, mW.
+    #[must_use]
+    pub fn power_mw(&self, energy_uj: u32) -> u32 {
+        scaled(energy_uj, self.weight_q20, 20)
     }
 
     /// Policy's latency whose guarded latency is at most `guarded_us`, µs.
@@ -345,14 +357,38 @@ impl Demand {
 
     /// The fastest sub-network at `level`.
     #[must_use]
-    pub fn fastest(&self, level: u8) -> u8 {
-        self.fastest.get(usize::from(level)).map_or(0, |both| low(*both))
+    pub fn fastest(&self, column: Column<'_>, level: u8) -> u8 {
+        low(self.fastest_both(column, level))
     }
 
     /// The fastest sub-network at `level` that keeps the floor, where any does.
     #[must_use]
-    pub fn fastest_at_floor(&self, level: u8) -> u8 {
-        self.fastest.get(usize::from(level)).map_or(0, |both| high(*both))
+    pub fn fastest_at_floor(&self, column: Column<'_>, level: u8) -> u8 {
+        high(self.fastest_both(column, level))
+    }
+
+    /// Whether any sub-network at `level` keeps floor and deadline.
+    #[must_use]
+    pub fn can_serve(&self, column: Column<'_>, level: u8, margin: Margin) -> bool {
+        let fastest = column.cell(self.fastest_at_floor(column, level));
+        self.floor < column.len()
+            && fastest.is_some_and(|cell| cell.latency_us <= self.guard(margin).limit_us)
+    }
+
+    /// Whether the fastest sub-networks at `level` are known; they are once asked for.
+    #[must_use]
+    pub fn knows_fastest(&self, level: u8) -> bool {
+        self.fastest_known.get() & bit(level) != 0
+    }
+
+    fn fastest_both(&self, column: Column<'_>, level: u8) -> u8 {
+        let Some(both) = self.fastest.get(usize::from(level)) else { return 0 };
+        let known = self.fastest_known.get();
+        if known & bit(level) == 0 {
+            both.set(fastest_of(column, self.floor));
+            self.fastest_known.set(known | bit(level));
+        }
+        both.get()
     }
 
     /// Whether a sub-network keeps every promise of the application, contention left out.
@@ -373,42 +409,66 @@ impl Demand {
     }
 }
 
-impl Guard {
-    fn moved(&self, q24: u32, deadline_us: u32, most_us: u32) -> Self {
-        let inverse_q24 = ratio(1 << 48, q24);
-        let limit_us = scaled(deadline_us, inverse_q24, 24).min(most_us);
-        Self { q24, inverse_q24, limit_us, ..*self }
+impl<T: Copy> Memo<T> {
+    const fn new(value: T) -> Self {
+        Self(Kept::new(value))
     }
 
-    /// Whether the picks made before hold.
-    fn still(&self) -> bool {
-        self.holds.holds(self.limit_us)
+    fn get(&self) -> T {
+        self.0.get()
+    }
+
+    fn set(&self, value: T) {
+        self.0.set(value);
     }
 }
 
-impl Range {
-    const ALL: Self = Self { from_us: 0, until_us: u32::MAX };
+impl Guard {
+    fn new(q24: u32, deadline_us: u32, most_us: u32) -> Self {
+        let inverse_q24 = ratio(1 << 48, q24);
+        Self { q24, inverse_q24, limit_us: scaled(deadline_us, inverse_q24, 24).min(most_us) }
+    }
+}
 
-    /// Limits that part a column as `limit_us` does.
-    fn around(column: Column<'_>, limit_us: u32) -> Self {
-        let mut range = Self::ALL;
+impl Pick {
+    const UNKNOWN: Self = Self { chosen: 0, edges: 0 };
+    const KNOWN: u8 = 16;
+    /// Some sub-network is under the limit.
+    const UNDER: u8 = 32;
+    /// Some sub-network is over the limit.
+    const OVER: u8 = 64;
+
+    fn around(column: Column<'_>, limit_us: u32, sub_network: u8) -> Self {
+        let (mut under, mut from_us) = (None, 0);
+        let (mut over, mut until_us) = (None, u32::MAX);
+        let mut index = 0_u8;
         for cell in column.cells(0, MAX) {
             if cell.latency_us <= limit_us {
-                range.from_us = range.from_us.max(cell.latency_us);
-            } else {
-                range.until_us = range.until_us.min(cell.latency_us);
+                if cell.latency_us >= from_us {
+                    (under, from_us) = (Some(index), cell.latency_us);
+                }
+            } else if cell.latency_us <= until_us {
+                (over, until_us) = (Some(index), cell.latency_us);
             }
+            index = index.wrapping_add(1);
         }
-        range
+        let mut chosen = Self::KNOWN | low(sub_network);
+        if under.is_some() {
+            chosen |= Self::UNDER;
+        }
+        if over.is_some() {
+            chosen |= Self::OVER;
+        }
+        Self { chosen, edges: under.unwrap_or(0) << 4 | low(over.unwrap_or(0)) }
     }
 
-    fn narrow(&mut self, other: &Self) {
-        self.from_us = self.from_us.max(other.from_us);
-        self.until_us = self.until_us.min(other.until_us);
-    }
-
-    fn holds(&self, limit_us: u32) -> bool {
-        self.from_us <= limit_us && limit_us < self.until_us
+    /// The sub-network, where it is the same under this limit.
+    fn at(self, column: Column<'_>, limit_us: u32) -> Option<u8> {
+        let within = |index| column.cell(index).is_some_and(|cell| cell.latency_us <= limit_us);
+        let holds = self.chosen & Self::KNOWN != 0
+            && (self.chosen & Self::UNDER == 0 || within(high(self.edges)))
+            && (self.chosen & Self::OVER == 0 || !within(low(self.edges)));
+        holds.then_some(low(self.chosen))
     }
 }
 

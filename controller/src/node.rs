@@ -274,6 +274,13 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         self.store.is_busy()
     }
 
+    /// Whether a decision is under way: [`Node::poll`] is due at once, and the bytes received
+    /// meanwhile had better wait until it has ended.
+    #[must_use]
+    pub fn is_deciding(&self) -> bool {
+        self.controller.is_deciding()
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &S {
@@ -286,12 +293,16 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         self.store
     }
 
-    /// When [`Node::poll`] is due, on the node's own clock; `None` while time changes nothing. Says
+    /// When [`Node::poll`] is due, on the node's own clock: at once while a decision is under way,
+    /// so that another slice of it is done; `None` while time changes nothing. Says
     /// nothing of the store's work, which is due whenever there is time: see [`Node::is_busy`].
     #[must_use]
     pub fn next_poll(&self) -> Option<Instant> {
         if self.receiver.session() == NO_SESSION {
             return Some(self.announced_at.map_or(self.last_local, |at| at.after(ANNOUNCE_EVERY)));
+        }
+        if self.controller.is_deciding() {
+            return Some(self.last_local);
         }
         let due = self.controller.next_deadline()?;
         Some(self.last_local.after(due.since(self.last_stamp)))

@@ -187,15 +187,8 @@ impl Reference {
         let reach = (3.0 * ((1.0 / 16.0 / self.aim).powf(0.25) - 1.0)).max(0.0);
         self.threshold + self.correction * reach * self.excess
     }
-}
 
-impl Law for Reference {
-    fn guard(&self) -> f64 {
-        self.mean + self.margin() + self.boost
-    }
-    fn observe(&mut self, sample_q24: u32) {
-        let r = value(sample_q24) - self.mean;
-        let over = r - self.margin();
+    fn tail(&mut self, r: f64, over: f64) {
         if r > self.threshold {
             let e = (r - self.threshold).min(16.0 * self.excess);
             self.excess = (self.excess + (e - self.excess) / 16.0).max(self.dev / 4.0);
@@ -215,12 +208,33 @@ impl Law for Reference {
         } else {
             (self.correction - self.aim / 4.0).max(0.5)
         };
+    }
+}
+
+impl Law for Reference {
+    fn guard(&self) -> f64 {
+        self.mean + self.margin() + self.boost
+    }
+    fn observe(&mut self, sample_q24: u32) {
+        let r = value(sample_q24) - self.mean;
+        let over = r - self.margin();
+        if self.fast == 0 {
+            self.tail(r, over);
+        }
         self.boost = (self.boost - self.boost / 8.0).max(over);
         let limit = 6.0 * self.dev;
         self.beyond = if r.abs() > limit { self.beyond + 1 } else { 0 };
         self.fast = if self.beyond >= 3 { 4 } else { self.fast.saturating_sub(1) };
         self.mean += if self.fast > 0 { r / 2.0 } else { r.clamp(-limit, limit) / 16.0 };
         self.dev = (self.dev + (r.abs().min(8.0 * self.dev) - self.dev) / 32.0).max(2e-4);
+        if self.beyond == 3 {
+            if r > 0.0 && self.correction < 4.0 {
+                self.threshold = (self.threshold - self.dev / 2.0).max(0.0);
+                self.excess /= 8.0;
+            }
+            self.dev = (self.dev * 0.625).max(2e-4);
+            self.excess = self.excess.max(self.dev / 4.0);
+        }
     }
 }
 

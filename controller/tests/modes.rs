@@ -334,7 +334,7 @@ proptest! {
         }
         // A new controller after a reset: the agent sends session, applications, caps, seed.
         let mut copy = Bench::new(view, source.now);
-        let slots = *source.controller.slots();
+        let slots = source.controller.slots().clone();
         for (slot, application) in (0_u8..).zip(slots) {
             if let Some(application) = application {
                 copy.set(slot, application.targets);

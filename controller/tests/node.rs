@@ -47,6 +47,9 @@ impl<'p> Agent<'p> {
         for byte in bytes {
             self.node.feed(*byte, self.local, &mut |frame: &Frame| sent.push(*frame));
         }
+        while self.node.is_deciding() {
+            self.node.poll(self.local, &mut |frame: &Frame| sent.push(*frame));
+        }
         sent.iter().map(open).collect()
     }
 

@@ -3,10 +3,10 @@
 mod common;
 
 use common::random::{asked, policy, shape};
-use common::{Bench, PERIOD_US, decision};
+use common::{Bench, PERIOD_US, decision, step};
 use coshift_controller::demand::Margin;
 use coshift_controller::device::{Board, PowerCaps, Slots, Trouble};
-use coshift_controller::power::Power;
+use coshift_controller::power::{Power, TEMP_RESERVE_MDEG_C};
 use coshift_controller::{Controller, Input, Outputs};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
@@ -194,7 +194,7 @@ impl<'p> Driver<'p> {
     fn give(&mut self, message: &ToController) -> Outputs {
         let message = stamped(message, self.now.us());
         self.seq = self.seq.wrapping_add(1);
-        self.controller.step(self.now, Input::Message { message: &message, seq: self.seq })
+        step(&mut self.controller, self.now, &message, self.seq)
     }
 
     /// What the controller knows of power, taken from its seed, the hottest temperature, and whether
@@ -223,14 +223,19 @@ impl<'p> Driver<'p> {
     /// Runs `look` on the board as the device manager sees it.
     fn board<T>(&self, temp_cap: i32, parks: bool, look: impl FnOnce(&Board<'_, '_>) -> T) -> T {
         let (power, hottest, blind) = self.knows();
-        let thermal = match hottest {
+        let thermal = |hottest: Option<i32>| match hottest {
             Some(last) if blind => {
                 power.blind_cap_mw(last, temp_cap, self.view.resistance_50mk_w())
             }
             hottest => power.thermal_cap_mw(hottest, temp_cap),
         };
-        let cap_mw = self.controller.power_cap_mw().min(thermal);
-        let caps = PowerCaps { plain_mw: cap_mw, reserve_mw: cap_mw };
+        let cap_mw = self.controller.power_cap_mw();
+        let kept_mw = if cap_mw == NO_POWER_CAP { 0 } else { cap_mw >> 8 };
+        let hotter = hottest.map(|hot: i32| hot.saturating_add(TEMP_RESERVE_MDEG_C));
+        let caps = PowerCaps {
+            plain_mw: cap_mw.min(thermal(hottest)),
+            reserve_mw: (cap_mw - kept_mw).min(thermal(hotter)),
+        };
         look(&Board::new(self.view, self.controller.slots(), caps, &power, parks))
     }
 
@@ -324,9 +329,9 @@ proptest! {
         let image = policy(levels, sub_networks, tables, seed, wild);
         let mut driver = Driver::new(PolicyView::open(&image).unwrap(), Instant::START.us());
         for event in &events {
-            let before = *driver.controller.slots();
+            let before = driver.controller.slots().clone();
             let out = driver.happen(event);
-            let slots = *driver.controller.slots();
+            let slots = driver.controller.slots().clone();
             // What time brought about came before an application of the same step.
             let application = matches!(event, Event::Message(ToController::Application(_)));
             for decision in sent(&out) {

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 /// Slots that have taken in some outcomes, one after another.
 fn learned(view: &PolicyView<'_>, asked: &[Targets], samples: &[f64]) -> Slots {
-    let mut slots: Slots = [None; 4];
+    let mut slots: Slots = [const { None }; 4];
     for (slot, targets) in slots.iter_mut().zip(asked) {
         let table = targets.table % view.tables();
         *slot = Some(Application::new(Targets { table, ..*targets }, view));
@@ -41,9 +41,9 @@ fn learned(view: &PolicyView<'_>, asked: &[Targets], samples: &[f64]) -> Slots {
 
 /// The same slots with everything that is kept between decisions worked out anew.
 fn afresh(view: &PolicyView<'_>, slots: &Slots) -> Slots {
-    let mut fresh: Slots = [None; 4];
+    let mut fresh: Slots = [const { None }; 4];
     for (place, slot) in fresh.iter_mut().zip(slots) {
-        *place = slot.map(|old| {
+        *place = slot.as_ref().map(|old| {
             let mut new = Application::new(old.targets, view);
             new.load(&old.state(0), view);
             new.load_tail(&old.tail_state(0), view);

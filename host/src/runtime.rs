@@ -290,7 +290,7 @@ impl<'p, P: Platform> Runtime<'p, P> {
         let Some((wake, wake_us)) = self.wake_at().zip(self.wake_us()).filter(|_| idle) else {
             return false;
         };
-        if self.parked() { now < wake } else { now.after_us(2 * wake_us) < wake }
+        if self.parked() { now < wake } else { now.after_us(wake_us) < wake }
     }
 
     /// Clocks change between inferences, so that each runs at one level.

@@ -166,7 +166,7 @@ fn the_twin_takes_over_within_four_periods_and_hands_back_after_a_restart() {
     let mut simulation = simulation(policy, FakeMcu::new(policy), true, "cam0=1.2");
     periods_until(&mut simulation, 3_000, mcu_decides);
     run_for(&mut simulation, 10_000);
-    let learned = simulation.link.node().controller().slots()[0].unwrap();
+    let learned = simulation.link.node().controller().slots()[0].clone().unwrap();
     let decision = *simulation.runtime.core().decision().unwrap();
 
     simulation.link.kill();
@@ -187,11 +187,11 @@ fn the_twin_takes_over_within_four_periods_and_hands_back_after_a_restart() {
     let core = simulation.runtime.core();
     assert_eq!((core.counters().sessions, core.counters().handbacks), (2, 2));
     // What was learned is there again: applications, estimator and indices.
-    let again = simulation.link.node().controller().slots()[0].unwrap();
+    let again = simulation.link.node().controller().slots()[0].clone().unwrap();
     assert_eq!(again.targets, learned.targets);
     assert!(again.next_index > learned.next_index);
     let twin = core.twin().node().controller();
-    assert_eq!(twin.slots()[0].unwrap(), again);
+    assert_eq!(twin.slots()[0].clone().unwrap(), again);
     assert_eq!(twin.digest(), simulation.link.node().controller().digest());
     let met = |n: &Notice| matches!(n, Notice::Met { again: true, .. });
     assert_eq!(said(&simulation, met), 1);

@@ -187,8 +187,16 @@ impl Board {
     /// What the system says.
     pub fn send(&mut self, message: &ToController) -> Result<u16> {
         let (seq, frame) = self.sender.to_controller(message)?;
-        self.port.write_all(frame.bytes()).context("the emulator is gone")?;
+        self.send_bytes(frame.bytes())?;
         Ok(seq)
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.port.write_all(bytes).context("the emulator is gone")
     }
 
     /// The next message.
@@ -261,6 +269,11 @@ impl Board {
                 _ => {}
             }
         }
+    }
+
+    /// Whether the emulator has ended by itself.
+    pub fn emulator_ended(&mut self) -> bool {
+        self.emulator.ended()
     }
 
     /// Ends the emulator.

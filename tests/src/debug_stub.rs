@@ -38,10 +38,41 @@ impl DebugStub {
     /// # Errors
     /// The stub's answer is none.
     pub fn program_counter(&mut self) -> Result<u32> {
+        self.register(PROGRAM_COUNTER)
+    }
+
+    /// A register: r0 to r12, then stack pointer, link register, program counter.
+    ///
+    /// # Errors
+    /// The stub's answer is none.
+    pub fn register(&mut self, number: usize) -> Result<u32> {
         let registers = self.ask("g")?;
-        let hex = registers.get(8 * PROGRAM_COUNTER..8 * PROGRAM_COUNTER + 8);
+        let hex = registers.get(8 * number..8 * number + 8);
         let hex = hex.with_context(|| format!("registers: {registers}"))?;
-        Ok(u32::from_str_radix(hex, 16).with_context(|| format!("pc {hex}"))?.swap_bytes())
+        Ok(u32::from_str_radix(hex, 16).with_context(|| hex.to_owned())?.swap_bytes())
+    }
+
+    /// Sets a register.
+    ///
+    /// # Errors
+    /// The stub refuses.
+    pub fn set_register(&mut self, number: usize, value: u32) -> Result<()> {
+        let mut registers = self.ask("g")?;
+        ensure!(registers.len() >= 8 * number + 8, "registers: {registers}");
+        registers.replace_range(8 * number..8 * number + 8, &format!("{:08x}", value.swap_bytes()));
+        let answer = self.ask(&format!("G{registers}"))?;
+        ensure!(answer == "OK", "register {number} cannot be written: {answer}");
+        ensure!(self.register(number)? == value, "register {number} was not written");
+        Ok(())
+    }
+
+    /// Reads one byte of memory.
+    ///
+    /// # Errors
+    /// The stub refuses.
+    pub fn read_byte(&mut self, address: u32) -> Result<u8> {
+        let hex = self.ask(&format!("m{address:x},1"))?;
+        u8::from_str_radix(&hex, 16).with_context(|| format!("memory at {address:#x}: {hex}"))
     }
 
     /// Writes memory.

@@ -104,6 +104,18 @@ impl Emulator {
         &self.monitor_socket
     }
 
+    /// Whether it has ended by itself.
+    pub fn ended(&mut self) -> bool {
+        // Its sockets close a moment before it can be waited for.
+        for _ in 0..50 {
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                return true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        false
+    }
+
     /// Ends the emulator at once.
     ///
     /// # Errors

@@ -5,7 +5,9 @@
 //! * [`qemu_rig`] — the real agent process and the release image under QEMU, with [`relay`] between
 //! * [`scenario`] — what must hold, whatever the rig
 //! * [`case`] — an application that fits the policy at hand
-//! * [`board`] — the release image under QEMU without an agent: [`power_cuts`] in its policy store
+//! * [`board`] — the release image under QEMU without an agent: [`power_cuts`] in its policy store,
+//!   [`bit_flips`] while it decides
+//! * [`answers`] — the controller compiled for the microcontroller against the one of the host
 //! * [`fuzz`] — what must hold for any bytes
 //! * [`mod@line`], [`faults`], [`wire`] — the line: faults put in, frames read along
 //!
@@ -13,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod answers;
+pub mod bit_flips;
 pub mod board;
 pub mod case;
 pub mod debug_stub;

@@ -6,6 +6,7 @@
 //! else is lost. So for every k that memory is put together, the image boots on it, and says in its
 //! Welcome which policy it runs: it must be number 3 or number 4.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -88,6 +89,8 @@ pub struct Upload {
     image: Vec<u8>,
     /// CRC of the uploaded policy.
     new: u32,
+    /// Emulators started.
+    starts: Cell<u32>,
 }
 
 impl Upload {
@@ -139,6 +142,7 @@ impl Upload {
             old: crc(old)?,
             new: crc(image)?,
             image: image.clone(),
+            starts: Cell::new(1),
             folder,
         };
         // The log is whole: what it says leads to what is there.
@@ -243,7 +247,8 @@ impl Upload {
     /// The emulator fails; what the image does wrong is in the tally.
     pub fn boots(&self, points: &[Point], most: usize, seed: u64) -> Result<Tally> {
         let mut random = Random::new(seed);
-        let mut board = Board::start(&self.needs, self.folder.path(), 1, &[])?;
+        let number = self.starts.replace(self.starts.get() + 1);
+        let mut board = Board::start(&self.needs, self.folder.path(), number, &[])?;
         board.booted()?;
         let mut tally = Tally::default();
         let mut seen = HashSet::new();

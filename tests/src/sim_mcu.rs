@@ -240,6 +240,9 @@ impl<'p> SimMcu<'p> {
             let Some(node) = &mut self.node else { continue };
             for byte in bytes {
                 node.feed(byte, local, &mut |frame| sent.push(*frame));
+                while node.is_deciding() {
+                    node.poll(local, &mut |frame| sent.push(*frame));
+                }
             }
         }
         if let Some(node) = &mut self.node {

@@ -301,7 +301,7 @@ impl<'p> Pair<'p> {
                 let message = Application { at_us, slot: *slot, change: Change::Set(targets) };
                 self.send(&ToController::Application(message), lost);
                 // One that is refused is not there.
-                let known = self.twin.node.controller().slots()[usize::from(*slot)];
+                let known = self.twin.node.controller().slots()[usize::from(*slot)].clone();
                 self.targets[usize::from(*slot)] = known.map(|known| known.targets);
             }
             Op::Remove { slot } => {

@@ -18,6 +18,7 @@ enum Command {
     FitBoard(coshift_tools::fit_board::FitBoardArgs),
     Plan(coshift_tools::plan::PlanArgs),
     FitContention(coshift_tools::ground::fit_contention::FitContentionArgs),
+    Report(coshift_tools::ground::report::ReportArgs),
     Results(coshift_tools::ground::book::ResultsArgs),
     Simulate(coshift_tools::ground::command::SimulateArgs),
     #[cfg(feature = "engine")]
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::FitBoard(args) => coshift_tools::fit_board::run(&args),
         Command::Plan(args) => coshift_tools::plan::run(&args),
         Command::FitContention(args) => coshift_tools::ground::fit_contention::run(&args),
+        Command::Report(args) => coshift_tools::ground::report::run(&args),
         Command::Results(args) => coshift_tools::ground::book::run(&args),
         Command::Simulate(args) => coshift_tools::ground::command::run(&args),
         #[cfg(feature = "engine")]

@@ -134,7 +134,7 @@ pub unsafe extern "C" fn coshift_node_feed(
     CoshiftStatus::Ok
 }
 
-/// Lets time pass up to `local_us`: announcements, silence.
+/// Lets time pass up to `local_us`: announcements, silence, a slice of a decision under way.
 ///
 /// # Safety
 /// `node` must be null or memory that a node was created in, used by no other context meanwhile.
@@ -151,7 +151,9 @@ pub unsafe extern "C" fn coshift_node_poll(node: *mut CoshiftNode, local_us: u32
 }
 
 /// How long after `local_us` the node must be polled, in microseconds, stored in `wait_us`: 0 = now,
-/// COSHIFT_NO_WAIT_LIMIT = time alone changes nothing. Received bytes are to be fed at once.
+/// COSHIFT_NO_WAIT_LIMIT = time alone changes nothing. Received bytes are to be fed at once, but for
+/// when a decision is under way (0 just after a poll): bytes fed then have the rest of it done in
+/// one call, bytes that wait until it is not 0 any more do not.
 ///
 /// # Safety
 /// `node` must be null or memory that a node was created in; `wait_us` must be valid.

@@ -4,12 +4,40 @@ use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::Telemetry;
 use coshift_shared::to_host::{Reason, Shortfall};
-use coshift_shared::units::{NO_LEVEL, NO_POWER_CAP};
+use coshift_shared::units::{MAX_LEVELS, NO_LEVEL, NO_POWER_CAP};
 
-use super::{Choice, Controller, DWELL, Standing};
+use super::{Choice, Controller, DWELL, Outputs, Standing};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
-use crate::device::{Board, Candidate, PowerCaps, Trouble};
+use crate::device::{Board, Candidate, Effort, PowerCaps, Search, Trouble};
 use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
+
+/// What one slice of a decision may take beside what it does only once; see
+/// [`crate::device::Effort`].
+const SLICE: u32 = 14_000;
+/// What naming a shortfall takes.
+const SHORTFALL: u32 = 12_000;
+
+/// Most slices of one decision that follow the step which asked for it: each judges a level at
+/// least, but for one that only names what is missing.
+pub const MOST_SLICES: usize = MAX_LEVELS.saturating_add(1);
+
+/// A decision under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deciding {
+    /// Stamp of the input that asked for it.
+    pub(super) at: Instant,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Nothing was done yet.
+    Begun,
+    /// The standing level was judged, where there is one that counts.
+    Searching { current: Option<Candidate>, search: Search },
+    /// The best level is known.
+    Found { current: Option<Candidate>, best: Candidate },
+}
 
 /// A choice and why it is made.
 struct Verdict {
@@ -75,46 +103,85 @@ impl Controller<'_> {
         }
     }
 
-    /// Decides afresh.
+    /// Begins to decide; what is under way counts no more. Slices follow.
     pub(super) fn decide(&mut self, now: Instant) {
-        let Some(policy) = self.policy else { return };
-        let Verdict { candidate, reason, shortfall } = self.verdict(policy, now);
-        self.stand(now, &candidate, reason, shortfall);
+        self.deciding = Some(Deciding { at: now, phase: Phase::Begun });
     }
 
-    fn verdict(&self, policy: PolicyView<'_>, now: Instant) -> Verdict {
-        let board = self.board(policy);
-        if self.slots.iter().all(Option::is_none) {
-            let candidate = board.judge(board.safest_level(), Margin::Plain);
-            return Verdict { candidate, reason: Reason::Idle, shortfall: Shortfall::NONE };
+    /// Does a slice of the decision under way, where there is one, and sends it at its end.
+    pub(super) fn slice(&mut self, out: &mut Outputs) {
+        let Some(mut deciding) = self.deciding.take() else { return };
+        if let Some(policy) = self.policy {
+            let Some(Verdict { candidate, reason, shortfall }) =
+                self.further(policy, &mut deciding)
+            else {
+                self.deciding = Some(deciding);
+                return;
+            };
+            self.stand(deciding.at, &candidate, reason, shortfall);
         }
-        let standing = self.standing.filter(|standing| standing.reason != Reason::Idle);
-        let (candidate, reason, uncapped_mw) = match standing {
-            None => {
-                let best = board.best(Margin::Plain);
-                (best, Reason::Start, best.uncapped_mw)
+        self.send_decision(deciding.at, out);
+    }
+
+    /// A slice of a decision; the verdict at its end.
+    fn further(&self, policy: PolicyView<'_>, deciding: &mut Deciding) -> Option<Verdict> {
+        let board = self.board(policy);
+        let mut effort = Effort::new(SLICE);
+        if let Phase::Begun = deciding.phase {
+            if self.slots.iter().all(Option::is_none) {
+                let candidate = board.judge(board.safest_level(), Margin::Plain);
+                let shortfall = Shortfall::NONE;
+                return Some(Verdict { candidate, reason: Reason::Idle, shortfall });
             }
-            Some(standing) => self.weigh(&board, &standing, now),
+            let current = self.counting().map(|standing| {
+                board.judge_within(standing.choice.level, Margin::Plain, &mut effort)
+            });
+            // Another level must be better by the hysteresis as long as this one keeps everything.
+            let calm = current.is_some_and(|current| current.trouble == Trouble::NONE);
+            let search = match &current {
+                None => Search::new(Margin::Plain, 0),
+                Some(current) if calm && !self.dirty => Search::new(Margin::Reserve, current.level),
+                Some(current) => Search::from(Margin::Plain, current),
+            };
+            deciding.phase = Phase::Searching { current, search };
+            if !effort.has(1) {
+                return None;
+            }
+        }
+        if let Phase::Searching { current, search } = &mut deciding.phase {
+            let best = search.advance(&board, &mut effort)?;
+            deciding.phase = Phase::Found { current: *current, best };
+        }
+        let Phase::Found { current, best } = deciding.phase else { return None };
+        let (candidate, reason, uncapped_mw) = match (current, self.counting()) {
+            (Some(current), Some(standing)) => self.weigh(&current, &best, &standing, deciding.at),
+            _ => (best, Reason::Start, best.uncapped_mw),
         };
         if candidate.trouble == Trouble::NONE {
-            return Verdict { candidate, reason, shortfall: Shortfall::NONE };
+            return Some(Verdict { candidate, reason, shortfall: Shortfall::NONE });
+        }
+        if !effort.has(SHORTFALL) {
+            return None;
         }
         let thermal = self.cap_is_thermal(self.power_caps());
         let shortfall = board.shortfall(&Candidate { uncapped_mw, ..candidate }, thermal);
-        Verdict { candidate, reason: Reason::Infeasible, shortfall }
+        Some(Verdict { candidate, reason: Reason::Infeasible, shortfall })
+    }
+
+    /// The standing decision, where it was made for applications.
+    fn counting(&self) -> Option<Standing> {
+        self.standing.filter(|standing| standing.reason != Reason::Idle)
     }
 
     /// The standing level or a better one; why; and the least power that only the cap forbids.
     fn weigh(
         &self,
-        board: &Board<'_, '_>,
+        current: &Candidate,
+        best: &Candidate,
         standing: &Standing,
         now: Instant,
     ) -> (Candidate, Reason, u32) {
-        let current = board.judge(standing.choice.level, Margin::Plain);
-        // Another level must be better by the hysteresis as long as this one keeps everything.
-        let calm = current.trouble == Trouble::NONE && !self.dirty;
-        let best = board.best(if calm { Margin::Reserve } else { Margin::Plain });
+        let (current, best) = (*current, *best);
         let uncapped_mw = best.uncapped_mw;
         let rested = self.dirty || now.since(self.level_since) >= DWELL;
         // Danger overrides the dwell; less of the same trouble does not.

@@ -32,14 +32,18 @@ use coshift_shared::units::{
 };
 use heapless::Vec;
 
+pub use decide::MOST_SLICES;
 pub use seed::SEED_PARTS;
+
+use decide::Deciding;
 
 use crate::application::Application;
 use crate::device::Slots;
 use crate::digest::Digest;
 use crate::power::Power;
 
-/// Messages that one input can cause at most.
+/// Messages that one input can cause at most: the decision that was under way, two traces and
+/// decisions that time brings about, and two traces and a decision of its own.
 pub const MAX_OUTPUTS: usize = 8;
 /// Messages to send after a step.
 pub type Outputs = Vec<ToHost, MAX_OUTPUTS>;
@@ -137,6 +141,8 @@ pub struct Controller<'p> {
     power: Power,
     /// The decision that stands; `None` before the first of the session.
     standing: Option<Standing>,
+    /// The decision that is under way; nothing is taken in before it has ended.
+    deciding: Option<Deciding>,
     /// When the run level last changed.
     level_since: Instant,
     /// When a decision was last sent unasked.
@@ -196,11 +202,12 @@ impl<'p> Controller<'p> {
             policy,
             period: DEFAULT_PERIOD,
             state: State::Boot,
-            slots: [None; MAX_APPLICATIONS],
+            slots: [const { None }; MAX_APPLICATIONS],
             limits: Caps::of(policy.as_ref()),
             sensors: Sensors::unknown(Instant::START),
             power: Power::default(),
             standing: None,
+            deciding: None,
             level_since: Instant::START,
             extra_at: Instant::START,
             dirty: false,
@@ -215,11 +222,12 @@ impl<'p> Controller<'p> {
     /// Starts a session at `now`: no applications, nothing learned, a new digest.
     pub fn start_session(&mut self, now: Instant, period_us: u32, session: u16) -> Outputs {
         self.period = Duration::from_us(period_us).max(MIN_PERIOD).min(MAX_PERIOD);
-        self.slots = [None; MAX_APPLICATIONS];
+        self.slots = [const { None }; MAX_APPLICATIONS];
         self.limits = Caps::of(self.policy.as_ref());
         self.sensors = Sensors::unknown(now);
         self.power = Power::default();
         self.standing = None;
+        self.deciding = None;
         self.level_since = now;
         self.extra_at = now;
         self.dirty = false;
@@ -241,6 +249,17 @@ impl<'p> Controller<'p> {
         if self.state == State::Boot {
             return out;
         }
+        if self.deciding.is_some() {
+            if matches!(input, Input::Tick) {
+                self.slice(&mut out);
+                return out;
+            }
+            // What was taken in before is decided first: a message that came too early for slices
+            // changes nothing but the time they take.
+            while self.deciding.is_some() {
+                self.slice(&mut out);
+            }
+        }
         // A seed states what the state is, part by part: between two parts there is no whole state
         // that time could act on.
         let seeding = matches!(input, Input::Message { message: ToController::Seed(_), .. });
@@ -257,9 +276,20 @@ impl<'p> Controller<'p> {
         out
     }
 
-    /// When [`Input::Tick`] is due; `None` while time alone changes nothing.
+    /// Whether a decision is under way: ticks are due at once, and messages had better wait until
+    /// it has ended (one that does not wait has the rest of the decision done in its own step).
+    #[must_use]
+    pub fn is_deciding(&self) -> bool {
+        self.deciding.is_some()
+    }
+
+    /// When [`Input::Tick`] is due; `None` while time alone changes nothing. At once, at the stamp
+    /// of the input, while a decision is under way.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
+        if let Some(deciding) = &self.deciding {
+            return Some(deciding.at);
+        }
         match self.state {
             State::Run => Some(self.sensors.telemetry_at.after(self.period.times(STALE_PERIODS))),
             State::Hold { since } => Some(since.after(self.period.times(HOLD_PERIODS))),
@@ -450,10 +480,13 @@ impl<'p> Controller<'p> {
                 self.decide(now);
             }
             State::Run => self.decide(now),
-            State::TooHot { .. } => self.retreat(now, Reason::TooHot),
-            State::Boot | State::AwaitPolicy => {}
+            State::TooHot { .. } => {
+                self.retreat(now, Reason::TooHot);
+                self.send_decision(now, out);
+            }
+            State::Boot | State::AwaitPolicy => self.send_decision(now, out),
         }
-        self.send_decision(now, out);
+        self.slice(out);
     }
 
     /// How long the last temperature read stands for the present one.
@@ -511,7 +544,6 @@ impl<'p> Controller<'p> {
         if self.state == State::Run && taken.learned > 0 && due && self.in_danger() {
             self.extra_at = now;
             self.decide(now);
-            self.send_decision(now, out);
         }
         Ok(())
     }

@@ -18,12 +18,16 @@
 //! where that does not fit, each in turn, the lowest priority first, makes room for the others,
 //! and then saves power, within its own promises as long as that is possible.
 
+mod bound;
 mod room;
+mod search;
 mod shortfall;
 
 use coshift_shared::policy::{PolicyView, TableView};
 use coshift_shared::to_controller::Objective;
 use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
+
+pub use search::{Effort, Search};
 
 use crate::application::Application;
 use crate::demand::{Bounds, Demand, Load, Margin};
@@ -94,7 +98,7 @@ impl Candidate {
         if self.wishes != other.wishes {
             return self.wishes < other.wishes;
         }
-        self.power_mw < other.power_mw
+        (self.power_mw, self.level) < (other.power_mw, other.level)
     }
 }
 
@@ -151,6 +155,8 @@ struct Plan {
     work_mw: u32,
     /// 0.1 %.
     utilisation: u32,
+    /// Effort so far; see [`Effort`].
+    effort: u32,
 }
 
 /// The slots by rank, the lowest priority first; among equals the lower slot came first and ranks
@@ -226,38 +232,22 @@ impl<'a, 'p> Board<'a, 'p> {
     /// Judges one level.
     #[must_use]
     pub fn judge(&self, level: u8, margin: Margin) -> Candidate {
-        let mut plan = Plan::default();
-        self.alone(level, margin, &mut plan);
-        self.settle(level, margin, &mut plan)
+        self.judge_within(level, margin, &mut Effort::endless())
     }
 
-    /// Judges one level unless it is plain that it cannot be better than `best`. `plan` is room to
-    /// work in.
-    fn judge_against(
-        &self,
-        level: u8,
-        margin: Margin,
-        best: &Candidate,
-        plan: &mut Plan,
-    ) -> Option<Candidate> {
-        // With no utilisation: the least there is.
-        let idle_mw = self.idle_mw(level, 0);
-        let fits = !self.wishing && best.trouble == Trouble::NONE;
-        if fits && self.biased(level, idle_mw) >= best.power_mw {
-            return None;
-        }
-        let unserved = self.alone(level, margin, plan);
-        // What an application cannot have alone it cannot have with others or under a cap.
-        if best.trouble.over_cap_mw == 0 && best.trouble.unserved < unserved {
-            return None;
-        }
-        // Making room and saving take away from the applications, and never give: alone they take
-        // the least energy that keeps their promises.
-        let least_mw = idle_mw.saturating_add(plan.work_mw);
-        if fits && self.biased(level, least_mw) >= best.power_mw {
-            return None;
-        }
-        Some(self.settle(level, margin, plan))
+    /// Judges one level, and notes what that took.
+    #[must_use]
+    pub fn judge_within(&self, level: u8, margin: Margin, effort: &mut Effort) -> Candidate {
+        let mut plan = Plan::default();
+        let candidate = self.judge_in(level, margin, &mut plan);
+        effort.spend(&plan);
+        candidate
+    }
+
+    /// Judges one level; `plan` is room to work in.
+    fn judge_in(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
+        self.alone(level, margin, plan);
+        self.settle(level, margin, plan)
     }
 
     /// Takes each application as if it were alone. Those whose promises that does not keep, as in
@@ -267,10 +257,13 @@ impl<'a, 'p> Board<'a, 'p> {
         (plan.work_mw, plan.utilisation) = (0, 0);
         for (place, seat) in plan.loads.iter_mut().zip(&self.seats) {
             let Some(seat) = seat else { continue };
-            let pick = seat.demand.alone(level, margin);
-            let Some(load) = seat.demand.load(seat.table.column(level), pick, margin) else {
-                continue;
-            };
+            plan.effort = plan.effort.saturating_add(const { search::ALONE + search::SETTLE });
+            let column = seat.table.column(level);
+            let pick = seat.demand.known(column, level, margin).unwrap_or_else(|| {
+                plan.effort = plan.effort.saturating_add(search::PICK);
+                seat.demand.alone(&seat.application.targets, column, level, margin)
+            });
+            let Some(load) = seat.demand.load(column, pick, margin) else { continue };
             plan.work_mw = plan.work_mw.saturating_add(load.power_mw);
             plan.utilisation = plan.utilisation.saturating_add(load.utilisation_permille);
             if !seat.demand.serves(&load, margin) {
@@ -377,12 +370,7 @@ impl<'a, 'p> Board<'a, 'p> {
                 trouble.over_budget_uj = trouble.over_budget_uj.saturating_add(over);
             }
             if self.wishing {
-                // 8, 4, 2, 1: the highest priority first.
-                let place = seat.weight.leading_zeros().saturating_sub(4);
-                let place = usize::try_from(place).unwrap_or(0);
-                if let Some(wish) = wishes.get_mut(place) {
-                    *wish = seat.wish(load);
-                }
+                seat.put_wish(load, wishes);
             }
         }
     }
@@ -391,19 +379,12 @@ impl<'a, 'p> Board<'a, 'p> {
     /// where something was in the way.
     #[must_use]
     pub fn best(&self, margin: Margin) -> Candidate {
-        let mut best = self.judge(0, margin);
-        let mut uncapped_mw = best.uncapped_mw;
-        let mut plan = Plan::default();
-        for level in 1..self.policy.levels() {
-            if let Some(candidate) = self.judge_against(level, margin, &best, &mut plan) {
-                uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
-                if candidate.beats(&best) {
-                    best = candidate;
-                }
+        let mut search = Search::new(margin, 0);
+        loop {
+            if let Some(best) = search.advance(self, &mut Effort::endless()) {
+                return best;
             }
         }
-        best.uncapped_mw = uncapped_mw;
-        best
     }
 
     /// The same by judging every level: what [`Board::best`] must give.
@@ -424,7 +405,8 @@ impl<'a, 'p> Board<'a, 'p> {
 }
 
 impl Seat<'_, '_> {
-    fn pick(&self, level: u8, bounds: Bounds, margin: Margin) -> Option<Load> {
+    fn pick(&self, level: u8, bounds: Bounds, margin: Margin, effort: &mut u32) -> Option<Load> {
+        *effort = effort.saturating_add(search::PICK);
         let column = self.table.column(level);
         let targets = &self.application.targets;
         let sub_network = self.demand.within(targets, column, level, bounds, margin);
@@ -442,6 +424,16 @@ impl Seat<'_, '_> {
 
     fn accuracy_bp(&self, sub_network: u8) -> u16 {
         self.table.sub_network(sub_network).map_or(0, |row| row.accuracy_bp)
+    }
+
+    /// Puts what is wished for in its place.
+    fn put_wish(&self, load: &Load, wishes: &mut [u32; MAX_APPLICATIONS]) {
+        // 8, 4, 2, 1: the highest priority first.
+        let place = self.weight.leading_zeros().saturating_sub(4);
+        let place = usize::try_from(place).unwrap_or(0);
+        if let Some(wish) = wishes.get_mut(place) {
+            *wish = self.wish(load);
+        }
     }
 
     fn wish(&self, load: &Load) -> u32 {

@@ -36,10 +36,11 @@ impl Board<'_, '_> {
             let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
                 continue;
             };
+            let column = seat.table.column(level);
             let fastest = if promises_go {
-                seat.demand.fastest(level)
+                seat.demand.fastest(column, level)
             } else {
-                seat.demand.fastest_at_floor(level)
+                seat.demand.fastest_at_floor(column, level)
             };
             if old.sub_network == fastest {
                 continue;
@@ -57,7 +58,8 @@ impl Board<'_, '_> {
             let latency_us =
                 seat.demand.latency_within(room_us, margin).min(seat.demand.weighing(share));
             let bounds = Bounds { latency_us, ..Bounds::OPEN };
-            let Some(new) = seat.pick(level, bounds, margin) else { continue };
+            let new = seat.pick(level, bounds, margin, &mut plan.effort);
+            let Some(new) = new else { continue };
             let serves = new.latency_us <= latency_us && seat.demand.serves(&new, margin);
             if serves || promises_go {
                 self.replace(plan, slot, &old, &new);
@@ -93,7 +95,8 @@ impl Board<'_, '_> {
             let mut energy_uj = seat.demand.weighing(cap_mw.saturating_sub(least_mw));
             for _ in 0..MAX_SUB_NETWORKS {
                 let bounds = Bounds { latency_us, energy_uj };
-                let Some(new) = seat.pick(level, bounds, margin) else { break };
+                let new = seat.pick(level, bounds, margin, &mut plan.effort);
+                let Some(new) = new else { break };
                 let utilisation = others.saturating_add(new.utilisation_permille);
                 let whole_mw = works_mw
                     .saturating_add(new.power_mw)

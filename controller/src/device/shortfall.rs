@@ -57,8 +57,10 @@ impl Board<'_, '_> {
         {
             let Some(other) = other else { continue };
             let own = core::ptr::eq(other, seat);
-            let runs = if own { seat.demand.fastest_at_floor(best.level) } else { sub_network };
-            *load = other.demand.load(other.table.column(best.level), runs, Margin::Plain);
+            let column = other.table.column(best.level);
+            let at_floor = || other.demand.fastest_at_floor(column, best.level);
+            let runs = if own { at_floor() } else { sub_network };
+            *load = other.demand.load(column, runs, Margin::Plain);
         }
         let mut times = Times::default();
         self.schedule.times(&loads, self.shared, &mut times);
@@ -83,7 +85,7 @@ impl Seat<'_, '_> {
         let mut least = u32::MAX;
         for level in 0..levels {
             let column = self.table.column(level);
-            let fastest = self.demand.fastest_at_floor(level);
+            let fastest = self.demand.fastest_at_floor(column, level);
             if let Some(load) = self.demand.load(column, fastest, Margin::Plain) {
                 least = least.min(load.guarded_us);
             }

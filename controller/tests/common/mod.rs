@@ -36,10 +36,11 @@ pub fn idle_mw(level: usize) -> u32 {
 
 /// Mean power with nothing to do of a board that parks between requests of one application, mW:
 /// at the park level, but for the requests and for a settle window (5 ms) and a slack (2 ms) each.
-pub fn parked_mw(level: usize, utilisation: f64, period_us: f64) -> f64 {
+/// `slack` (a share of the time) moves the edge from which on the board parks: integers round there.
+pub fn parked_mw(level: usize, utilisation: f64, period_us: f64, slack: f64) -> f64 {
     let (park, run) = (f64::from(idle_mw(0)), f64::from(idle_mw(level)));
     let changes = if level == 0 { 0.0 } else { 7_000.0 / period_us };
-    if 1.0 - utilisation > 2.0 * changes {
+    if 1.0 - utilisation + slack > 2.0 * changes {
         park + (run - park) * (utilisation + changes)
     } else {
         run
@@ -118,6 +119,21 @@ pub fn targets() -> Targets {
     }
 }
 
+/// Gives a message to a controller, and the ticks that end the decision it asks for.
+pub fn step(
+    controller: &mut Controller<'_>,
+    now: Instant,
+    message: &ToController,
+    seq: u16,
+) -> Outputs {
+    let mut out = controller.step(now, Input::Message { message, seq });
+    while controller.is_deciding() {
+        assert!(controller.next_deadline().is_some_and(|due| now.reached(due)), "a tick is due");
+        out.extend(controller.step(now, Input::Tick));
+    }
+    out
+}
+
 /// A controller in a session, with the agent's clock.
 pub struct Bench<'p> {
     pub controller: Controller<'p>,
@@ -137,7 +153,7 @@ impl<'p> Bench<'p> {
     /// Gives a message to the controller at the current instant.
     pub fn give(&mut self, message: &ToController) -> Outputs {
         self.seq = self.seq.wrapping_add(1);
-        self.controller.step(self.now, Input::Message { message, seq: self.seq })
+        step(&mut self.controller, self.now, message, self.seq)
     }
 
     pub fn wait_us(&mut self, us: u32) {

@@ -82,6 +82,9 @@ impl<'p, S: coshift_controller::store::PolicyStore> Link<'p, S> {
         for byte in frame.bytes() {
             self.node.feed(*byte, self.now, &mut |frame: &Frame| sent.extend(open(frame)));
         }
+        while self.node.is_deciding() {
+            sent.extend(self.poll());
+        }
         sent
     }
 

@@ -48,6 +48,7 @@ impl<'p> Twin<'p> {
         for byte in frame.bytes() {
             self.node.feed(*byte, now, &mut |frame| answers.frames.push(*frame));
         }
+        self.finish(now, &mut answers);
         self.take_apart(answers)
     }
 
@@ -55,7 +56,15 @@ impl<'p> Twin<'p> {
     pub fn poll(&mut self, now: Instant) -> Answers {
         let mut answers = Answers::default();
         self.node.poll(now, &mut |frame| answers.frames.push(*frame));
+        self.finish(now, &mut answers);
         self.take_apart(answers)
+    }
+
+    /// Ends the decision that is under way: here slices are of no use.
+    fn finish(&mut self, now: Instant, answers: &mut Answers) {
+        while self.node.is_deciding() {
+            self.node.poll(now, &mut |frame| answers.frames.push(*frame));
+        }
     }
 
     fn take_apart(&mut self, mut answers: Answers) -> Answers {

@@ -1,13 +1,21 @@
 //! The long campaigns against the release image in the emulator; `cargo xtask soak` builds what
 //! they need and runs them.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
+use coshift_tests::answers::{History, compare, policies};
+use coshift_tests::bit_flips::{Campaign, Class, Place, table};
 use coshift_tests::need::Needs;
 use coshift_tests::power_cuts::Upload;
+use coshift_tests::random::Random;
 
 const SEED: u64 = 1;
+/// Messages compared by `twin`.
+const MESSAGES: u64 = 1_000_000;
+/// Bits flipped by `bit-flips`.
+const FLIPS: usize = 1_000;
 
 fn main() -> ExitCode {
     match run() {
@@ -28,7 +36,9 @@ fn run() -> Result<()> {
     let needs = Needs::find().context("run `cargo xtask soak`, which builds what is missing")?;
     match name.as_str() {
         "power-cuts" => power_cuts(&needs),
-        other => bail!("`{other}`: power-cuts goes here"),
+        "bit-flips" => bit_flips(&needs),
+        "twin" => twin(&needs),
+        other => bail!("`{other}`: power-cuts, bit-flips or twin goes here"),
     }
 }
 
@@ -44,5 +54,36 @@ fn power_cuts(needs: &Needs) -> Result<()> {
             ensure!(tally.violations.is_empty(), "{:#?}", tally.violations);
         }
     }
+    Ok(())
+}
+
+/// Bits flipped in registers and memory while the image decides.
+fn bit_flips(needs: &Needs) -> Result<()> {
+    let mut campaign = Campaign::new(needs, SEED)?;
+    let mut random = Random::new(SEED);
+    let mut flips = Vec::new();
+    for (number, place) in Place::ALL.iter().cycle().take(FLIPS).enumerate() {
+        let flip = campaign.flip(*place, &mut random)?;
+        if flip.class != Class::Ok {
+            println!("{number}: {flip:?}");
+        }
+        flips.push(flip);
+    }
+    println!("{}", table(&flips));
+    Ok(())
+}
+
+/// The controller of the emulated board against the one of this machine.
+fn twin(needs: &Needs) -> Result<()> {
+    let image = std::env::var_os("COSHIFT_ANSWERS").map(PathBuf::from);
+    let image = image.context("COSHIFT_ANSWERS: the answering image")?;
+    let policies = policies()?;
+    let mut turn = 0;
+    let compared = compare(&needs.qemu, &image, MESSAGES, SEED, |random| {
+        turn += 1;
+        History::draw(&policies[turn % policies.len()], None, random)
+    })?;
+    println!("{compared:?}");
+    ensure!(compared.differing == 0, "answers differ");
     Ok(())
 }

@@ -10,7 +10,7 @@ mod step;
 
 pub use policy::policy;
 pub use reader::reader;
-pub use step::step;
+pub use step::{Input, history, step};
 
 /// A target.
 #[derive(Debug, Clone, Copy)]

@@ -29,6 +29,29 @@ pub fn step(bytes: &[u8]) {
     Play::new(policy).run(&mut Bytes(bytes));
 }
 
+/// What came in at a time of the node's own clock, and what the node answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// The node's clock, µs.
+    pub local_us: u32,
+    /// What came on the port; nothing where time passed.
+    pub bytes: Vec<u8>,
+    /// Frames of the answer.
+    pub frames: Vec<Vec<u8>>,
+    /// Decisions among them that were free: in mode Run, with an application.
+    pub decisions: u32,
+}
+
+/// Runs a controller with this policy on what the bytes say, and keeps a record. Sessions last
+/// longer and targets are nearer to what an agent asks for than in [`step`].
+#[must_use]
+pub fn history(policy: PolicyView<'_>, bytes: &[u8]) -> Vec<Input> {
+    let mut play = Play::new(policy);
+    play.record = Some(Vec::new());
+    play.run(&mut Bytes(bytes));
+    play.record.unwrap_or_default()
+}
+
 struct Play<'p> {
     policy: PolicyView<'p>,
     node: Node<'p>,
@@ -37,6 +60,7 @@ struct Play<'p> {
     local: Instant,
     tables: [Option<u8>; MAX_APPLICATIONS],
     index: [u32; MAX_APPLICATIONS],
+    record: Option<Vec<Input>>,
 }
 
 impl<'p> Play<'p> {
@@ -56,13 +80,20 @@ impl<'p> Play<'p> {
             local: Instant::START,
             tables: [None; MAX_APPLICATIONS],
             index: [0; MAX_APPLICATIONS],
+            record: None,
         }
+    }
+
+    /// A node that is recorded is asked for what agents ask for, most of the time.
+    fn plausible(&self, bytes: &mut Bytes<'_>) -> bool {
+        self.record.is_some() && !bytes.u8().is_multiple_of(8)
     }
 
     fn run(&mut self, bytes: &mut Bytes<'_>) {
         self.hello(1);
         while !bytes.is_empty() {
             match bytes.u8() % 16 {
+                0 if self.plausible(bytes) => self.telemetry(bytes),
                 0 => self.hello(bytes.u16()),
                 1..=3 => self.set(bytes),
                 4 => self.remove(bytes.u8()),
@@ -70,27 +101,46 @@ impl<'p> Play<'p> {
                 6..=9 => self.telemetry(bytes),
                 10..=13 => self.outcomes(bytes),
                 14 => self.garbage(bytes),
+                _ if self.plausible(bytes) => self.wait(bytes.u16() % 300),
                 _ => self.wait(bytes.u16()),
             }
-            self.wait(u16::from(bytes.u8()));
+            let spread = if self.plausible(bytes) { 50 } else { 256 };
+            self.wait(u16::from(bytes.u8()) % spread);
         }
     }
 
     fn send(&mut self, message: &ToController) {
         // What cannot be written is not sent.
         let Ok((_, frame)) = self.sender.to_controller(message) else { return };
+        self.give(frame.bytes());
+    }
+
+    /// Bytes come in, or time passes; for a record time is looked at every time, as boards do.
+    fn give(&mut self, bytes: &[u8]) {
         let mut out = Vec::new();
-        for byte in frame.bytes() {
+        for byte in bytes {
             self.node.feed(*byte, self.local, &mut |frame: &Frame| out.push(*frame));
         }
-        self.check(&out);
+        while self.node.is_deciding() {
+            self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
+        }
+        if bytes.is_empty() || self.record.is_some() {
+            self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
+        }
+        let decisions = self.check(&out);
+        if let Some(record) = &mut self.record {
+            record.push(Input {
+                local_us: self.local.us(),
+                bytes: bytes.to_vec(),
+                frames: out.iter().map(|frame| frame.bytes().to_vec()).collect(),
+                decisions,
+            });
+        }
     }
 
     fn wait(&mut self, ms: u16) {
         self.local = self.local.after(Duration::from_us(u32::from(ms) * 1000));
-        let mut out = Vec::new();
-        self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
-        self.check(&out);
+        self.give(&[]);
     }
 
     fn hello(&mut self, session: u16) {
@@ -111,7 +161,7 @@ impl<'p> Play<'p> {
 
     fn set(&mut self, bytes: &mut Bytes<'_>) {
         let slot = bytes.u8() % (MAX_APPLICATIONS as u8 + 1);
-        let targets = Targets {
+        let mut targets = Targets {
             table: bytes.u8() % 4,
             objective: [Objective::LeastEnergy, Objective::BestAccuracy, Objective::LeastLatency]
                 [usize::from(bytes.u8() % 3)],
@@ -124,6 +174,18 @@ impl<'p> Play<'p> {
                 [usize::from(bytes.u8() % 3)],
             energy_budget_uj: bytes.u32() >> (bytes.u8() % 32),
         };
+        if self.plausible(bytes) {
+            targets.table %= self.policy.tables();
+            let cell = self.policy.table(targets.table).and_then(|table| {
+                table.cell(bytes.u8() % table.len(), bytes.u8() % self.policy.levels())
+            });
+            let latency_us = cell.map_or(20_000, |cell| cell.latency_us);
+            targets.deadline_us = (latency_us * (1 + targets.deadline_us % 4)).max(5_000);
+            targets.period_us = targets.deadline_us * (2 + targets.period_us % 8);
+            targets.accuracy_floor_bp %= 7_800;
+            targets.miss_target_bp = [500, 100, 50, 10][usize::from(bytes.u8() % 4)];
+            targets.energy_budget_uj %= 500_000;
+        }
         let message = Application { at_us: self.local.us(), slot, change: Change::Set(targets) };
         self.send(&ToController::Application(message));
         for (place, known) in self.tables.iter_mut().zip(self.node.controller().slots()) {
@@ -141,10 +203,16 @@ impl<'p> Play<'p> {
     }
 
     fn limits(&mut self, bytes: &mut Bytes<'_>) {
+        let power_cap_mw = bytes.u32() >> (bytes.u8() % 32);
+        let plausible = self.plausible(bytes);
         let message = Limits {
             at_us: self.local.us(),
-            power_cap_mw: bytes.u32() >> (bytes.u8() % 32),
-            temp_cap_mdeg_c: i32::from(bytes.u16()) * 4 - 50_000,
+            power_cap_mw: if plausible { 8_000 + power_cap_mw % 40_000 } else { power_cap_mw },
+            temp_cap_mdeg_c: if plausible {
+                80_000 + i32::from(bytes.u16() / 2)
+            } else {
+                i32::from(bytes.u16()) * 4 - 50_000
+            },
             parking: bytes.u8() % 2 == 1,
         };
         self.send(&ToController::Limits(message));
@@ -159,7 +227,7 @@ impl<'p> Play<'p> {
         let mut temperature =
             || Temperature { mdeg_c: i32::from(bytes.u16()) * 4 - 50_000, age: age(bytes.u8()) };
         let temperatures = [temperature(), temperature()];
-        let message = Telemetry {
+        let mut message = Telemetry {
             at_us: self.local.us().wrapping_sub(u32::from(bytes.u8()) * 1000),
             level: bytes.u8(),
             clocks_mhz: [bytes.u16(), bytes.u16(), bytes.u16()],
@@ -169,6 +237,13 @@ impl<'p> Play<'p> {
             gpu_load_age: age(bytes.u8()),
             temperatures,
         };
+        // One that is not too hot does not end what an impossible one begins at once.
+        if self.plausible(bytes) || (self.record.is_some() && bytes.u8() > 8) {
+            message.level %= self.policy.levels();
+            message.power_mw %= 30_000;
+            let mdeg_c = 30_000 + i32::from(bytes.u16()) * 55 / 65;
+            message.temperatures = [Temperature { mdeg_c, age: Age::FRESH }, Temperature::MISSING];
+        }
         self.send(&ToController::Telemetry(message));
     }
 
@@ -180,7 +255,7 @@ impl<'p> Play<'p> {
         let count = 1 + usize::from(bytes.u8() % 8);
         let samples: Vec<[u8; 2]> = (0..count).map(|_| bytes.u16().to_le_bytes()).collect();
         *index = index.wrapping_add(samples.len() as u32);
-        let message = Outcomes {
+        let mut message = Outcomes {
             at_us: self.local.us(),
             slot,
             sub_network: bytes.u8() % 20,
@@ -190,29 +265,38 @@ impl<'p> Play<'p> {
             outcomes_total: bytes.u32(),
             misses_total: bytes.u32(),
         };
+        if self.plausible(bytes) {
+            message.level %= self.policy.levels();
+            let near =
+                |sample: &[u8; 2]| (3_500 + u16::from_le_bytes(*sample) % 1_500).to_le_bytes();
+            message.samples = samples.iter().map(near).collect();
+        }
         self.send(&ToController::Outcomes(message));
     }
 
     fn garbage(&mut self, bytes: &mut Bytes<'_>) {
-        let mut out = Vec::new();
-        for _ in 0..bytes.u8() % 64 {
-            let byte = bytes.u8();
-            self.node.feed(byte, self.local, &mut |frame: &Frame| out.push(*frame));
-        }
-        self.check(&out);
+        let garbage: Vec<u8> = (0..bytes.u8() % 64).map(|_| bytes.u8()).collect();
+        self.give(&garbage);
     }
 
-    fn check(&mut self, frames: &[Frame]) {
+    /// Checks every decision; gives how many were free.
+    fn check(&mut self, frames: &[Frame]) -> u32 {
+        let mut decisions = 0;
         for frame in frames {
             for byte in frame.bytes() {
                 let Received::Packet(header, body) = self.reader.feed(*byte) else { continue };
                 let kind = Kind::from_byte(header.kind).expect("a kind of ours");
                 let message = ToHost::decode(kind, body).expect("a message of ours");
                 if let ToHost::Decision(decision) = message {
-                    self.decision(&decision);
+                    if self.record.is_none() {
+                        self.decision(&decision);
+                    }
+                    let serves = decision.sub_networks != [NO_SUB_NETWORK; MAX_APPLICATIONS];
+                    decisions += u32::from(decision.mode == Mode::Run && serves);
                 }
             }
         }
+        decisions
     }
 
     /// Levels and sub-networks exist; whoever has a slot has a sub-network.

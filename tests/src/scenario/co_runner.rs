@@ -58,10 +58,11 @@ fn follow(play: &mut Play<'_>, from: usize, before: &Report) -> Result<()> {
     let slowed: usize = play.rig.line().seen()[from..risen].iter().map(slowed_samples).sum();
     ensure!(slowed > 0, "the level rose before anything was slow: {before:?}");
     ensure!(slowed <= MOST_INFERENCES, "the level rose after {slowed} slow inferences");
-    let (_, after) = play.until("the higher level is carried out", 20, |report| {
-        report.run_level.is_some_and(|now| now > level) && report.achieved_level == report.run_level
+    play.until("the higher level is carried out, and nothing is missing", 20, |report| {
+        report.run_level.is_some_and(|now| now > level)
+            && report.achieved_level == report.run_level
+            && report.shortfall.is_none()
     })?;
-    ensure!(after.shortfall.is_none(), "something is missing: {after:?}");
     if play.rig.in_virtual_time() {
         let enough = before.applications[0].done + MOST_INFERENCES as u64;
         let (_, learned) =

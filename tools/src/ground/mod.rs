@@ -12,6 +12,8 @@ pub mod fit_contention;
 pub mod managers;
 pub mod oracle;
 pub mod random;
+pub mod report;
 pub mod results;
 pub mod scenario;
+pub mod sensitivity;
 pub mod world;

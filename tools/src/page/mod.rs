@@ -29,6 +29,7 @@ mod draw;
 mod error;
 mod number;
 mod scale;
+mod scatter;
 mod series;
 mod table;
 mod text;
@@ -45,6 +46,7 @@ use std::fmt::Write;
 
 pub use error::PageError;
 pub use number::number;
+pub use scatter::{Scatter, Standing};
 pub use series::{Limit, Look, Series};
 pub use table::{Cell, Column, Table};
 pub use time_plot::{TimePlot, TimePlots};
@@ -121,6 +123,7 @@ enum Block {
     KeyFigures(Vec<KeyFigure>),
     Table(Table),
     TimePlots(TimePlots),
+    Scatter(Scatter),
 }
 
 impl Section {
@@ -159,6 +162,12 @@ impl Section {
         self.block(Block::TimePlots(plots))
     }
 
+    /// Adds a plot of points.
+    #[must_use]
+    pub fn scatter(self, scatter: Scatter) -> Self {
+        self.block(Block::Scatter(scatter))
+    }
+
     fn block(mut self, block: Block) -> Self {
         self.blocks.push(block);
         self
@@ -187,6 +196,7 @@ impl Section {
                 Block::KeyFigures(figures) => KeyFigure::write_all(figures, html),
                 Block::Table(table) => table.write(html),
                 Block::TimePlots(plots) => plots.write(html),
+                Block::Scatter(scatter) => scatter.write(html),
             }
         }
         if in_notes {

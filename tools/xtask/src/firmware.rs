@@ -73,6 +73,8 @@ pub(crate) enum Program {
     Steps,
     /// The program that measures frames and control periods.
     Wire,
+    /// The program that answers what the host leaves in memory.
+    Answers,
     /// The firmware with a policy store that uploads in place: one that the tests must refuse.
     InPlace,
 }
@@ -160,6 +162,7 @@ impl Image {
             Program::BringUp => "-bring-up",
             Program::Steps => "-steps",
             Program::Wire => "-wire",
+            Program::Answers => "-answers",
             Program::InPlace => "-in-place",
         };
         let kind = if self.development { "-development" } else { "" };
@@ -174,6 +177,7 @@ impl Image {
             Program::BringUp => " bring-up",
             Program::Steps => " step-measuring",
             Program::Wire => " frame-measuring",
+            Program::Answers => " answering",
             Program::InPlace => " in-place",
         };
         format!("{kind}{program} image of {}", self.board.name)
@@ -187,13 +191,14 @@ impl Program {
             Self::BringUp => "bringup",
             Self::Steps => "steps",
             Self::Wire => "wire",
+            Self::Answers => "answers",
         }
     }
 
     fn features(self) -> &'static [&'static str] {
         match self {
             Self::InPlace => &["in-place-store"],
-            Self::Firmware | Self::BringUp | Self::Steps | Self::Wire => &[],
+            Self::Firmware | Self::BringUp | Self::Steps | Self::Wire | Self::Answers => &[],
         }
     }
 }
@@ -218,9 +223,14 @@ mod tests {
     #[test]
     fn every_image_has_a_file_of_its_own() {
         let mut names = HashSet::new();
-        for program in
-            [Program::Firmware, Program::BringUp, Program::Steps, Program::Wire, Program::InPlace]
-        {
+        for program in [
+            Program::Firmware,
+            Program::BringUp,
+            Program::Steps,
+            Program::Wire,
+            Program::Answers,
+            Program::InPlace,
+        ] {
             for development in [false, true] {
                 let image = Image { board: board::MPS2_AN386, program, development };
                 assert!(names.insert(image.file_name()), "{}", image.file_name());

@@ -84,11 +84,12 @@ fn search(bench: &Bench, seed: u32, cases: u32) -> Result<()> {
     let measured = bench.measure(Shape::Hostile, &ids)?;
     for kind in [Kind::Telemetry, Kind::Outcomes, Kind::Application, Kind::Limits] {
         let steps = measured.of(kind);
-        if let (Some(worst), Some(mean)) = (steps.worst(), steps.mean()) {
-            let CaseId { seed, index } = worst.case;
-            let most = worst.instructions;
-            println!("{kind:?}: {most} instructions in seed {seed} index {index}; mean {mean}");
-        }
+        let (Some(worst), Some(longest)) = (steps.worst(), steps.longest()) else { continue };
+        let (CaseId { seed, index }, most) = (worst.case, worst.instructions);
+        println!("{kind:?}: a step of {most} instructions in seed {seed} index {index}");
+        let (CaseId { seed, index }, whole) = (longest.case, longest.altogether);
+        let (slices, mean) = (longest.slices, steps.mean().unwrap_or(0));
+        println!("  in {slices} slices {whole} in seed {seed} index {index}; mean {mean}");
     }
     let periods = wire::periods(&bench.emulator, &bench.wire, Shape::Hostile, &ids)?;
     if let Some(worst) = dearest(&periods) {
@@ -135,10 +136,13 @@ impl Bench {
 struct Figures {
     sizes: Sizes,
     typical: u64,
+    decision: u64,
     worst: u64,
     /// Of every kind, dearest first.
     frames: Vec<FrameCost>,
     frame: u64,
+    /// The controller's steps alone.
+    steps_a_period: u64,
     period: u64,
     high_water: u64,
     bound: StackBound,
@@ -162,12 +166,15 @@ impl Figures {
         let shape = Shape::Hostile;
         let periods = wire::periods(&bench.emulator, &bench.wire, shape, budgets::WORST_PERIODS)?;
         let ids: Vec<_> = (0..TYPICAL_CASES).map(|index| CaseId { seed: 1, index }).collect();
-        let typical = bench.measure(Shape::Typical, &ids)?.of(Kind::Telemetry).mean();
-        let worst = bench.measure(Shape::Hostile, budgets::WORST_CASES)?.worst();
+        let typical = bench.measure(Shape::Typical, &ids)?;
+        let mean = |kind| typical.of(kind).mean().context("no typical step was measured");
+        let hostile = bench.measure(Shape::Hostile, budgets::WORST_CASES)?;
         Ok(Self {
             sizes,
-            typical: typical.context("no typical step was measured")?,
-            worst: worst.context("no case of a worst step is named")?.instructions,
+            typical: mean(Kind::Outcomes)?,
+            decision: mean(Kind::Telemetry)?,
+            worst: hostile.worst().context("no case of a worst step is named")?.instructions,
+            steps_a_period: hostile.worst_period().context("no case of a worst step is named")?,
             frame: frames.first().context("no frame was measured")?.both(),
             frames,
             period: dearest(&periods).context("no case of a worst period is named")?.instructions,
@@ -177,13 +184,15 @@ impl Figures {
     }
 
     /// Every figure that has a budget, with it.
-    fn budgeted(&self) -> [(u64, Budget); 8] {
+    fn budgeted(&self) -> [(u64, Budget); 10] {
         [
             (self.sizes.flash, budgets::FLASH),
             (self.sizes.static_ram, budgets::STATIC_RAM),
             (self.typical, budgets::TYPICAL_STEP),
+            (self.decision, budgets::TYPICAL_DECISION),
             (self.worst, budgets::WORST_STEP),
             (self.frame, budgets::FRAME),
+            (self.steps_a_period, budgets::WORST_PERIOD),
             (self.period, budgets::PERIOD),
             (self.high_water, budgets::STACK_HIGH_WATER),
             (self.bound.bytes(), budgets::STACK_BOUND),
@@ -225,7 +234,7 @@ impl Figures {
     fn print(&self, board: Board) {
         println!("{}", board.name);
         for (measured, budget) in self.budgeted() {
-            println!("{:<16} {measured:>8} {:<16} ({budget})", budget.name, budget.unit);
+            println!("{:<16} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
         }
         println!("{:<16} {:>8} B             (region)", "stack", self.sizes.stack);
         println!("{:<16} {:>8}", "panic-free", self.sizes.panic_free);

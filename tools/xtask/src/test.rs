@@ -17,7 +17,7 @@ use crate::workspace::{self, Workspace};
 /// Run all tests of the workspace, those in the emulator included.
 ///
 /// Builds the firmware images first and hands their paths to the tests (COSHIFT_FIRMWARE,
-/// COSHIFT_FIRMWARE_DEV, COSHIFT_FIRMWARE_IN_PLACE, COSHIFT_POLICY, COSHIFT_AGENT, COSHIFT_QEMU). The last line is
+/// COSHIFT_FIRMWARE_DEV, COSHIFT_FIRMWARE_IN_PLACE, COSHIFT_ANSWERS, COSHIFT_POLICY, COSHIFT_AGENT, COSHIFT_QEMU). The last line is
 /// `N passed, N failed, N skipped`; a skip names what is missing. With CI=true a missing
 /// emulator or embedded target is a failure.
 #[derive(clap::Args, Debug)]
@@ -118,6 +118,7 @@ pub(crate) fn hand_over(
         ("COSHIFT_FIRMWARE", Program::Firmware, false),
         ("COSHIFT_FIRMWARE_DEV", Program::Firmware, true),
         ("COSHIFT_FIRMWARE_IN_PLACE", Program::InPlace, false),
+        ("COSHIFT_ANSWERS", Program::Answers, false),
         ("COSHIFT_BRINGUP", Program::BringUp, false),
         ("COSHIFT_BRINGUP_DEV", Program::BringUp, true),
     ] {

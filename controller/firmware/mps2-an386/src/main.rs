@@ -8,11 +8,14 @@
 //! restarts between two passes.
 //!
 //! One pass takes in at most [`BYTES_A_PASS`] bytes, so that time is looked at often however
-//! much comes; the watchdog is fed only at the end of a whole pass.
+//! much comes, and none while a decision is under way: each pass does a slice of it, and what comes
+//! meanwhile waits in the receive queue. The watchdog is fed only at the end of a whole pass.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
 mod image {
+    use core::ops::Range;
+
     use coshift_controller::store::Upload;
     use coshift_controller::{Identity, Node};
     use coshift_mps2_an386::board::{self, Board, RamSlot, Uart};
@@ -62,8 +65,9 @@ mod image {
         probe(&mut board.uart);
         let mut mode = Mode::Boot;
         let mut passes = 0_u8;
+        let mut inbox = Inbox { buffer: [0; BYTES_A_PASS], waiting: 0..0 };
         loop {
-            let busy = pass(&mut board, node);
+            let busy = pass(&mut board, node, &mut inbox);
             if node.controller().mode() != mode {
                 mode = node.controller().mode();
                 let Ok(()) = board.indicator.show(mode);
@@ -104,16 +108,28 @@ mod image {
         while !uart.is_sent() && board::now_us().wrapping_sub(since) < FAREWELL_US {}
     }
 
-    /// One pass without its sleep; true where another one is due at once.
-    fn pass(board: &mut Board, node: &mut Loop) -> bool {
-        let mut buffer = [0; BYTES_A_PASS];
-        let received = board.uart.read(&mut buffer);
+    /// Bytes read, of which those in `waiting` were not taken in yet.
+    struct Inbox {
+        buffer: [u8; BYTES_A_PASS],
+        waiting: Range<usize>,
+    }
+
+    /// One pass without its sleep; true where bytes were taken in or a decision or the
+    /// store's work is under way.
+    fn pass(board: &mut Board, node: &mut Loop, inbox: &mut Inbox) -> bool {
         let uart = &mut board.uart;
-        for byte in received {
-            timed(node, |node, local| node.feed(*byte, local, &mut |frame| send(uart, frame)));
+        if inbox.waiting.is_empty() && !node.is_deciding() {
+            inbox.waiting = 0..uart.read(&mut inbox.buffer).len();
+        }
+        let mut busy = node.is_deciding();
+        while !node.is_deciding()
+            && let Some(byte) = inbox.waiting.next().and_then(|at| inbox.buffer.get(at).copied())
+        {
+            busy = true;
+            timed(node, |node, local| node.feed(byte, local, &mut |frame| send(uart, frame)));
         }
         timed(node, |node, local| node.poll(local, &mut |frame| send(uart, frame)));
-        !received.is_empty() || node.is_busy()
+        busy || node.is_deciding() || node.is_busy()
     }
 
     /// Does one step and notes its cost where it is the worst so far.

@@ -5,7 +5,10 @@
 //! ```
 //!
 //! One pass takes in at most [`BYTES_A_PASS`] bytes, so that time is looked at often however much
-//! comes; the watchdog is fed only at the end of a whole pass.
+//! comes, and none while a decision is under way: each pass does a slice of it, and what comes
+//! meanwhile waits in the board's queue. The watchdog is fed only at the end of a whole pass.
+
+use core::ops::Range;
 
 use coshift_controller::Node;
 use coshift_shared::frame::Frame;
@@ -22,13 +25,16 @@ pub const PASSES_A_MEASUREMENT: u8 = 64;
 #[derive(Debug)]
 pub struct SuperLoop<P> {
     port: P,
+    /// Bytes read, of which those in `waiting` were not taken in yet.
+    buffer: [u8; BYTES_A_PASS],
+    waiting: Range<usize>,
     passes: u8,
 }
 
 impl<P: Port> SuperLoop<P> {
     /// A loop on this board.
     pub const fn new(port: P) -> Self {
-        Self { port, passes: 0 }
+        Self { port, buffer: [0; BYTES_A_PASS], waiting: 0..0, passes: 0 }
     }
 
     /// Runs for ever.
@@ -40,13 +46,20 @@ impl<P: Port> SuperLoop<P> {
         }
     }
 
-    /// One pass without its sleep; true where bytes were taken in, so that more may wait.
+    /// One pass without its sleep; true where bytes were taken in, so that more may wait, or a
+    /// decision is under way.
     pub fn pass(&mut self, node: &mut Node<'_>) -> bool {
-        let mut buffer = [0; BYTES_A_PASS];
-        let received = self.port.read(&mut buffer);
-        for byte in received {
+        if self.waiting.is_empty() && !node.is_deciding() {
+            self.waiting = 0..self.port.read(&mut self.buffer).len();
+        }
+        let mut busy = node.is_deciding();
+        while !node.is_deciding()
+            && let Some(byte) =
+                self.waiting.next().and_then(|place| self.buffer.get(place).copied())
+        {
+            busy = true;
             self.timed(node, |port, node, local| {
-                node.feed(*byte, local, &mut |frame| send(port, frame));
+                node.feed(byte, local, &mut |frame| send(port, frame));
             });
         }
         self.timed(node, |port, node, local| node.poll(local, &mut |frame| send(port, frame)));
@@ -60,7 +73,7 @@ impl<P: Port> SuperLoop<P> {
         }
         self.port.attend(node.controller().mode(), node.session());
         self.port.feed_watchdog();
-        !received.is_empty()
+        busy || node.is_deciding()
     }
 
     /// The board.

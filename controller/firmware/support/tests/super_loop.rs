@@ -6,13 +6,20 @@ use coshift_controller::{Identity, Node};
 use coshift_firmware::port::{Measured, Port};
 use coshift_firmware::super_loop::{BYTES_A_PASS, PASSES_A_MEASUREMENT, SuperLoop};
 use coshift_shared::kind::Kind;
+use coshift_shared::policy::{
+    Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
+};
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::schema::FINGERPRINT;
 use coshift_shared::session::Sender;
 use coshift_shared::time::Instant;
-use coshift_shared::to_controller::{Hello, Query, Question, ToController};
+use coshift_shared::to_controller::{
+    Application, Change, Degrade, Hello, Objective, Query, Question, Targets, Telemetry,
+    Temperature, ToController,
+};
 use coshift_shared::to_host::{FaultCode, Mode, ResetCause, Status, ToHost};
+use coshift_shared::units::{Age, NO_POWER_CAP, NO_TEMP_CAP};
 
 const IDENTITY: Identity = Identity {
     version: coshift_firmware::version!(),
@@ -168,4 +175,102 @@ fn a_full_send_queue_costs_frames_and_nothing_else() {
     bench.port().us = bench.port().us.wrapping_add(100_000);
     bench.pass(&mut node);
     assert!(matches!(sent(bench.port())[..], [(0, ToHost::Welcome(_))]));
+}
+
+/// A policy of the largest size, of equal levels and tables.
+fn large_policy() -> Vec<u8> {
+    let table = |name: usize| TableImage {
+        name: format!("net{name}"),
+        sub_networks: (0..16_u16)
+            .map(|index| SubNetwork {
+                id: u32::from(index),
+                model_hash: 0,
+                accuracy_bp: 7_000 + 100 * index,
+                exit_threshold: u16::MAX,
+            })
+            .collect(),
+        cells: (1..=16)
+            .map(|index| vec![Cell { latency_us: 1_000 * index, energy_uj: 10_000 * index }; 32])
+            .collect(),
+    };
+    PolicyImage {
+        sequence: 1,
+        board: "large".into(),
+        runtime: "none".into(),
+        precision_bits: 32,
+        batch: 1,
+        settle: Settle { cpu_us: 0, gpu_us: 0, emc_us: 0 },
+        power_cap_mw: NO_POWER_CAP,
+        temp_cap_mdeg_c: NO_TEMP_CAP,
+        utilisation_permille: 900,
+        resistance_50mk_w: 0,
+        park_level: None,
+        levels: (1..=32)
+            .map(|gpu_khz| Level { cpu_khz: 1, gpu_khz, emc_khz: 1, idle_mw: 5_000 })
+            .collect(),
+        tables: (0..4).map(table).collect(),
+    }
+    .to_bytes()
+    .unwrap()
+}
+
+#[test]
+fn what_comes_while_a_decision_is_under_way_waits_in_the_board_s_queue() {
+    let policy = large_policy();
+    let mut node = Node::new(Some(PolicyView::open(&policy).unwrap()), IDENTITY);
+    let mut bench = bench();
+    let mut agent = Sender::default();
+    agent.open(7);
+    agent.settle(VersionRange::OURS.current);
+    let at_us = Instant::START.us();
+    let set = |table| {
+        let targets = Targets {
+            table,
+            objective: Objective::LeastEnergy,
+            deadline_us: 30_000,
+            period_us: 40_000,
+            accuracy_floor_bp: 7_500,
+            miss_target_bp: 100,
+            priority: 1,
+            degrade: Degrade::Accuracy,
+            energy_budget_uj: 0,
+        };
+        let change = Change::Set(targets);
+        ToController::Application(Application { at_us, slot: table, change })
+    };
+    let telemetry = ToController::Telemetry(Telemetry {
+        at_us,
+        level: 3,
+        clocks_mhz: [1; 3],
+        power_mw: 6_000,
+        power_age: Age::FRESH,
+        gpu_load_permille: 500,
+        gpu_load_age: Age::FRESH,
+        temperatures: [Temperature::MISSING; 2],
+    });
+    let query = ToController::Query(Query { at_us, what: Question::Link });
+    let messages = [hello(), set(0), set(1), set(2), set(3), telemetry, query];
+    for message in &messages {
+        bench.port().incoming.extend(agent.to_controller(message).unwrap().1.bytes());
+    }
+    while !node.is_deciding() {
+        assert!(bench.pass(&mut node));
+    }
+    // The query is behind it: read or not, it is not answered yet.
+    let waiting = bench.port().incoming.len();
+    let mut passes = 0;
+    while node.is_deciding() {
+        let answers = sent(bench.port());
+        assert!(!answers.iter().any(|(_, m)| matches!(m, ToHost::Decision(_) | ToHost::Status(_))));
+        let fed = bench.port().fed;
+        assert!(bench.pass(&mut node), "no sleep before the decision");
+        assert_eq!((bench.port().fed, bench.port().incoming.len()), (fed + 1, waiting));
+        passes += 1;
+    }
+    assert!(passes > 1, "{passes} slices");
+    while bench.pass(&mut node) {}
+    let answers = sent(bench.port());
+    let [(_, ToHost::Decision(_)), (_, ToHost::Status(_))] = answers[..] else {
+        panic!("{answers:?}")
+    };
 }

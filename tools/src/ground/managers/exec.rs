@@ -6,7 +6,7 @@
 //! `limits`. Each carries `now_us` and the monitors. An answer has any of `level` (index),
 //! `sub_networks` (an index for each application), `park` (whether the agent may park) and
 //! `next_us` (when to be called next; a control period of 50 ms later unless it says something
-//! else); what it leaves out stays. `docs/data.md` shows a session.
+//! else); what it leaves out stays. `docs/scenarios.md` shows a session.
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,4 @@
-//! The scenario file, field by field. Units stand in the names; `docs/data.md` documents it.
+//! The scenario file, field by field. Units stand in the names; `docs/scenarios.md` documents it.
 
 use serde::Deserialize;
 use toml::Spanned;

@@ -1,6 +1,6 @@
 //! Scenarios: a board, applications with targets over time, and what disturbs them.
 //!
-//! [`Scenario::load`] reads and checks a file (format: `docs/data.md`); [`Instance::draw`] makes
+//! [`Scenario::load`] reads and checks a file (format: `docs/scenarios.md`); [`Instance::draw`] makes
 //! everything random in it definite for one seed, so that all managers meet the same requests.
 
 mod check;

@@ -46,7 +46,7 @@ impl Outlook {
         }
         match self.wake_us(wake) {
             Some(at) if parked => now_us < at,
-            Some(at) => now_us + 2 * wake < at,
+            Some(at) => now_us + wake < at,
             None => self.unknown_us.is_some(),
         }
     }
@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn a_known_release_is_waited_for_and_an_unknown_one_must_be_far_on_average() {
         let known = Outlook { known_us: Some(100_000), unknown_us: None };
-        assert!(known.parks(78_999, 7_000, false));
-        assert!(!known.parks(79_000, 7_000, false));
+        assert!(known.parks(85_999, 7_000, false));
+        assert!(!known.parks(86_000, 7_000, false));
         assert!(known.parks(92_999, 7_000, true));
         assert!(!known.parks(93_000, 7_000, true));
         let unknown = |mean| Outlook { known_us: None, unknown_us: Some(mean) };

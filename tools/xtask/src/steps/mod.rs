@@ -21,6 +21,8 @@ const WINDOW_BYTES: usize = 16 << 20;
 const INPUT_BYTES: usize = 12 << 20;
 /// Most cases in one window.
 const CASES_A_RUN: usize = 600;
+/// Words of the answer to one message.
+const WORDS_A_MESSAGE: usize = 4;
 /// States of the measuring image.
 const DONE: u32 = 2;
 const DAMAGED: u32 = 3;
@@ -37,8 +39,13 @@ pub(crate) struct Step {
     pub(crate) case: CaseId,
     /// What was given.
     pub(crate) kind: Kind,
-    /// Its cost, the call and the reading of the counter among it.
+    /// The cost of its dearest step, the message's own or a slice of the decision that followed,
+    /// the call and the reading of the counter among it.
     pub(crate) instructions: u64,
+    /// The cost of all of them together.
+    pub(crate) altogether: u64,
+    /// How many slices followed the message's own step.
+    pub(crate) slices: u32,
 }
 
 /// Steps of a run.
@@ -54,14 +61,37 @@ impl Measured {
         self.steps.iter().copied().max_by_key(|step| step.instructions)
     }
 
+    /// The message whose steps take most together.
+    pub(crate) fn longest(&self) -> Option<Step> {
+        self.steps.iter().copied().max_by_key(|step| step.altogether)
+    }
+
+    /// Cost of the dearest control period: of all messages of a case after one telemetry, or the
+    /// case's begin, up to and with the next, and of the slices that follow them.
+    pub(crate) fn worst_period(&self) -> Option<u64> {
+        let mut worst = None;
+        let (mut case, mut sum) = (None, 0);
+        for step in &self.steps {
+            if case.replace(step.case) != Some(step.case) {
+                sum = 0;
+            }
+            sum += step.altogether;
+            if step.kind == Kind::Telemetry {
+                worst = worst.max(Some(sum));
+                sum = 0;
+            }
+        }
+        worst
+    }
+
     /// The steps of one kind.
     pub(crate) fn of(&self, kind: Kind) -> Self {
         Self { steps: self.steps.iter().copied().filter(|step| step.kind == kind).collect() }
     }
 
-    /// Mean cost, rounded up.
+    /// Mean cost of a message and the slices that follow it, rounded up.
     pub(crate) fn mean(&self) -> Option<u64> {
-        let sum: u64 = self.steps.iter().map(|step| step.instructions).sum();
+        let sum: u64 = self.steps.iter().map(|step| step.altogether).sum();
         (!self.steps.is_empty()).then(|| sum.div_ceil(self.steps.len() as u64))
     }
 }
@@ -85,12 +115,17 @@ pub(crate) fn measure(
             .zip(&cases)
             .flat_map(|(id, case)| case.messages.iter().map(|message| (*id, message.kind())))
             .collect();
-        let ticks = emulate(emulator, image, &input, kinds.len())?;
-        measured.steps.extend(kinds.into_iter().zip(ticks).map(|((case, kind), ticks)| Step {
-            case,
-            kind,
-            instructions: instructions(ticks),
-        }));
+        let ticks = emulate(emulator, image, &input, kinds.len() * WORDS_A_MESSAGE)?;
+        let costs = ticks.as_chunks().0.iter();
+        measured.steps.extend(kinds.into_iter().zip(costs).map(
+            |((case, kind), [own, dearest, all, slices])| Step {
+                case,
+                kind,
+                instructions: instructions(*own.max(dearest)),
+                altogether: instructions(own.saturating_add(*all)),
+                slices: *slices,
+            },
+        ));
     }
     Ok(measured)
 }
@@ -177,12 +212,34 @@ mod tests {
     #[test]
     fn means_are_rounded_up_and_kinds_told_apart() {
         let case = CaseId { seed: 0, index: 0 };
-        let step = |kind, instructions| Step { case, kind, instructions };
+        let step = |kind, altogether| Step { case, kind, instructions: 1, altogether, slices: 0 };
         let steps =
             vec![step(Kind::Telemetry, 3), step(Kind::Outcomes, 9), step(Kind::Telemetry, 4)];
         let measured = Measured { steps };
-        assert_eq!(measured.worst().unwrap().instructions, 9);
+        assert_eq!(measured.longest().unwrap().altogether, 9);
         assert_eq!(measured.of(Kind::Telemetry).mean(), Some(4));
         assert_eq!(measured.of(Kind::Hello).mean(), None);
+    }
+
+    #[test]
+    fn a_period_ends_with_its_telemetry_or_its_case() {
+        let step = |index, kind, altogether| Step {
+            case: CaseId { seed: 0, index },
+            kind,
+            instructions: 1,
+            altogether,
+            slices: 0,
+        };
+        let steps = vec![
+            step(0, Kind::Outcomes, 5),
+            step(0, Kind::Telemetry, 3),
+            step(0, Kind::Outcomes, 2),
+            step(0, Kind::Outcomes, 2),
+            step(0, Kind::Telemetry, 5),
+            step(0, Kind::Outcomes, 100),
+            step(1, Kind::Telemetry, 1),
+        ];
+        assert_eq!(Measured { steps }.worst_period(), Some(9));
+        assert_eq!(Measured::default().worst_period(), None);
     }
 }

@@ -5,9 +5,10 @@
 //! `kind | length << 8` and its body. Images and bodies are filled up to whole words.
 //!
 //! It answers with a state (1 running, 2 done, 3 a case is damaged), the most bytes of stack ever
-//! used, and then one word a message: ticks of the core clock between the call of `step` and its
-//! return. Under an emulator that gives every instruction the same time the ticks are
-//! instructions.
+//! used, and then four words a message: ticks of the core clock between the call of `step` and its
+//! return, those of the dearest tick that followed until the decision was sent, those of all such
+//! ticks together, and their number. Under an emulator that gives every instruction the same time
+//! the ticks of the clock are instructions.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
@@ -16,6 +17,7 @@ mod image {
     use core::sync::atomic::{AtomicU32, Ordering};
 
     use coshift_controller::{Controller, Input, Outputs};
+    use coshift_mps2_an386::blocks::Blocks;
     use coshift_mps2_an386::board::{self, StepTimer, Window};
     use coshift_shared::kind::Kind;
     use coshift_shared::policy::PolicyView;
@@ -38,7 +40,7 @@ mod image {
         };
         let [state, stack, costs @ ..] = window.results else { board::reset() };
         state.store(RUNNING, Ordering::Relaxed);
-        let outcome = measure(window.input, &timer, &mut costs.iter());
+        let outcome = measure(Blocks::new(window.input), &timer, &mut costs.iter());
         stack.store(board::stack_high_water(), Ordering::Relaxed);
         state.store(if outcome.is_some() { DONE } else { DAMAGED }, Ordering::Release);
         loop {
@@ -48,49 +50,57 @@ mod image {
 
     /// Runs every case; `None` where one is damaged or there is no room for its costs.
     fn measure(
-        mut input: &'static [u8],
+        mut input: Blocks<'static>,
         timer: &StepTimer,
         costs: &mut core::slice::Iter<'_, AtomicU32>,
     ) -> Option<()> {
-        for _ in 0..word(&mut input)? {
-            let (length, messages) = (word(&mut input)?, word(&mut input)?);
-            let policy = PolicyView::open(block(&mut input, length)?).ok()?;
+        for _ in 0..input.word()? {
+            let (length, messages) = (input.word()?, input.word()?);
+            let policy = PolicyView::open(input.block(length)?).ok()?;
             let mut controller = Controller::new(Some(policy));
             controller.start_session(Instant::START, PERIOD_US, SESSION);
             for seq in 0..u16::try_from(messages).ok()? {
-                let head = word(&mut input)?;
+                let head = input.word()?;
                 let [kind, length, ..] = head.to_le_bytes();
                 let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind)?;
-                let body = block(&mut input, u32::from(length))?;
+                let body = input.block(u32::from(length))?;
                 let message = ToController::decode(kind, body).ok()?;
-                let before = timer.now();
-                let outputs = step(&mut controller, &message, seq);
-                let ticks = timer.since(before);
-                black_box(outputs);
-                costs.next()?.store(ticks, Ordering::Relaxed);
+                let now = Instant::from_us(message.at_us());
+                let own =
+                    timed(timer, &mut controller, now, Input::Message { message: &message, seq });
+                let (mut dearest, mut all, mut slices) = (0, 0_u32, 0_u32);
+                while controller.is_deciding() {
+                    let cost = timed(timer, &mut controller, now, Input::Tick);
+                    dearest = cost.max(dearest);
+                    all = all.saturating_add(cost);
+                    slices = slices.saturating_add(1);
+                }
+                for word in [own, dearest, all, slices] {
+                    costs.next()?.store(word, Ordering::Relaxed);
+                }
             }
         }
         Some(())
     }
 
+    /// Ticks of the core clock that one step takes.
+    fn timed(
+        timer: &StepTimer,
+        controller: &mut Controller<'_>,
+        now: Instant,
+        input: Input<'_>,
+    ) -> u32 {
+        let before = timer.now();
+        let outputs = step(controller, now, input);
+        let ticks = timer.since(before);
+        black_box(outputs);
+        ticks
+    }
+
     /// One step, apart: nothing of it may be moved over the readings of the clock.
     #[inline(never)]
-    fn step(controller: &mut Controller<'_>, message: &ToController, seq: u16) -> Outputs {
-        controller.step(Instant::from_us(message.at_us()), Input::Message { message, seq })
-    }
-
-    fn word(input: &mut &'static [u8]) -> Option<u32> {
-        let (word, rest) = input.split_first_chunk()?;
-        *input = rest;
-        Some(u32::from_le_bytes(*word))
-    }
-
-    /// So many bytes, and past what fills them up to whole words.
-    fn block(input: &mut &'static [u8], length: u32) -> Option<&'static [u8]> {
-        let length = usize::try_from(length).ok()?;
-        let (filled, rest) = input.split_at_checked(length.checked_next_multiple_of(4)?)?;
-        *input = rest;
-        filled.get(..length)
+    fn step(controller: &mut Controller<'_>, now: Instant, input: Input<'_>) -> Outputs {
+        controller.step(now, input)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) const FLASH_WITH_HAL: Budget =
     Budget { name: "flash", unit: "B", limit: 60 * 1024, aim: 64 * 1024 };
 /// Code, constants and initial values of the release image.
 pub(crate) const FLASH: Budget =
-    Budget { name: "flash", unit: "B", limit: 56 * 1024, aim: 64 * 1024 };
+    Budget { name: "flash", unit: "B", limit: 57 * 1024, aim: 64 * 1024 };
 /// Variables of the release image, without its stack.
 pub(crate) const STATIC_RAM: Budget =
     Budget { name: "static RAM", unit: "B", limit: 8 * 1024, aim: 16 * 1024 };
@@ -37,10 +37,27 @@ pub(crate) const TYPICAL_DECISION: Budget =
 /// The dearest step or slice known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
     Budget { name: "worst step", unit: "instructions", limit: 38_000, aim: 40_000 };
-/// The dearest control period known of such applications: their outcomes and a telemetry with its
-/// decision.
+/// The controller's steps of the dearest control period known, without frames: outcomes and a
+/// telemetry with its decision.
 pub(crate) const WORST_PERIOD: Budget =
-    Budget { name: "worst period", unit: "instructions", limit: 1_100_000, aim: 120_000 };
+    Budget { name: "steps a period", unit: "instructions", limit: 1_170_000, aim: 120_000 };
+
+/// Reading and writing the dearest frame of the largest body.
+pub(crate) const FRAME: Budget =
+    Budget { name: "frame", unit: "instructions", limit: 9_000, aim: 3_000 };
+/// The dearest control period known of four applications: frames read, decision, frames written.
+pub(crate) const PERIOD: Budget =
+    Budget { name: "period", unit: "instructions", limit: 1_210_000, aim: 120_000 };
+/// Most stack that the release image was seen to use.
+pub(crate) const STACK_HIGH_WATER: Budget =
+    Budget { name: "stack high water", unit: "B", limit: 4608, aim: 4 * 1024 };
+/// Most stack that the release image can use.
+pub(crate) const STACK_BOUND: Budget =
+    Budget { name: "stack bound", unit: "B", limit: 5632, aim: 4 * 1024 };
+
+/// The cases of the dearest control periods found.
+pub(crate) const WORST_PERIODS: &[CaseId] =
+    &[CaseId { seed: 3, index: 667 }, CaseId { seed: 2, index: 295 }];
 
 /// The dearest cases found, measured by every run: the most of any step first, then of whole
 /// decisions and periods.
@@ -51,6 +68,8 @@ pub(crate) const WORST_CASES: &[CaseId] = &[
     CaseId { seed: 3, index: 267 },
     CaseId { seed: 3, index: 667 },
     CaseId { seed: 2, index: 295 },
+    CaseId { seed: 2, index: 564 },
+    CaseId { seed: 2, index: 496 },
 ];
 
 impl Budget {

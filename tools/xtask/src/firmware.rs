@@ -74,6 +74,8 @@ pub(crate) enum Program {
     BringUp,
     /// The program that measures controller steps.
     Steps,
+    /// The program that measures frames and control periods.
+    Wire,
     /// The program that answers what the host leaves in memory.
     Answers,
     /// The firmware with a policy store that uploads in place: one that the tests must refuse.
@@ -162,6 +164,7 @@ impl Image {
             Program::Firmware => "",
             Program::BringUp => "-bring-up",
             Program::Steps => "-steps",
+            Program::Wire => "-wire",
             Program::Answers => "-answers",
             Program::InPlace => "-in-place",
         };
@@ -175,7 +178,8 @@ impl Image {
         let program = match self.program {
             Program::Firmware => "",
             Program::BringUp => " bring-up",
-            Program::Steps => " measuring",
+            Program::Steps => " step-measuring",
+            Program::Wire => " frame-measuring",
             Program::Answers => " answering",
             Program::InPlace => " in-place",
         };
@@ -189,6 +193,7 @@ impl Program {
             Self::Firmware | Self::InPlace => board.package,
             Self::BringUp => "bringup",
             Self::Steps => "steps",
+            Self::Wire => "wire",
             Self::Answers => "answers",
         }
     }
@@ -196,7 +201,7 @@ impl Program {
     fn features(self) -> &'static [&'static str] {
         match self {
             Self::InPlace => &["in-place-store"],
-            Self::Firmware | Self::BringUp | Self::Steps | Self::Answers => &[],
+            Self::Firmware | Self::BringUp | Self::Steps | Self::Wire | Self::Answers => &[],
         }
     }
 }
@@ -225,6 +230,7 @@ mod tests {
             Program::Firmware,
             Program::BringUp,
             Program::Steps,
+            Program::Wire,
             Program::Answers,
             Program::InPlace,
         ];

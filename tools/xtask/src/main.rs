@@ -5,6 +5,7 @@
 //! can, and they install what is missing after asking.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod board;
 mod budgets;
 mod ci;
@@ -21,9 +22,11 @@ mod qemu;
 mod setup;
 mod sizes;
 mod soak;
+mod stack;
 mod steps;
 mod tally;
 mod test;
+mod wire;
 mod workspace;
 
 use std::process::ExitCode;
@@ -40,6 +43,7 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Bench(bench::Args),
     Setup(setup::Args),
     Test(test::Args),
     Ci(ci::Args),
@@ -54,6 +58,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Ci(args) => ci::run(&args),

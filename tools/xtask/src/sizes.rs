@@ -16,7 +16,9 @@ use crate::embedded::Toolchain;
 use crate::firmware::{self, Image, Program};
 use crate::policy;
 use crate::setup::{self, Need};
+use crate::stack::StackBound;
 use crate::steps::{self, CaseId, Measured, Shape};
+use crate::wire::{self, FrameCost, PeriodCost};
 use crate::workspace::Workspace;
 
 /// Cases whose mean is the typical step.
@@ -27,10 +29,12 @@ const PANIC_MARK: &str = "panic";
 /// Show what the release image takes of flash, RAM and time, against its budgets.
 ///
 /// Flash is everything loaded: code, constants and the initial values of data. Static RAM is data
-/// and zeroed and kept variables; the stack has its own region and is told apart. Instructions of
-/// controller steps are counted by the emulator; without it they are not known, and on a board that
-/// is not emulated they are those of the reference board. What is not measured is `null` in JSON. A
-/// budget that is passed is an error.
+/// and zeroed and kept variables; the stack has its own region and is told apart. Most stack used is
+/// what the image itself saw under the dearest cases known; the bound is from its machine code and
+/// holds for every input. Instructions of controller steps, of frames (reading and writing one of
+/// the largest body) and of control periods (4 applications: frames read, decision, frames written)
+/// are counted by the emulator; for a board that is not emulated they are those of the reference board.
+/// A budget that is passed is an error.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The board
@@ -111,26 +115,43 @@ fn search(bench: &Bench, seed: u32, cases: u32) -> Result<()> {
         let (slices, mean) = (longest.slices, steps.mean().unwrap_or(0));
         println!("  in {slices} slices {whole} in seed {seed} index {index}; mean {mean}");
     }
+    let periods = wire::periods(&bench.emulator, &bench.wire, Shape::Hostile, &ids)?;
+    if let Some(worst) = dearest(&periods) {
+        let CaseId { seed, index } = worst.case;
+        let mean = periods.iter().map(|period| period.instructions).sum::<u64>();
+        let (most, mean) = (worst.instructions, mean.div_ceil(periods.len() as u64));
+        println!("period: {most} instructions in seed {seed} index {index}; mean {mean}");
+    }
     Ok(())
 }
 
-/// The emulator with the measuring image.
-struct Bench {
-    emulator: PathBuf,
+/// The dearest of some control periods.
+pub(crate) fn dearest(periods: &[PeriodCost]) -> Option<PeriodCost> {
+    periods.iter().copied().max_by_key(|period| period.instructions)
+}
+
+/// The emulator with the measuring images.
+pub(crate) struct Bench {
+    pub(crate) emulator: PathBuf,
+    /// Measures steps.
     image: PathBuf,
+    /// Measures frames and control periods.
+    wire: PathBuf,
 }
 
 impl Bench {
-    fn new(workspace: &Workspace, board: Board, yes: bool) -> Result<Self> {
+    pub(crate) fn new(workspace: &Workspace, board: Board, yes: bool) -> Result<Self> {
         let environment = setup::ensure(&[Need::Toolchain, Need::Emulator], yes)?;
         let toolchain = Toolchain::choose(&environment).context("no toolchain for the image")?;
         let emulator = environment.emulator.context("no emulator")?;
         let policy = policy::image(workspace, None)?;
-        let image = Image { board, program: Program::Steps, development: false };
-        Ok(Self { emulator, image: image.build(workspace, &toolchain, &policy)? })
+        let built = |program| {
+            Image { board, program, development: false }.build(workspace, &toolchain, &policy)
+        };
+        Ok(Self { emulator, image: built(Program::Steps)?, wire: built(Program::Wire)? })
     }
 
-    fn measure(&self, shape: Shape, ids: &[CaseId]) -> Result<Measured> {
+    pub(crate) fn measure(&self, shape: Shape, ids: &[CaseId]) -> Result<Measured> {
         steps::measure(&self.emulator, &self.image, shape, ids)
     }
 }
@@ -141,7 +162,14 @@ struct Figures {
     typical: u64,
     decision: u64,
     worst: u64,
+    /// Of every kind, dearest first.
+    frames: Vec<FrameCost>,
+    frame: u64,
+    /// The controller's steps alone.
+    steps_a_period: u64,
     period: u64,
+    high_water: u64,
+    bound: StackBound,
 }
 
 impl Figures {
@@ -150,7 +178,17 @@ impl Figures {
         let toolchain = firmware::toolchain(yes)?;
         let policy = policy::image(workspace, None)?;
         let image = Image { board, program: Program::Firmware, development: false };
-        let sizes = Sizes::of_file(&image.build(workspace, &toolchain, &policy)?)?;
+        let image = image.build(workspace, &toolchain, &policy)?;
+        let sizes = Sizes::of_file(&image)?;
+        let bound = fs::read(&image).context("the release image")?;
+        let bound = StackBound::of(&bound).context("the release image")?;
+        let mut high_water = 0;
+        for case in budgets::WORST_CASES {
+            high_water = high_water.max(wire::stack_high_water(&bench.emulator, &image, *case)?);
+        }
+        let frames = wire::frames(&bench.emulator, &bench.wire)?;
+        let shape = Shape::Hostile;
+        let periods = wire::periods(&bench.emulator, &bench.wire, shape, budgets::WORST_PERIODS)?;
         let ids: Vec<_> = (0..TYPICAL_CASES).map(|index| CaseId { seed: 1, index }).collect();
         let typical = bench.measure(Shape::Typical, &ids)?;
         let mean = |kind| typical.of(kind).mean().context("no typical step was measured");
@@ -160,19 +198,28 @@ impl Figures {
             typical: mean(Kind::Outcomes)?,
             decision: mean(Kind::Telemetry)?,
             worst: hostile.worst().context("no case of a worst step is named")?.instructions,
-            period: hostile.worst_period().context("no case of a worst step is named")?,
+            steps_a_period: hostile.worst_period().context("no case of a worst step is named")?,
+            frame: frames.first().context("no frame was measured")?.both(),
+            frames,
+            period: dearest(&periods).context("no case of a worst period is named")?.instructions,
+            high_water,
+            bound,
         })
     }
 
     /// Every figure that has a budget, with it.
-    fn budgeted(&self) -> [(u64, Budget); 6] {
+    fn budgeted(&self) -> [(u64, Budget); 10] {
         [
             (self.sizes.flash, budgets::FLASH),
             (self.sizes.static_ram, budgets::STATIC_RAM),
             (self.typical, budgets::TYPICAL_STEP),
             (self.decision, budgets::TYPICAL_DECISION),
             (self.worst, budgets::WORST_STEP),
-            (self.period, budgets::WORST_PERIOD),
+            (self.frame, budgets::FRAME),
+            (self.steps_a_period, budgets::WORST_PERIOD),
+            (self.period, budgets::PERIOD),
+            (self.high_water, budgets::STACK_HIGH_WATER),
+            (self.bound.bytes(), budgets::STACK_BOUND),
         ]
     }
 
@@ -185,6 +232,10 @@ impl Figures {
         if !self.sizes.panic_free {
             bail!("the release image has a panic path");
         }
+        if self.high_water > self.bound.bytes() {
+            let (high_water, bound) = (self.high_water, self.bound.bytes());
+            bail!("{high_water} B of stack were used where at most {bound} B can be");
+        }
         if !passed.is_empty() {
             bail!("over budget: {}", passed.join("; "));
         }
@@ -195,10 +246,10 @@ impl Figures {
         json!({
             "flash": self.sizes.flash,
             "static_ram": self.sizes.static_ram,
-            "stack_high_water": null,
-            "stack_bound": null,
+            "stack_high_water": self.high_water,
+            "stack_bound": self.bound.bytes(),
             "step_instructions": { "typical": self.typical, "worst": self.worst },
-            "frame_instructions": null,
+            "frame_instructions": self.frame,
             "period_instructions": self.period,
             "panic_free": self.sizes.panic_free,
         })
@@ -213,6 +264,15 @@ impl Figures {
         println!("{:<16} {:>8}", "panic-free", self.sizes.panic_free);
         for (name, size) in &self.sizes.sections {
             println!("  {name:<17} {size:>7} B");
+        }
+        self.bound.print();
+        println!("  dearest frame of each kind, instructions to read and to write it");
+        let mut kinds = Vec::new();
+        for FrameCost { kind, reading, writing } in &self.frames {
+            if !kinds.contains(kind) {
+                kinds.push(*kind);
+                println!("  {:<16} {reading:>8} {writing:>8}", format!("{kind:?}"));
+            }
         }
     }
 }

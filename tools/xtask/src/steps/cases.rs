@@ -24,6 +24,15 @@ pub(crate) enum Shape {
     /// Four applications with 16 sub-networks on 32 levels; cells in no order, tight deadlines,
     /// caps and budgets, jumps of the slowdown.
     Hostile,
+    /// As hostile, in another size.
+    Sized {
+        /// Applications, 1 to 4.
+        applications: u8,
+        /// Sub-networks of each, 1 to 16.
+        sub_networks: u8,
+        /// Levels, 1 to 32.
+        levels: u8,
+    },
 }
 
 /// Names a case of a shape.
@@ -50,11 +59,14 @@ impl Case {
         let mut random = Random::new(id);
         let style = match shape {
             Shape::Typical => Style::Board,
-            Shape::Hostile => *random.pick(&Style::ALL),
+            Shape::Hostile | Shape::Sized { .. } => *random.pick(&Style::ALL),
         };
         let (levels, sub_networks, tables) = match shape {
             Shape::Typical => (16, 8, 1),
             Shape::Hostile => (32, 16, 4),
+            Shape::Sized { applications, sub_networks, levels } => {
+                (levels.into(), sub_networks.into(), applications.into())
+            }
         };
         let image = policy(levels, sub_networks, tables, style, &mut random);
         let policy = image.to_bytes().map_err(|error| anyhow!("a generated policy: {error:?}"))?;
@@ -79,7 +91,7 @@ impl Case {
 }
 
 /// Bytes, filled up to whole words.
-fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
     out.resize(out.len().next_multiple_of(4), 0);
 }
@@ -176,7 +188,7 @@ fn messages(shape: Shape, image: &PolicyImage, random: &mut Random) -> Vec<ToCon
             ToController::Application(Application { at_us: START_US, slot, change })
         })
         .collect();
-    let hostile = shape == Shape::Hostile;
+    let hostile = shape != Shape::Typical;
     let capped = hostile && random.flip();
     messages.push(ToController::Limits(Limits {
         at_us: START_US,
@@ -195,7 +207,7 @@ fn messages(shape: Shape, image: &PolicyImage, random: &mut Random) -> Vec<ToCon
                 at_us,
                 slot: slot as u8,
                 sub_network: 0,
-                level: 3,
+                level: 3.min(image.levels.len() - 1) as u8,
                 first_index: (period * samples) as u32,
                 samples: (0..samples).map(|_| sample(random)).collect(),
                 outcomes_total: 0,
@@ -227,7 +239,7 @@ fn targets(shape: Shape, image: &PolicyImage, random: &mut Random) -> Vec<Target
         let row = random.pick(&image.tables[table].cells);
         random.pick(row).latency_us
     };
-    let hostile = shape == Shape::Hostile;
+    let hostile = shape != Shape::Typical;
     let together: u32 = (0..image.tables.len()).map(|table| latency(table, random)).sum();
     let (tight, budgets) = (random.below(3), hostile && random.flip());
     // Three times in four all applications are of one kind.
@@ -309,7 +321,8 @@ mod tests {
 
     #[test]
     fn a_case_is_the_same_each_time_and_its_policy_is_valid() {
-        for shape in [Shape::Typical, Shape::Hostile] {
+        let least = Shape::Sized { applications: 1, sub_networks: 1, levels: 1 };
+        for shape in [Shape::Typical, Shape::Hostile, least] {
             for index in 0..50 {
                 let id = CaseId { seed: 1, index };
                 let (case, again) = (Case::new(shape, id).unwrap(), Case::new(shape, id).unwrap());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use coshift_shared::kind::Kind;
 
-pub(crate) use cases::{Case, CaseId, Shape};
+pub(crate) use cases::{Case, CaseId, Shape, put_block};
 
 use crate::workspace;
 
@@ -116,7 +116,6 @@ pub(crate) fn measure(
             .flat_map(|(id, case)| case.messages.iter().map(|message| (*id, message.kind())))
             .collect();
         let ticks = emulate(emulator, image, &input, kinds.len() * WORDS_A_MESSAGE)?;
-        let instructions = |ticks: u32| u64::from(ticks) * TICK_NS / INSTRUCTION_NS;
         let costs = ticks.as_chunks().0.iter();
         measured.steps.extend(kinds.into_iter().zip(costs).map(
             |((case, kind), [own, dearest, all, slices])| Step {
@@ -142,7 +141,7 @@ impl Drop for Window {
 }
 
 /// An emulator that ends with its owner.
-struct Emulator(Child);
+pub(crate) struct Emulator(pub(crate) Child);
 
 impl Drop for Emulator {
     fn drop(&mut self) {
@@ -152,8 +151,18 @@ impl Drop for Emulator {
     }
 }
 
-/// Runs the image on this input; gives so many words of its answer.
-fn emulate(emulator: &Path, image: &Path, input: &[u8], words: usize) -> Result<Vec<u32>> {
+/// Instructions that this many ticks of the core clock stand for.
+pub(crate) fn instructions(ticks: u32) -> u64 {
+    u64::from(ticks) * TICK_NS / INSTRUCTION_NS
+}
+
+/// Runs a measuring image on this input; gives so many words of its answer.
+pub(crate) fn emulate(
+    emulator: &Path,
+    image: &Path,
+    input: &[u8],
+    words: usize,
+) -> Result<Vec<u32>> {
     ensure!(
         input.len() <= INPUT_BYTES,
         "{} bytes of cases: the window has room for {INPUT_BYTES}",

@@ -4,7 +4,7 @@
 //! Prints one JSON object a scenario. Time is what this thread spent on a core, so that what else
 //! the machine does counts little. The oracle is not part of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn measured(path: &PathBuf) -> Result<serde_json::Value> {
+fn measured(path: &Path) -> Result<serde_json::Value> {
     let scenario = Scenario::load(path)?;
     let (mut inferences, mut runs, mut spent) = (0, 0, 0.0);
     while spent < LEAST_S {

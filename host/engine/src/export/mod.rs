@@ -1,7 +1,7 @@
 //! One sub-network as a network of its own, for other runtimes.
 //!
 //! * [`layers`] — its layers, with the weights cut out of the shared ones
-//! * [`onnx`] — as ONNX, normalisations folded
+//! * [`onnx()`] — as ONNX, normalisations folded
 //! * [`tensors`] — as safetensors, under the names of the published specialised networks
 //! * [`proto`] — the part of protobuf that ONNX needs
 

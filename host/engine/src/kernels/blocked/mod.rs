@@ -8,7 +8,7 @@
 //! prefix of inputs is a prefix of every panel and a prefix of outputs the first panels, so that a
 //! sub-network uses the panels of the whole network in place.
 //!
-//! Every operator is one body over a [`vector::Vector`] of 16 lanes, compiled for each instruction
+//! Every operator is one body over a `vector::Vector` of 16 lanes, compiled for each instruction
 //! set and chosen by an [`Isa`], which exists only where the machine can run it.
 
 #![allow(

@@ -23,11 +23,10 @@ struct Row {
     accuracy_pct: f64,
 }
 
+/// The part of a model's description that is such a list.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum File {
-    Rows(Vec<Row>),
-    Model { sub_networks: Vec<Row> },
+struct Model {
+    sub_networks: Vec<Row>,
 }
 
 impl MeasuredTable {
@@ -36,10 +35,12 @@ impl MeasuredTable {
         let name = path.display();
         let text = std::fs::read_to_string(path).with_context(|| name.to_string())?;
         let expected = "a list of {\"net\": …, \"accuracy_pct\": …}, or one as sub_networks";
-        let rows = match serde_json::from_str(&text) {
-            Ok(File::Rows(rows) | File::Model { sub_networks: rows }) => rows,
-            Err(error) => bail!("{name}: expected {expected}: {error}"),
+        let rows = if text.trim_start().starts_with('[') {
+            serde_json::from_str(&text)
+        } else {
+            serde_json::from_str(&text).map(|Model { sub_networks }| sub_networks)
         };
+        let rows: Vec<Row> = rows.with_context(|| format!("{name}: expected {expected}"))?;
         ensure!(!rows.is_empty(), "{name}: no sub-network in it");
         for (place, row) in rows.iter().enumerate() {
             family.check_net(&row.net).with_context(|| format!("{name}: entry {place}"))?;

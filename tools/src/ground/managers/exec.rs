@@ -9,7 +9,7 @@
 //! else); what it leaves out stays. `docs/scenarios.md` shows a session.
 
 use std::cell::RefCell;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use coshift_shared::units::MAX_APPLICATIONS;
@@ -140,8 +140,14 @@ impl<'s> Exec<'s> {
         let sent = writeln!(pipe.input, "{message}").and_then(|()| pipe.input.flush());
         let mut line = String::new();
         let read = sent.and_then(|()| pipe.output.read_line(&mut line));
-        if read.map_err(|error| error.to_string())? == 0 {
-            return Err("ended before the run did".into());
+        match read {
+            // What has ended is noticed by reading or by writing, whichever comes first.
+            Ok(0) => return Err("ended before the run did".into()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                return Err("ended before the run did".into());
+            }
+            Err(error) => return Err(error.to_string()),
+            Ok(_) => {}
         }
         serde_json::from_str(&line).map_err(|error| {
             let event = message["event"].as_str().unwrap_or("");

@@ -79,7 +79,7 @@ const EASY_MS: u32 = 45;
 /// Deadline that makes the board hurry, ms.
 const TIGHT_MS: u32 = 20;
 /// A neighbour that takes as much as this, 0.001.
-const NEIGHBOUR: u32 = 2_000;
+const NEIGHBOUR: u32 = 2_200;
 /// Cap that the demanding sub-network does not fit under at its level, mW.
 const CAP_MW: u32 = 5_500;
 

@@ -80,11 +80,11 @@ impl Held {
         message: &Telemetry,
         policy: &PolicyView<'_>,
     ) -> bool {
-        let (Some(asked), Some(achieved)) = (policy.level(asked), achieved(message, policy)) else {
+        let (Some(asked), Some(achieved)) = (clocks(policy, asked), achieved(message, policy))
+        else {
             self.doubted = None;
             return false;
         };
-        let asked = clocks(&asked);
         let before = (self.low, self.high);
         // What is past a bound shows that the bound is gone.
         for ((low, high), has) in self.low.iter_mut().zip(&mut self.high).zip(achieved) {
@@ -130,13 +130,13 @@ impl Held {
         if self.is_free() {
             return None;
         }
-        let goal = clocks(&policy.level(chosen)?);
+        let goal = clocks(policy, chosen)?;
         let mut nearest: Option<(u32, u8)> = None;
         for level in 0..policy.levels() {
             if level == chosen {
                 continue;
             }
-            let asked = clocks(&policy.level(level)?);
+            let asked = clocks(policy, level)?;
             if self.bounded(asked) != goal {
                 continue;
             }
@@ -150,6 +150,7 @@ impl Held {
     }
 
     /// What these clocks end up as.
+    #[inline(never)]
     fn bounded(&self, asked: Clocks) -> Clocks {
         let mut has = asked;
         for ((has, low), high) in has.iter_mut().zip(self.low).zip(self.high) {
@@ -161,8 +162,7 @@ impl Held {
     fn within(&self, policy: &PolicyView<'_>) -> u32 {
         let mut reach = 0;
         for index in 0..policy.levels() {
-            let Some(level) = policy.level(index) else { continue };
-            let asked = clocks(&level);
+            let Some(asked) = clocks(policy, index) else { continue };
             if self.bounded(asked) == asked {
                 reach |= bit(index);
             }
@@ -202,15 +202,18 @@ fn bit(level: u8) -> u32 {
     1_u32.checked_shl(u32::from(level)).unwrap_or(0)
 }
 
-fn clocks(level: &Level) -> Clocks {
-    [level.cpu_khz, level.gpu_khz, level.emc_khz]
+/// The clocks of a level; one function, because its checks would be in the image five times.
+#[inline(never)]
+fn clocks(policy: &PolicyView<'_>, level: u8) -> Option<Clocks> {
+    let Level { cpu_khz, gpu_khz, emc_khz, .. } = policy.level(level)?;
+    Some([cpu_khz, gpu_khz, emc_khz])
 }
 
 /// The clocks of a telemetry: those of the level it names, else those read back, as the policy
 /// spells them where it has them.
 fn achieved(message: &Telemetry, policy: &PolicyView<'_>) -> Option<Clocks> {
     if message.level != NO_LEVEL {
-        return Some(clocks(&policy.level(message.level)?));
+        return clocks(policy, message.level);
     }
     let mut read = NO_LOW;
     for (khz, mhz) in read.iter_mut().zip(message.clocks_mhz) {
@@ -221,7 +224,7 @@ fn achieved(message: &Telemetry, policy: &PolicyView<'_>) -> Option<Clocks> {
     }
     let rounded = read;
     for level in 0..policy.levels() {
-        let listed = clocks(&policy.level(level)?);
+        let listed = clocks(policy, level)?;
         for ((khz, listed), rounded) in read.iter_mut().zip(listed).zip(rounded) {
             // A readback is in whole MHz.
             if listed.abs_diff(rounded) < 1000 {

@@ -1,6 +1,7 @@
 //! Ours: the controller crate behind the agent's core, every message encoded, framed and decoded as
 //! on the wire.
 
+use coshift_host::arrivals::deadline_alone_us;
 use coshift_host::clock::Time;
 use coshift_host::core::{Action, AgentCore, Caps, Event as CoreEvent, Outcome, Settings};
 use coshift_host::platform::Readings;
@@ -104,12 +105,19 @@ impl<'s> Coshift<'s> {
     fn set(&mut self, now: Time, application: usize) {
         let spec = &self.setting.applications()[application];
         let targets = spec.targets_at(now.us());
-        let unknown = if spec.releases_known() { 0 } else { self.wake_us };
+        let period_us = self.setting.period_us(application);
+        // Of requests that come at random some find others waiting, or the board parked.
+        let deadline_us = if spec.releases_known() {
+            targets.deadline_us
+        } else {
+            let alone_us = deadline_alone_us(targets.deadline_us, period_us, spec.miss_target);
+            alone_us.saturating_sub(self.wake_us).max(1)
+        };
         let targets = Targets {
             table: u8::try_from(self.setting.instance.tables[application]).unwrap_or(u8::MAX),
             objective: targets.objective,
-            deadline_us: targets.deadline_us.saturating_sub(unknown).max(1),
-            period_us: self.setting.period_us(application),
+            deadline_us,
+            period_us,
             accuracy_floor_bp: targets.floor_bp,
             // At most 50 %.
             miss_target_bp: (spec.miss_target * 1e4).round() as u16,

@@ -168,8 +168,8 @@ impl<'s> Coshift<'s> {
         let deadline_us = if spec.releases_known() {
             targets.deadline_us
         } else {
-            let alone_us = deadline_alone_us(targets.deadline_us, period_us, spec.miss_target);
-            alone_us.saturating_sub(self.wake_us).max(1)
+            let awake_us = targets.deadline_us.saturating_sub(self.wake_us).max(1);
+            deadline_alone_us(awake_us, period_us, spec.miss_target)
         };
         let targets = Targets {
             table: u8::try_from(self.setting.instance.tables[application]).unwrap_or(u8::MAX),

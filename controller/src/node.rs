@@ -116,34 +116,27 @@ impl<'p, S: PolicyStore> Node<'p, S> {
 
     /// Takes in one byte at `local`, the node's own clock; frames to send go to `out`.
     pub fn feed(&mut self, byte: u8, local: Instant, out: &mut impl FnMut(&Frame)) {
-        let mut body = [0; coshift_shared::packet::MAX_BODY];
-        let (header, length) = match self.reader.feed(byte) {
+        let (header, body) = match self.reader.feed(byte) {
             Received::Nothing => return,
             Received::Fault(fault) => return self.receiver.counters.count_fault(fault),
-            Received::Packet(header, bytes) => {
-                for (place, value) in body.iter_mut().zip(bytes) {
-                    *place = *value;
-                }
-                (header, bytes.len())
-            }
+            Received::Packet(header, body) => (header, body),
         };
-        self.take_in(header, body.get(..length).unwrap_or(&[]), local, out);
+        let Some(kind) = self.receiver.kind(header) else { return };
+        match ToController::decode(kind, body) {
+            Ok(message) => self.take_in(header, &message, local, out),
+            Err(fault) => self.receiver.count_body(fault),
+        }
     }
 
     fn take_in(
         &mut self,
         header: Header,
-        body: &[u8],
+        message: &ToController,
         local: Instant,
         out: &mut impl FnMut(&Frame),
     ) {
-        let Some(kind) = self.receiver.kind(header) else { return };
-        let message = match ToController::decode(kind, body) {
-            Ok(message) => message,
-            Err(fault) => return self.receiver.count_body(fault),
-        };
         if let ToController::Hello(hello) = message {
-            return self.greet(header, &hello, local, out);
+            return self.greet(header, hello, local, out);
         }
         if !self.receiver.take_in(header) {
             return;
@@ -151,7 +144,7 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         let now = Instant::from_us(message.at_us());
         self.last_stamp = now;
         self.last_local = local;
-        let answer = match &message {
+        let answer = match message {
             ToController::PolicyBegin(begin) => Some(self.store.begin(begin)),
             ToController::PolicyChunk(chunk) => Some(self.store.chunk(chunk)),
             ToController::PolicyCommit(commit) => Some(self.store.commit(commit)),
@@ -160,7 +153,7 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         if let Some(answer) = answer {
             return self.answer(answer, header, out);
         }
-        if let ToController::Query(query) = &message {
+        if let ToController::Query(query) = message {
             match query.what {
                 Question::Link => {
                     let status = Status::Link(self.receiver.counters);
@@ -170,8 +163,7 @@ impl<'p, S: PolicyStore> Node<'p, S> {
                 Question::Work | Question::Unused => {}
             }
         }
-        let outputs =
-            self.controller.step(now, Input::Message { message: &message, seq: header.seq });
+        let outputs = self.controller.step(now, Input::Message { message, seq: header.seq });
         self.send_all(&outputs, out);
     }
 

@@ -5,6 +5,12 @@ const POLYNOMIAL: u32 = 0x82f6_3b78;
 /// CRC of each byte: 1 KiB of flash.
 static TABLE: [u32; 256] = table();
 
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "worked out while compiling, where each of them would be an error"
+)]
 const fn table() -> [u32; 256] {
     let mut table = [0; 256];
     let mut byte = 0;

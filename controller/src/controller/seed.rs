@@ -73,6 +73,7 @@ impl Controller<'_> {
         parts
     }
 
+    #[inline(never)]
     pub(super) fn load(
         &mut self,
         now: Instant,

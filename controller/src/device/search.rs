@@ -105,6 +105,9 @@ impl Search {
         while going && self.next < board.policy.levels() {
             let level = self.next;
             self.next = self.after(level);
+            if !board.has(level) {
+                continue;
+            }
             plan.effort = GLANCE;
             let candidate =
                 board.judge_against(level, self.margin, &best, self.uncapped_mw, &mut plan);

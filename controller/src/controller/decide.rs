@@ -58,6 +58,7 @@ impl Verdict {
 
 impl Controller<'_> {
     /// Whether the standing decision kept every promise and no longer does.
+    #[inline(never)]
     pub(super) fn in_danger(&self) -> bool {
         let (Some(policy), Some(standing)) = (self.policy, self.standing) else { return false };
         standing.reason != Reason::Infeasible
@@ -66,9 +67,9 @@ impl Controller<'_> {
     }
 
     fn board<'b, 'q>(&'b self, policy: PolicyView<'q>) -> Board<'b, 'q> {
-        let caps = self.power_caps();
-        let board = Board::new(policy, &self.slots, caps, &self.power, self.limits.parking);
-        board.within(self.held.reach())
+        let (caps, parks) = (self.power_caps(), self.limits.parking);
+        let reach = self.held.reach();
+        Board::arranged(policy, &self.slots, &self.arrangement, caps, &self.power, parks, reach)
     }
 
     /// The power cap, that of the temperature included. Reserve: 1/256 of the cap, and the
@@ -164,12 +165,21 @@ impl Controller<'_> {
             });
             // Another level must be better by the hysteresis as long as this one keeps everything.
             let calm = current.is_some_and(|current| current.trouble == Trouble::NONE);
-            let search = match &current {
-                None => Search::new(Margin::Plain, board.lowest()),
-                Some(current) if calm && !self.dirty => Search::new(Margin::Reserve, current.level),
-                Some(current) => Search::from(Margin::Plain, current),
+            let rested = self.rested(deciding.at);
+            deciding.phase = match current {
+                // Nothing that is found would be taken.
+                Some(best) if calm && !rested => Phase::Found { current, best },
+                None => {
+                    let search = Search::new(Margin::Plain, board.lowest());
+                    Phase::Searching { current, search }
+                }
+                Some(Candidate { level, .. }) if calm && !self.dirty => {
+                    Phase::Searching { current, search: Search::new(Margin::Reserve, level) }
+                }
+                Some(judged) => {
+                    Phase::Searching { current, search: Search::from(Margin::Plain, &judged) }
+                }
             };
-            deciding.phase = Phase::Searching { current, search };
             if !effort.has(1) {
                 return None;
             }
@@ -213,6 +223,11 @@ impl Controller<'_> {
         probe.filter(harmless).unwrap_or(chosen.level)
     }
 
+    /// Whether the level may change without danger.
+    fn rested(&self, now: Instant) -> bool {
+        self.dirty || now.since(self.level_since) >= DWELL
+    }
+
     /// The standing decision, where it was made for applications.
     fn counting(&self) -> Option<Standing> {
         self.standing.filter(|standing| standing.reason != Reason::Idle)
@@ -228,7 +243,7 @@ impl Controller<'_> {
     ) -> (Candidate, Reason, u32) {
         let (current, best) = (*current, *best);
         let uncapped_mw = best.uncapped_mw;
-        let rested = self.dirty || now.since(self.level_since) >= DWELL;
+        let rested = self.rested(now);
         // Danger overrides the dwell; less of the same trouble does not.
         let at_once = best.trouble.kinds() < current.trouble.kinds();
         if best.trouble < current.trouble && (at_once || rested) {

@@ -38,7 +38,7 @@ pub use seed::SEED_PARTS;
 use decide::Deciding;
 
 use crate::application::Application;
-use crate::device::Slots;
+use crate::device::{Arrangement, Slots};
 use crate::digest::Digest;
 use crate::held::Held;
 use crate::power::Power;
@@ -140,6 +140,8 @@ pub struct Controller<'p> {
     period: Duration,
     state: State,
     slots: Slots,
+    /// Of the slots: worked out anew whenever targets change.
+    arrangement: Arrangement,
     limits: Caps,
     sensors: Sensors,
     power: Power,
@@ -212,6 +214,7 @@ impl<'p> Controller<'p> {
             period: DEFAULT_PERIOD,
             state: State::Boot,
             slots: [const { None }; MAX_APPLICATIONS],
+            arrangement: Arrangement::new(&[const { None }; MAX_APPLICATIONS]),
             limits: Caps::of(policy.as_ref()),
             sensors: Sensors::unknown(Instant::START),
             power: Power::default(),
@@ -235,6 +238,7 @@ impl<'p> Controller<'p> {
     pub fn start_session(&mut self, now: Instant, period_us: u32, session: u16) -> Outputs {
         self.period = Duration::from_us(period_us).max(MIN_PERIOD).min(MAX_PERIOD);
         self.slots = [const { None }; MAX_APPLICATIONS];
+        self.arrangement = Arrangement::new(&self.slots);
         self.limits = Caps::of(self.policy.as_ref());
         self.sensors = Sensors::unknown(now);
         self.power = Power::default();
@@ -259,36 +263,41 @@ impl<'p> Controller<'p> {
 
     /// Takes in one input at `now`, the stamp of a message or the instant of a tick.
     pub fn step(&mut self, now: Instant, input: Input<'_>) -> Outputs {
-        self.work.steps = self.work.steps.wrapping_add(1);
         let mut out = Outputs::new();
+        self.step_into(now, input, &mut out);
+        out
+    }
+
+    /// The same; what is to be sent is appended to `out`, which has to be empty.
+    pub fn step_into(&mut self, now: Instant, input: Input<'_>, out: &mut Outputs) {
+        self.work.steps = self.work.steps.wrapping_add(1);
         if self.state == State::Boot {
-            return out;
+            return;
         }
         if self.deciding.is_some() {
             if matches!(input, Input::Tick) {
-                self.slice(&mut out);
-                return out;
+                self.slice(out);
+                return;
             }
             // What was taken in before is decided first: a message that came too early for slices
             // changes nothing but the time they take.
             while self.deciding.is_some() {
-                self.slice(&mut out);
+                self.slice(out);
             }
         }
         // A seed states what the state is, part by part: between two parts there is no whole state
         // that time could act on.
         let seeding = matches!(input, Input::Message { message: ToController::Seed(_), .. });
         if !seeding {
-            self.advance(now, &mut out);
+            self.advance(now, out);
         }
         if let Input::Message { message, seq } = input {
             if !matches!(message, ToController::Hello(_) | ToController::Query(_)) {
                 self.last_seq = seq;
                 self.take_in(message);
             }
-            self.serve(now, message, seq, &mut out);
+            self.serve(now, message, seq, out);
         }
-        out
     }
 
     /// Whether a decision is under way: ticks are due at once, and messages had better wait until
@@ -464,6 +473,8 @@ impl<'p> Controller<'p> {
         }
     }
 
+    // Apart, as others below: its variables would else lie on the stack of every step.
+    #[inline(never)]
     fn application(&mut self, message: &ApplicationMessage) -> Result<(), Refusal> {
         let policy = self.policy.as_ref().ok_or(Refusal::NoSuchTable)?;
         let slot = self.slots.get_mut(usize::from(message.slot)).ok_or(Refusal::NoSuchSlot)?;
@@ -482,6 +493,7 @@ impl<'p> Controller<'p> {
             Change::Remove => *slot = None,
             Change::Unused => return Err(Refusal::BadValue),
         }
+        self.arrangement = Arrangement::new(&self.slots);
         // What stands for the slot is a row of the table of the application before.
         let standing = self.standing.as_mut().filter(|_| another);
         let stands = standing
@@ -493,6 +505,7 @@ impl<'p> Controller<'p> {
         Ok(())
     }
 
+    #[inline(never)]
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
         let read = self.sensors.hear(now, message);
         self.learn_power(now, message, read);
@@ -552,6 +565,7 @@ impl<'p> Controller<'p> {
         }
     }
 
+    #[inline(never)]
     fn outcomes(
         &mut self,
         now: Instant,

@@ -76,6 +76,7 @@ impl Controller<'_> {
         parts
     }
 
+    #[inline(never)]
     pub(super) fn load(
         &mut self,
         now: Instant,

@@ -188,6 +188,44 @@ fn ranked(slots: &Slots) -> [u8; MAX_APPLICATIONS] {
     order
 }
 
+/// What so much work (mW) draws: a board that is asked for more than it can do draws what it draws
+/// when it is always busy.
+fn of_busy(work_mw: u32, utilisation_permille: u32) -> u32 {
+    if utilisation_permille <= 1000 {
+        return work_mw;
+    }
+    let busy = u64::from(work_mw).saturating_mul(1000);
+    let busy = busy.checked_div(u64::from(utilisation_permille)).unwrap_or(0);
+    u32::try_from(busy).unwrap_or(u32::MAX)
+}
+
+/// What follows from the applications' targets alone: worked out when they change.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrangement {
+    /// Slots, the lowest priority first; only those in use are named.
+    order: [u8; MAX_APPLICATIONS],
+    schedule: Schedule,
+    /// More than one application.
+    shared: bool,
+    /// Some application wishes for more than its promises.
+    wishing: bool,
+}
+
+impl Arrangement {
+    /// The arrangement of these applications.
+    #[must_use]
+    pub fn new(slots: &Slots) -> Self {
+        let wishes =
+            |application: &Application| application.targets.objective != Objective::LeastEnergy;
+        Self {
+            order: ranked(slots),
+            schedule: Schedule::new(slots),
+            shared: slots.iter().flatten().nth(1).is_some(),
+            wishing: slots.iter().flatten().any(wishes),
+        }
+    }
+}
+
 impl<'a, 'p> Board<'a, 'p> {
     /// The view of `slots` under caps; `parks` says that the agent may park the board.
     #[must_use]
@@ -198,31 +236,40 @@ impl<'a, 'p> Board<'a, 'p> {
         power: &'a Power,
         parks: bool,
     ) -> Self {
-        let order = ranked(slots);
+        Self::arranged(policy, slots, &Arrangement::new(slots), caps, power, parks, u32::MAX)
+    }
+
+    /// The same, where the arrangement of the slots is known, with only the levels of `reach` to
+    /// choose from, a bit each; see [`crate::held`].
+    #[must_use]
+    #[inline]
+    pub fn arranged(
+        policy: PolicyView<'p>,
+        slots: &'a Slots,
+        arrangement: &Arrangement,
+        caps: PowerCaps,
+        power: &'a Power,
+        parks: bool,
+        reach: u32,
+    ) -> Self {
+        let Arrangement { order, schedule, shared, wishing } = *arrangement;
         let mut seats: [Option<Seat<'a, 'p>>; MAX_APPLICATIONS] = [None; MAX_APPLICATIONS];
-        let (mut shared, mut wishing) = (false, false);
         let mut others = 0b1111_u8;
         for (weight, slot) in [1_u8, 2, 4, 8].into_iter().zip(order) {
             let application = slots.get(usize::from(slot)).and_then(Option::as_ref);
             let Some(application) = application else { continue };
             others &= !1_u8.wrapping_shl(u32::from(slot));
-            let table = policy.table(application.targets.table);
-            let seat = table.map(|table| Seat {
-                application,
-                demand: application.demand(),
-                table,
-                weight,
-                outranked_by: others,
-            });
             if let Some(place) = seats.get_mut(usize::from(slot)) {
-                *place = seat;
+                *place = policy.table(application.targets.table).map(|table| Seat {
+                    application,
+                    demand: application.demand(),
+                    table,
+                    weight,
+                    outranked_by: others,
+                });
             }
-            shared |= weight > 1;
-            wishing |= application.targets.objective != Objective::LeastEnergy;
         }
-        let schedule = Schedule::new(slots);
         let parking = if parks { Parking::new(&policy, slots) } else { None };
-        let reach = u32::MAX;
         Self { policy, seats, order, schedule, caps, power, parking, reach, shared, wishing }
     }
 
@@ -304,10 +351,7 @@ impl<'a, 'p> Board<'a, 'p> {
                 self.make_room(level, margin, plan, true);
             }
         }
-        let cap_mw = match margin {
-            Margin::Plain => self.caps.plain_mw,
-            Margin::Reserve => self.caps.reserve_mw,
-        };
+        let cap_mw = self.cap_mw(margin);
         let mut uncapped_mw = u32::MAX;
         let mut power_mw = self.biased(level, self.total_mw(level, plan));
         if power_mw > cap_mw {
@@ -336,6 +380,13 @@ impl<'a, 'p> Board<'a, 'p> {
         candidate
     }
 
+    fn cap_mw(&self, margin: Margin) -> u32 {
+        match margin {
+            Margin::Plain => self.caps.plain_mw,
+            Margin::Reserve => self.caps.reserve_mw,
+        }
+    }
+
     /// Mean power at a level with nothing to do, mW.
     fn idle_mw(&self, level: u8, utilisation_permille: u32) -> u32 {
         let Some(level) = self.policy.level(level) else { return u32::MAX };
@@ -345,15 +396,9 @@ impl<'a, 'p> Board<'a, 'p> {
         }
     }
 
-    /// Mean power of a plan without bias, mW. A board that is asked for more than it can do draws
-    /// what it draws when it is always busy.
+    /// Mean power of a plan without bias, mW.
     fn total_mw(&self, level: u8, plan: &Plan) -> u32 {
-        let mut work_mw = plan.work_mw;
-        if plan.utilisation > 1000 {
-            let busy = u64::from(work_mw).saturating_mul(1000);
-            let busy = busy.checked_div(u64::from(plan.utilisation)).unwrap_or(0);
-            work_mw = u32::try_from(busy).unwrap_or(u32::MAX);
-        }
+        let work_mw = of_busy(plan.work_mw, plan.utilisation);
         self.idle_mw(level, plan.utilisation).saturating_add(work_mw)
     }
 

@@ -18,8 +18,7 @@ impl Board<'_, '_> {
         if let Some(place) = plan.loads.get_mut(slot) {
             *place = Some(*new);
         }
-        let (old_us, new_us) = (old.guarded_us, new.guarded_us);
-        self.schedule.change(&mut plan.times, &plan.loads, slot, old_us, new_us);
+        self.schedule.change(&mut plan.times, slot, new.guarded_us);
         plan.work_mw = plan.work_mw.saturating_sub(old.power_mw).saturating_add(new.power_mw);
         plan.utilisation = plan
             .utilisation

@@ -88,6 +88,7 @@ impl Search {
     }
 
     /// Judges levels until the effort is used up, at least one; the best once all are judged.
+    #[inline(never)]
     pub fn advance(&mut self, board: &Board<'_, '_>, effort: &mut Effort) -> Option<Candidate> {
         let mut plan = Plan::default();
         let mut going = true;
@@ -108,7 +109,9 @@ impl Search {
                 continue;
             }
             plan.effort = GLANCE;
-            if let Some(candidate) = board.judge_against(level, self.margin, &best, &mut plan) {
+            let candidate =
+                board.judge_against(level, self.margin, &best, self.uncapped_mw, &mut plan);
+            if let Some(candidate) = candidate {
                 self.uncapped_mw = self.uncapped_mw.min(candidate.uncapped_mw);
                 if candidate.beats(&best) {
                     best = candidate;

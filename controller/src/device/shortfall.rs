@@ -10,6 +10,7 @@ use crate::schedule::{Loads, Times};
 impl Board<'_, '_> {
     /// Names what is missing where no level fits. `cap_is_thermal` says what the power cap is for.
     #[must_use]
+    #[inline(never)]
     pub fn shortfall(&self, best: &Candidate, cap_is_thermal: bool) -> Shortfall {
         let seats =
             || (0..u8::MAX).zip(&self.seats).filter_map(|(slot, s)| s.as_ref().map(|s| (slot, s)));

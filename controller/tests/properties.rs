@@ -230,12 +230,8 @@ impl<'p> Driver<'p> {
             hottest => power.thermal_cap_mw(hottest, temp_cap),
         };
         let cap_mw = self.controller.power_cap_mw();
-        let kept_mw = if cap_mw == NO_POWER_CAP { 0 } else { cap_mw >> 8 };
         let hotter = hottest.map(|hot: i32| hot.saturating_add(TEMP_RESERVE_MDEG_C));
-        let caps = PowerCaps {
-            plain_mw: cap_mw.min(thermal(hottest)),
-            reserve_mw: (cap_mw - kept_mw).min(thermal(hotter)),
-        };
+        let caps = PowerCaps::new(cap_mw, thermal(hottest), thermal(hotter));
         let board = Board::new(self.view, self.controller.slots(), caps, &power, parks);
         look(&board.within(self.controller.held().reach()))
     }

@@ -4,7 +4,7 @@ use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::Telemetry;
 use coshift_shared::to_host::{Reason, Shortfall};
-use coshift_shared::units::{MAX_LEVELS, NO_LEVEL, NO_POWER_CAP};
+use coshift_shared::units::{MAX_LEVELS, NO_LEVEL};
 
 use super::{Choice, Controller, DWELL, Outputs, SETTLE_PERIODS, Standing, State};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
@@ -72,12 +72,8 @@ impl Controller<'_> {
         Board::arranged(policy, &self.slots, &self.arrangement, caps, &self.power, parks, reach)
     }
 
-    /// The power cap, that of the temperature included. Reserve: 1/256 of the cap, and the
-    /// temperature's reserve, so that noise at a cap's edge does not make the level go to and fro.
+    /// The caps on power, that of the temperature included, with its reserve.
     fn power_caps(&self) -> PowerCaps {
-        let cap_mw = self.limits.power_mw;
-        let reserve_mw =
-            if cap_mw == NO_POWER_CAP { cap_mw } else { cap_mw.saturating_sub(cap_mw >> 8) };
         let thermal = |reserve| {
             let hottest = self.sensors.hottest_mdeg_c.map(|hot| hot.saturating_add(reserve));
             let cap = self.limits.temp_mdeg_c;
@@ -89,10 +85,7 @@ impl Controller<'_> {
                 hottest => self.power.thermal_cap_mw(hottest, cap),
             }
         };
-        PowerCaps {
-            plain_mw: cap_mw.min(thermal(0)),
-            reserve_mw: reserve_mw.min(thermal(TEMP_RESERVE_MDEG_C)),
-        }
+        PowerCaps::new(self.limits.power_mw, thermal(0), thermal(TEMP_RESERVE_MDEG_C))
     }
 
     fn cap_is_thermal(&self, caps: PowerCaps) -> bool {

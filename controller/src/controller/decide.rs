@@ -6,7 +6,7 @@ use coshift_shared::to_controller::Telemetry;
 use coshift_shared::to_host::{Reason, Shortfall};
 use coshift_shared::units::{MAX_LEVELS, NO_LEVEL, NO_POWER_CAP};
 
-use super::{Choice, Controller, DWELL, Outputs, Standing};
+use super::{Choice, Controller, DWELL, Outputs, SETTLE_PERIODS, Standing, State};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
 use crate::device::{Board, Candidate, Effort, PowerCaps, Search, Trouble};
 use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
@@ -14,12 +14,14 @@ use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 /// What one slice of a decision may take beside what it does only once; see
 /// [`crate::device::Effort`].
 const SLICE: u32 = 12_000;
+/// What finding and judging a level to ask for takes, while a clock is held.
+const PROBE: u32 = 12_000;
 /// What naming a shortfall takes.
 const SHORTFALL: u32 = 12_000;
 
 /// Most slices of one decision that follow the step which asked for it: each judges a level at
-/// least, but for one that only names what is missing.
-pub const MOST_SLICES: usize = MAX_LEVELS.saturating_add(1);
+/// least, but for one that only finds what to ask for and one that only names what is missing.
+pub const MOST_SLICES: usize = MAX_LEVELS.saturating_add(2);
 
 /// A decision under way.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +46,14 @@ struct Verdict {
     candidate: Candidate,
     reason: Reason,
     shortfall: Shortfall,
+    /// The level to ask for.
+    ask: u8,
+}
+
+impl Verdict {
+    fn new(candidate: Candidate, reason: Reason) -> Self {
+        Self { candidate, reason, shortfall: Shortfall::NONE, ask: candidate.level }
+    }
 }
 
 impl Controller<'_> {
@@ -56,7 +66,9 @@ impl Controller<'_> {
     }
 
     fn board<'b, 'q>(&'b self, policy: PolicyView<'q>) -> Board<'b, 'q> {
-        Board::new(policy, &self.slots, self.power_caps(), &self.power, self.limits.parking)
+        let caps = self.power_caps();
+        let board = Board::new(policy, &self.slots, caps, &self.power, self.limits.parking);
+        board.within(self.held.reach())
     }
 
     /// The power cap, that of the temperature included. Reserve: 1/256 of the cap, and the
@@ -103,6 +115,22 @@ impl Controller<'_> {
         }
     }
 
+    /// Takes in which clocks are held, once what was asked for had to be there. Of a board that is
+    /// parked the clocks say nothing, nor do they while nothing runs.
+    pub(super) fn hear_clocks(&mut self, now: Instant, message: &Telemetry) {
+        let Some(policy) = self.policy.filter(|_| self.state == State::Run) else { return };
+        let served = self.slots.iter().flatten();
+        let Some(longest_us) = served.map(|slot| slot.targets.deadline_us).max() else { return };
+        let settle = policy.settle();
+        let settle_us = settle.cpu_us.max(settle.gpu_us).max(settle.emc_us);
+        let due = self.period.times(SETTLE_PERIODS).us().saturating_add(settle_us);
+        let parked = message.level != NO_LEVEL && message.level == self.park_level(self.asked);
+        if parked || now.since(self.asked_since).us() < due.saturating_add(longest_us) {
+            return;
+        }
+        let _changed = self.held.hear(now, self.asked, message, &policy);
+    }
+
     /// Begins to decide; what is under way counts no more. Slices follow.
     pub(super) fn decide(&mut self, now: Instant) {
         self.deciding = Some(Deciding { at: now, phase: Phase::Begun });
@@ -112,13 +140,11 @@ impl Controller<'_> {
     pub(super) fn slice(&mut self, out: &mut Outputs) {
         let Some(mut deciding) = self.deciding.take() else { return };
         if let Some(policy) = self.policy {
-            let Some(Verdict { candidate, reason, shortfall }) =
-                self.further(policy, &mut deciding)
-            else {
+            let Some(verdict) = self.further(policy, &mut deciding) else {
                 self.deciding = Some(deciding);
                 return;
             };
-            self.stand(deciding.at, &candidate, reason, shortfall);
+            self.stand(deciding.at, &verdict);
         }
         self.send_decision(deciding.at, out);
     }
@@ -130,16 +156,16 @@ impl Controller<'_> {
         if let Phase::Begun = deciding.phase {
             if self.slots.iter().all(Option::is_none) {
                 let candidate = board.judge(board.safest_level(), Margin::Plain);
-                let shortfall = Shortfall::NONE;
-                return Some(Verdict { candidate, reason: Reason::Idle, shortfall });
+                return Some(Verdict::new(candidate, Reason::Idle));
             }
-            let current = self.counting().map(|standing| {
+            let reached = |standing: &Standing| self.held.reaches(standing.choice.level);
+            let current = self.counting().filter(reached).map(|standing| {
                 board.judge_within(standing.choice.level, Margin::Plain, &mut effort)
             });
             // Another level must be better by the hysteresis as long as this one keeps everything.
             let calm = current.is_some_and(|current| current.trouble == Trouble::NONE);
             let search = match &current {
-                None => Search::new(Margin::Plain, 0),
+                None => Search::new(Margin::Plain, board.lowest()),
                 Some(current) if calm && !self.dirty => Search::new(Margin::Reserve, current.level),
                 Some(current) => Search::from(Margin::Plain, current),
             };
@@ -155,17 +181,36 @@ impl Controller<'_> {
         let Phase::Found { current, best } = deciding.phase else { return None };
         let (candidate, reason, uncapped_mw) = match (current, self.counting()) {
             (Some(current), Some(standing)) => self.weigh(&current, &best, &standing, deciding.at),
+            (None, Some(_)) => (best, Reason::ClockHeld, best.uncapped_mw),
             _ => (best, Reason::Start, best.uncapped_mw),
         };
+        let mut verdict = Verdict::new(candidate, reason);
+        if !self.held.is_free() {
+            if !effort.has(PROBE) {
+                return None;
+            }
+            verdict.ask = self.ask(&board, &policy, &candidate);
+        }
         if candidate.trouble == Trouble::NONE {
-            return Some(Verdict { candidate, reason, shortfall: Shortfall::NONE });
+            return Some(verdict);
         }
         if !effort.has(SHORTFALL) {
             return None;
         }
         let thermal = self.cap_is_thermal(self.power_caps());
         let shortfall = board.shortfall(&Candidate { uncapped_mw, ..candidate }, thermal);
-        Some(Verdict { candidate, reason: Reason::Infeasible, shortfall })
+        Some(Verdict { reason: Reason::Infeasible, shortfall, ..verdict })
+    }
+
+    /// What to ask for to have the level chosen: one that shows the end of a hold, unless it would
+    /// then break a promise that is kept now.
+    fn ask(&self, board: &Board<'_, '_>, policy: &PolicyView<'_>, chosen: &Candidate) -> u8 {
+        let probe = self.held.probe(chosen.level, policy);
+        let harmless = |level: &u8| {
+            let there = board.judge(*level, Margin::Plain).trouble;
+            there <= chosen.trouble
+        };
+        probe.filter(harmless).unwrap_or(chosen.level)
     }
 
     /// The standing decision, where it was made for applications.
@@ -225,8 +270,13 @@ impl Controller<'_> {
         (current, reason, uncapped_mw.min(current.uncapped_mw))
     }
 
-    fn stand(&mut self, now: Instant, chosen: &Candidate, reason: Reason, shortfall: Shortfall) {
-        let Candidate { level, sub_networks, power_mw, .. } = *chosen;
+    fn stand(&mut self, now: Instant, verdict: &Verdict) {
+        let Verdict { candidate, reason, shortfall, ask } = *verdict;
+        let Candidate { level, sub_networks, power_mw, .. } = candidate;
+        if self.standing.is_none() || self.asked != ask {
+            self.asked = ask;
+            self.asked_since = now;
+        }
         if self.standing.is_none_or(|standing| standing.choice.level != level) {
             self.level_since = now;
         }
@@ -253,7 +303,7 @@ impl Controller<'_> {
             let board = self.board(policy);
             board.judge(board.safest_level(), Margin::Plain)
         };
-        self.stand(now, &candidate, reason, Shortfall::NONE);
+        self.stand(now, &Verdict::new(candidate, reason));
     }
 
     pub(super) fn park_level(&self, run_level: u8) -> u8 {

@@ -40,6 +40,7 @@ use decide::Deciding;
 use crate::application::Application;
 use crate::device::Slots;
 use crate::digest::Digest;
+use crate::held::Held;
 use crate::power::Power;
 
 /// Messages that one input can cause at most: the decision that was under way, two traces and
@@ -58,6 +59,9 @@ pub const DEFAULT_PERIOD: Duration = Duration::from_ms(50);
 pub const STALE_PERIODS: u32 = 5;
 /// Further periods in Hold after which the safest level is taken.
 pub const HOLD_PERIODS: u32 = 20;
+/// Periods after which a level asked for must be there, beside the longest request, which clocks
+/// wait for, and the settle time.
+const SETTLE_PERIODS: u32 = 4;
 /// Time at a level before a change that is not needed.
 pub const DWELL: Duration = Duration::from_ms(500);
 /// How long a board runs on without a temperature, kept within what it drew at the last one, before
@@ -145,6 +149,11 @@ pub struct Controller<'p> {
     deciding: Option<Deciding>,
     /// When the run level last changed.
     level_since: Instant,
+    /// The level sent: the one that stands, or one that ends up as it; see [`crate::held`].
+    asked: u8,
+    /// When it last changed.
+    asked_since: Instant,
+    held: Held,
     /// When a decision was last sent unasked.
     extra_at: Instant,
     /// Targets or caps changed since the last decision.
@@ -209,6 +218,9 @@ impl<'p> Controller<'p> {
             standing: None,
             deciding: None,
             level_since: Instant::START,
+            asked: NO_LEVEL,
+            asked_since: Instant::START,
+            held: Held::default(),
             extra_at: Instant::START,
             dirty: false,
             digest: Digest::default(),
@@ -229,6 +241,9 @@ impl<'p> Controller<'p> {
         self.standing = None;
         self.deciding = None;
         self.level_since = now;
+        self.asked = NO_LEVEL;
+        self.asked_since = now;
+        self.held = Held::default();
         self.extra_at = now;
         self.dirty = false;
         self.digest = Digest::default();
@@ -328,6 +343,18 @@ impl<'p> Controller<'p> {
         &self.slots
     }
 
+    /// Clocks that something else holds.
+    #[must_use]
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// The level that was decided; what is asked for differs from it while a clock is held.
+    #[must_use]
+    pub fn level(&self) -> u8 {
+        self.standing.map_or(NO_LEVEL, |standing| standing.choice.level)
+    }
+
     /// Counters of the control loop.
     #[must_use]
     pub fn work(&self) -> WorkCounters {
@@ -357,7 +384,7 @@ impl<'p> Controller<'p> {
             last_seq: self.last_seq,
             digest: self.digest.value(),
             mode: self.state.mode(),
-            run_level: standing.choice.level,
+            run_level: if self.standing.is_some() { self.asked } else { NO_LEVEL },
             park_level: self.park_level(standing.choice.level),
             sub_networks: standing.choice.sub_networks,
             reason: standing.reason,
@@ -469,6 +496,7 @@ impl<'p> Controller<'p> {
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
         let read = self.sensors.hear(now, message);
         self.learn_power(now, message, read);
+        self.hear_clocks(now, message);
         self.sensors.telemetry_at = now;
         self.sensors.achieved_level = message.level;
         self.sensors.blind = now.since(self.sensors.believed_at) >= self.patience();

@@ -31,6 +31,7 @@ pub use search::{Effort, Search};
 
 use crate::application::Application;
 use crate::demand::{Bounds, Demand, Load, Margin};
+use crate::held::reaches;
 use crate::parking::Parking;
 use crate::power::Power;
 use crate::schedule::{Loads, Schedule, Times};
@@ -140,6 +141,8 @@ pub struct Board<'a, 'p> {
     power: &'a Power,
     /// Where the agent parks the board between requests.
     parking: Option<Parking>,
+    /// Levels that can be had, a bit each.
+    reach: u32,
     /// More than one application.
     shared: bool,
     /// Some application wishes for more than its promises.
@@ -219,7 +222,25 @@ impl<'a, 'p> Board<'a, 'p> {
         }
         let schedule = Schedule::new(slots);
         let parking = if parks { Parking::new(&policy, slots) } else { None };
-        Self { policy, seats, order, schedule, caps, power, parking, shared, wishing }
+        let reach = u32::MAX;
+        Self { policy, seats, order, schedule, caps, power, parking, reach, shared, wishing }
+    }
+
+    /// The same with only these levels to choose from, a bit each; see [`crate::held`].
+    #[must_use]
+    pub fn within(self, reach: u32) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// The lowest level that can be had.
+    #[must_use]
+    pub fn lowest(&self) -> u8 {
+        (0..self.policy.levels()).find(|level| self.has(*level)).unwrap_or(0)
+    }
+
+    /// Whether a level can be had.
+    fn has(&self, level: u8) -> bool {
+        reaches(self.reach, level)
     }
 
     /// The level that needs least power with nothing to do.
@@ -379,7 +400,7 @@ impl<'a, 'p> Board<'a, 'p> {
     /// where something was in the way.
     #[must_use]
     pub fn best(&self, margin: Margin) -> Candidate {
-        let mut search = Search::new(margin, 0);
+        let mut search = Search::new(margin, self.lowest());
         loop {
             if let Some(best) = search.advance(self, &mut Effort::endless()) {
                 return best;
@@ -390,9 +411,9 @@ impl<'a, 'p> Board<'a, 'p> {
     /// The same by judging every level: what [`Board::best`] must give.
     #[must_use]
     pub fn best_of_all(&self, margin: Margin) -> Candidate {
-        let mut best = self.judge(0, margin);
+        let mut best = self.judge(self.lowest(), margin);
         let mut uncapped_mw = best.uncapped_mw;
-        for level in 1..self.policy.levels() {
+        for level in (0..self.policy.levels()).filter(|level| self.has(*level)) {
             let candidate = self.judge(level, margin);
             uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
             if candidate.beats(&best) {

@@ -104,6 +104,9 @@ impl Search {
         while going && self.next < board.policy.levels() {
             let level = self.next;
             self.next = self.after(level);
+            if !board.has(level) {
+                continue;
+            }
             plan.effort = GLANCE;
             if let Some(candidate) = board.judge_against(level, self.margin, &best, &mut plan) {
                 self.uncapped_mw = self.uncapped_mw.min(candidate.uncapped_mw);

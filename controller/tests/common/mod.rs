@@ -12,7 +12,7 @@ use coshift_shared::to_controller::{
     ToController,
 };
 use coshift_shared::to_host::{Decision, ToHost};
-use coshift_shared::units::{Age, NO_POWER_CAP, NO_TEMP_CAP, slowdown};
+use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, NO_TEMP_CAP, slowdown};
 
 /// Control period of the tests, µs.
 pub const PERIOD_US: u32 = 50_000;
@@ -210,11 +210,12 @@ impl<'p> Bench<'p> {
     }
 }
 
+/// A telemetry that says nothing of clocks.
 pub fn telemetry(now: Instant, hottest_mdeg_c: i32) -> Telemetry {
     Telemetry {
         at_us: now.us(),
-        level: 3,
-        clocks_mhz: [1190, 701, 1600],
+        level: NO_LEVEL,
+        clocks_mhz: [0; 3],
         power_mw: 6_000,
         power_age: Age::FRESH,
         gpu_load_permille: 500,

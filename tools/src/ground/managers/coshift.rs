@@ -3,6 +3,7 @@
 
 use coshift_host::clock::Time;
 use coshift_host::core::{Action, AgentCore, Caps, Event as CoreEvent, Outcome, Settings};
+use coshift_host::platform::Readings;
 use coshift_plant::board::Level;
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Duration;
@@ -244,7 +245,9 @@ impl Manager for CoshiftCap<'_> {
     fn take(&mut self, seen: &Seen<'_>, event: Event) {
         let due = |at: Option<u64>| at.is_some_and(|at| at <= seen.now_us);
         if event != Event::Time || due(self.inner.next_us()) {
-            self.inner.take(seen, event);
+            // The clocks below a cap are the governors' business: they do not say who holds them.
+            let readings = Readings { level: None, clocks_mhz: [0; 3], ..*seen.readings };
+            self.inner.take(&Seen { readings: &readings, ..*seen }, event);
         }
         self.asked = self.stock.step(&of_board(seen));
     }

@@ -9,6 +9,7 @@ use coshift_shared::units::{MAX_LEVELS, NO_LEVEL};
 use super::{Choice, Controller, DWELL, Outputs, SETTLE_PERIODS, Standing, State};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
 use crate::device::{Board, Candidate, Effort, PowerCaps, Search, Trouble};
+use crate::held::Achieved;
 use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 
 /// What one slice of a decision may take beside what it does only once; see
@@ -109,20 +110,25 @@ impl Controller<'_> {
         }
     }
 
-    /// Takes in which clocks are held, once what was asked for had to be there. Of a board that is
-    /// parked the clocks say nothing, nor do they while nothing runs.
-    pub(super) fn hear_clocks(&mut self, now: Instant, message: &Telemetry) {
+    /// Takes in which clocks are held, once what was asked for had to be there. While nothing runs
+    /// they say nothing, nor do those of the level that the board may be parked at, unless a request
+    /// ran there: it may be about to wake up.
+    pub(super) fn hear_clocks(&mut self, now: Instant, achieved: Achieved<'_>) {
         let Some(policy) = self.policy.filter(|_| self.state == State::Run) else { return };
         let served = self.slots.iter().flatten();
         let Some(longest_us) = served.map(|slot| slot.targets.deadline_us).max() else { return };
         let settle = policy.settle();
         let settle_us = settle.cpu_us.max(settle.gpu_us).max(settle.emc_us);
         let due = self.period.times(SETTLE_PERIODS).us().saturating_add(settle_us);
-        let parked = message.level != NO_LEVEL && message.level == self.park_level(self.asked);
-        if parked || now.since(self.asked_since).us() < due.saturating_add(longest_us) {
+        // Clocks change between requests, and one may take longer than its deadline.
+        if now.since(self.asked_since).us() < due.saturating_add(longest_us.saturating_mul(2)) {
             return;
         }
-        let _changed = self.held.hear(now, self.asked, message, &policy);
+        let parks_at = match achieved {
+            Achieved::Telemetry(_) => self.park_level(self.asked),
+            Achieved::Level(_) => NO_LEVEL,
+        };
+        self.held.hear(now, self.asked, achieved, parks_at, &policy);
     }
 
     /// Begins to decide; what is under way counts no more. Slices follow.

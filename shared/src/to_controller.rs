@@ -350,6 +350,56 @@ pub struct Outcomes {
     pub misses_total: u32,
 }
 
+/// What stands before the samples of [`Outcomes`].
+#[derive(Serialize, Deserialize)]
+struct BeforeSamples {
+    at_us: u32,
+    slot: u8,
+    sub_network: u8,
+    level: u8,
+    first_index: u32,
+    samples: u8,
+}
+
+// As derived, but with all samples as a whole: there are up to six Outcomes a period.
+impl Outcomes {
+    fn encode(&self, out: &mut [u8]) -> Result<usize, BodyFault> {
+        let &Self { at_us, slot, sub_network, level, first_index, .. } = self;
+        let samples = u8::try_from(self.samples.len()).map_err(|_| BodyFault::TooLong)?;
+        let before = BeforeSamples { at_us, slot, sub_network, level, first_index, samples };
+        let before = encode_body(&before, out)?;
+        let rest = out.get_mut(before..).ok_or(BodyFault::TooLong)?;
+        let samples = self.samples.as_flattened();
+        let (place, rest) = rest.split_at_mut_checked(samples.len()).ok_or(BodyFault::TooLong)?;
+        for (place, byte) in place.iter_mut().zip(samples) {
+            *place = *byte;
+        }
+        let after = encode_body(&(self.outcomes_total, self.misses_total), rest)?;
+        Ok(before.saturating_add(samples.len()).saturating_add(after))
+    }
+
+    fn decode(body: &[u8]) -> Result<Self, BodyFault> {
+        let malformed = |_| BodyFault::Malformed;
+        let (before, rest) = postcard::take_from_bytes(body).map_err(malformed)?;
+        let BeforeSamples { at_us, slot, sub_network, level, first_index, samples } = before;
+        let bytes = usize::from(samples).saturating_mul(2);
+        let (samples, rest) = rest.split_at_checked(bytes).ok_or(BodyFault::Malformed)?;
+        let (samples, _) = samples.as_chunks();
+        let samples = Vec::from_slice(samples).map_err(|_| BodyFault::Malformed)?;
+        let (outcomes_total, misses_total) = decode_body(rest)?;
+        Ok(Self {
+            at_us,
+            slot,
+            sub_network,
+            level,
+            first_index,
+            samples,
+            outcomes_total,
+            misses_total,
+        })
+    }
+}
+
 /// Caps on the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
 pub struct Limits {
@@ -384,7 +434,43 @@ pub struct PolicyChunk {
     /// Place of the first byte in the image.
     pub offset: u32,
     /// The bytes.
+    #[serde(with = "whole")]
     pub bytes: Vec<u8, MAX_CHUNK>,
+}
+
+/// Bytes written and read as a whole: the same on the wire as one after another, in a fraction of
+/// the time.
+mod whole {
+    use heapless::Vec;
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer, const N: usize>(
+        bytes: &Vec<u8, N>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<Vec<u8, N>, D::Error> {
+        struct Bytes<const N: usize>;
+
+        impl<const N: usize> Visitor<'_> for Bytes<N> {
+            type Value = Vec<u8, N>;
+
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(f, "at most {N} bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Vec::from_slice(bytes).map_err(|_| E::invalid_length(bytes.len(), &self))
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes)
+    }
 }
 
 /// Closes the upload and asks for the switch.
@@ -465,7 +551,7 @@ impl ToController {
             Self::Application(m) => encode_body(m, out),
             Self::Seed(m) => encode_body(m, out),
             Self::Telemetry(m) => encode_body(m, out),
-            Self::Outcomes(m) => encode_body(m, out),
+            Self::Outcomes(m) => m.encode(out),
             Self::Limits(m) => encode_body(m, out),
             Self::PolicyBegin(m) => encode_body(m, out),
             Self::PolicyChunk(m) => encode_body(m, out),
@@ -485,7 +571,7 @@ impl ToController {
             Kind::Application => Self::Application(decode_body(body)?),
             Kind::Seed => Self::Seed(decode_body(body)?),
             Kind::Telemetry => Self::Telemetry(decode_body(body)?),
-            Kind::Outcomes => Self::Outcomes(decode_body(body)?),
+            Kind::Outcomes => Self::Outcomes(Outcomes::decode(body)?),
             Kind::Limits => Self::Limits(decode_body(body)?),
             Kind::PolicyBegin => Self::PolicyBegin(decode_body(body)?),
             Kind::PolicyChunk => Self::PolicyChunk(decode_body(body)?),

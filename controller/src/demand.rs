@@ -16,6 +16,10 @@ use coshift_shared::units::MAX_LEVELS;
 /// need: 0.5 %.
 pub const HYSTERESIS_PERMILLE: u32 = 5;
 
+/// Time over which a cap on power is kept, µs: a board's over-current protection averages over
+/// some tens of milliseconds, its monitors over some hundred.
+pub const CAP_WINDOW_US: u32 = 100_000;
+
 /// Which guard counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Margin {
@@ -70,16 +74,38 @@ pub struct Demand {
     inverse_weight_q16: u32,
     /// 2³² ÷ period (µs), rounded up.
     rate_q32: u32,
+    /// Period ÷ [`CAP_WINDOW_US`], Q.16, rounded up.
+    windows_q16: u32,
+    /// Requests that lie in such a window in full, however it lies.
+    whole: u32,
+    /// What is left of the window beside those, µs.
+    rest_us: u32,
     /// Largest policy energy within the budget, µJ; `u32::MAX` where there is none.
     budget_uj: u32,
     /// First sub-network that keeps the accuracy floor; as many as there are where none does.
     floor: u8,
     /// Pick of each level: of either guard, as mostly both give the same.
     picks: [Memo<Pick>; MAX_LEVELS],
-    /// Levels whose fastest sub-networks are known, a bit each.
-    fastest_known: Memo<u32>,
-    /// Fastest sub-network of each level, and in the high half the fastest at the floor.
-    fastest: [Memo<u8>; MAX_LEVELS],
+    /// The deadline goes before the floor.
+    keeps_floor: bool,
+    /// Levels whose ends are known, a bit each.
+    ends_known: Memo<u32>,
+    /// Ends of each level.
+    ends: [Memo<Ends>; MAX_LEVELS],
+    /// Levels whose quickest sub-network is known, a bit each.
+    quickest_known: Memo<u32>,
+    /// The fastest sub-network of each level that the application can come to.
+    quickest: [Memo<u8>; MAX_LEVELS],
+}
+
+/// The sub-networks at the ends of a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Ends {
+    /// The fastest one, in the low half, and the fastest at the floor.
+    fastest: u8,
+    /// Of those that the application can come to, whatever it gives up, the one that takes least
+    /// energy, in the low half, and the slowest.
+    reach: u8,
 }
 
 /// A sub-network considered for one application at one level.
@@ -148,11 +174,17 @@ impl Demand {
             weight_q20: 0,
             inverse_weight_q16: 0,
             rate_q32: ratio(1 << 32, targets.period_us).saturating_add(1),
+            windows_q16: ratio(u64::from(targets.period_us) << 16, CAP_WINDOW_US).saturating_add(1),
+            whole: CAP_WINDOW_US.checked_div(targets.period_us).unwrap_or(u32::MAX),
+            rest_us: CAP_WINDOW_US.checked_rem(targets.period_us).unwrap_or(0),
             budget_uj: u32::MAX,
             floor: 0,
             picks: [const { Memo::new(Pick::UNKNOWN) }; MAX_LEVELS],
-            fastest_known: Memo::new(0),
-            fastest: [const { Memo::new(0) }; MAX_LEVELS],
+            keeps_floor: targets.degrade == Degrade::Deadline,
+            ends_known: Memo::new(0),
+            ends: [const { Memo::new(Ends { fastest: 0, reach: 0 }) }; MAX_LEVELS],
+            quickest_known: Memo::new(0),
+            quickest: [const { Memo::new(0) }; MAX_LEVELS],
         };
         if let Some(table) = policy.table(targets.table) {
             demand.floor = first_at(&table, targets.accuracy_floor_bp);
@@ -185,6 +217,7 @@ impl Demand {
         if budget_uj != self.budget_uj {
             self.budget_uj = budget_uj;
             self.picks.iter().for_each(|pick| pick.set(Pick::UNKNOWN));
+            self.quickest_known.set(0);
         }
         self.plain = Guard::new(guard_q24, deadline_us, most_us);
         self.reserve = Guard::new(guard_q24.saturating_add(raise), deadline_us, most_us);
@@ -245,8 +278,8 @@ impl Demand {
         }
         let served = match targets.objective {
             Objective::BestAccuracy => last(column, self.floor, MAX, within),
-            Objective::LeastLatency => least(column, self.floor, within, |cell| cell.latency_us),
-            _ => least(column, self.floor, within, |cell| cell.energy_uj),
+            Objective::LeastLatency => quickest(column, self.floor, within),
+            _ => leanest(column, self.floor, within),
         };
         served.unwrap_or_else(|| self.degraded(targets, column, fastest, bounds, within))
     }
@@ -263,7 +296,6 @@ impl Demand {
         bounds: Bounds,
         within: Bounds,
     ) -> u8 {
-        let energy = |cell: &Cell| cell.energy_uj;
         let any_time = |bounds: Bounds| Bounds { latency_us: u32::MAX, ..bounds };
         let free = within.energy_uj == u32::MAX;
         let in_time =
@@ -273,33 +305,28 @@ impl Demand {
             Degrade::Deadline => {
                 // Without a row at the floor, the most accurate one alone counts.
                 let from = self.floor.min(column.len().saturating_sub(1));
-                let quick = |bounds| least(column, from, bounds, |cell| cell.latency_us);
-                let within = quick(any_time(within));
-                return within
-                    .or_else(|| quick(any_time(bounds)))
-                    .or_else(|| least(column, from, Bounds::OPEN, energy))
-                    .unwrap_or(0);
+                let found = quickest(column, from, any_time(within)).or_else(|| {
+                    // Without a budget the two bounds are the same.
+                    let more = bounds.energy_uj != within.energy_uj;
+                    more.then(|| quickest(column, from, any_time(bounds))).flatten()
+                });
+                return found.or_else(|| leanest(column, from, Bounds::OPEN)).unwrap_or(0);
             }
             _ if !in_time => None,
-            Degrade::Energy => least(column, self.floor, bounds, energy)
-                .or_else(|| last(column, 0, self.floor, bounds)),
+            Degrade::Energy => {
+                leanest(column, self.floor, bounds).or_else(|| last(column, 0, self.floor, bounds))
+            }
             _ => {
                 let lower = last(column, 0, self.floor, within);
                 // Without a budget the two bounds are the same.
-                if bounds == within {
-                    lower
-                } else {
-                    lower.or_else(|| least(column, 0, bounds, energy))
-                }
+                if bounds == within { lower } else { lower.or_else(|| leanest(column, 0, bounds)) }
             }
         };
         let capped = Bounds { latency_us: u32::MAX, ..bounds };
         found
             .or_else(|| {
                 // Neither deadline nor cap need be lost where the cap alone can be kept.
-                (bounds.energy_uj != u32::MAX)
-                    .then(|| least(column, 0, capped, |cell| cell.latency_us))
-                    .flatten()
+                (bounds.energy_uj != u32::MAX).then(|| quickest(column, 0, capped)).flatten()
             })
             .unwrap_or(low(fastest))
     }
@@ -343,6 +370,27 @@ impl Demand {
         scaled(us, self.rate_q32, 16).saturating_add(1)
     }
 
+    /// How much more of a window of [`CAP_WINDOW_US`] requests of this latency can take than of the
+    /// mean one, Q.10, at least 1. With `T` the period, `W` the window and `L` the latency
+    ///
+    /// ```text
+    /// crest = T/W · (⌊W/T⌋ + min(1, (W mod T)/L))
+    /// ```
+    ///
+    /// for requests at least a period apart. The latency is the policy's, without slowdown: a
+    /// longer one has a lower crest.
+    #[must_use]
+    pub fn crest_q10(&self, latency_us: u32) -> u32 {
+        let part_q10 = if self.rest_us < latency_us {
+            // The rest is at most a window: no overflow.
+            (self.rest_us << 10).checked_div(latency_us).unwrap_or(1 << 10)
+        } else {
+            1 << 10
+        };
+        let requests_q10 = (self.whole.min(CAP_WINDOW_US) << 10).saturating_add(part_q10);
+        scaled(requests_q10, self.windows_q16, 16).max(1 << 10)
+    }
+
     /// First sub-network at the accuracy floor.
     #[must_use]
     pub fn floor(&self) -> u8 {
@@ -375,20 +423,68 @@ impl Demand {
             && fastest.is_some_and(|cell| cell.latency_us <= self.guard(margin).limit_us)
     }
 
-    /// Whether the fastest sub-networks at `level` are known; they are once asked for.
+    /// Whether the ends of `level` are known; they are once asked for.
     #[must_use]
-    pub fn knows_fastest(&self, level: u8) -> bool {
-        self.fastest_known.get() & bit(level) != 0
+    pub fn knows_ends(&self, level: u8) -> bool {
+        self.ends_known.get() & bit(level) != 0
+    }
+
+    /// The fastest sub-network at `level` that the application can come to, whatever it gives up:
+    /// one whose deadline goes first keeps the floor, or the most accurate sub-network where none
+    /// is at it, and the budget where any of those does; any other may come to any sub-network.
+    #[must_use]
+    pub fn quickest(&self, column: Column<'_>, level: u8) -> u8 {
+        if !self.keeps_floor {
+            return self.fastest(column, level);
+        }
+        let Some(place) = self.quickest.get(usize::from(level)) else { return 0 };
+        let known = self.quickest_known.get();
+        if known & bit(level) == 0 {
+            place.set(self.quickest_of(column, level));
+            self.quickest_known.set(known | bit(level));
+        }
+        place.get()
+    }
+
+    #[inline(never)]
+    fn quickest_of(&self, column: Column<'_>, level: u8) -> u8 {
+        let last = column.len().saturating_sub(1);
+        if self.floor > last {
+            return last;
+        }
+        let fastest = self.fastest_at_floor(column, level);
+        if column.cell(fastest).is_none_or(|cell| cell.energy_uj <= self.budget_uj) {
+            return fastest;
+        }
+        let within = Bounds { energy_uj: self.budget_uj, ..Bounds::OPEN };
+        quickest(column, self.floor, within).unwrap_or(fastest)
+    }
+
+    /// Bounds of what the application can come to at `level`, whatever it gives up: the least
+    /// power beyond idle, mW, and the most utilisation, 0.1 %.
+    #[must_use]
+    pub fn reach(&self, column: Column<'_>, level: u8) -> (u32, u32) {
+        let reach = self.ends(column, level).reach;
+        let (Some(leanest), Some(slowest)) = (column.cell(low(reach)), column.cell(high(reach)))
+        else {
+            return (0, u32::MAX);
+        };
+        (self.power_mw(leanest.energy_uj), scaled(slowest.latency_us, self.weight_q20, 20))
     }
 
     fn fastest_both(&self, column: Column<'_>, level: u8) -> u8 {
-        let Some(both) = self.fastest.get(usize::from(level)) else { return 0 };
-        let known = self.fastest_known.get();
+        self.ends(column, level).fastest
+    }
+
+    fn ends(&self, column: Column<'_>, level: u8) -> Ends {
+        let Some(place) = self.ends.get(usize::from(level)) else { return Ends::default() };
+        let known = self.ends_known.get();
         if known & bit(level) == 0 {
-            both.set(fastest_of(column, self.floor));
-            self.fastest_known.set(known | bit(level));
+            let from = if self.keeps_floor { self.floor } else { 0 };
+            place.set(Ends::of(column, self.floor, from.min(column.len().saturating_sub(1))));
+            self.ends_known.set(known | bit(level));
         }
-        both.get()
+        place.get()
     }
 
     /// Whether a sub-network keeps every promise of the application, contention left out.
@@ -403,7 +499,7 @@ impl Demand {
     #[must_use]
     pub fn least_energy_uj(&self, column: Column<'_>) -> u32 {
         let bounds = Bounds { latency_us: self.plain.limit_us, energy_uj: u32::MAX };
-        least(column, self.floor, bounds, |cell| cell.energy_uj)
+        leanest(column, self.floor, bounds)
             .and_then(|index| column.cell(index))
             .map_or(u32::MAX, |cell| cell.energy_uj)
     }
@@ -427,6 +523,22 @@ impl Guard {
     fn new(q24: u32, deadline_us: u32, most_us: u32) -> Self {
         let inverse_q24 = ratio(1 << 48, q24);
         Self { q24, inverse_q24, limit_us: scaled(deadline_us, inverse_q24, 24).min(most_us) }
+    }
+}
+
+impl Ends {
+    /// Of a column with this floor, and with reach from `from` on.
+    #[inline(never)]
+    fn of(column: Column<'_>, floor: u8, from: u8) -> Self {
+        let fastest = quickest(column, 0, Bounds::OPEN).unwrap_or(0);
+        let at_floor = if fastest >= floor {
+            fastest
+        } else {
+            quickest(column, floor, Bounds::OPEN).unwrap_or(0)
+        };
+        let leanest = leanest(column, from, Bounds::OPEN).unwrap_or(0);
+        let slowest = slowest(column, from).unwrap_or(0);
+        Self { fastest: at_floor << 4 | low(fastest), reach: slowest << 4 | low(leanest) }
     }
 }
 
@@ -486,27 +598,52 @@ fn first_at(table: &TableView<'_>, accuracy_bp: u16) -> u8 {
         .unwrap_or(table.len())
 }
 
-fn fastest_of(column: Column<'_>, floor: u8) -> u8 {
-    let quickest = |from| least(column, from, Bounds::OPEN, |cell| cell.latency_us).unwrap_or(0);
-    quickest(floor) << 4 | quickest(0)
-}
-
-/// The sub-network from `from` on within `bounds` with the least `cost`; the first among equals.
-// Sub-networks are counted beside the iterator: its adapters that count cost more than the search.
-#[inline]
-fn least(column: Column<'_>, from: u8, bounds: Bounds, cost: impl Fn(&Cell) -> u32) -> Option<u8> {
-    let (mut best, mut found, mut index) = (u32::MAX, None, from);
-    for cell in column.cells(from, MAX) {
-        // Most cells fail the first comparison, so the others are not worth doing at once.
-        if cost(&cell) < best
-            && cell.latency_us <= bounds.latency_us
-            && cell.energy_uj <= bounds.energy_uj
-        {
-            (best, found) = (cost(&cell), Some(index));
-        }
-        index = index.wrapping_add(1);
+/// The sub-network from `from` on within `bounds` that takes least energy; the first among equals.
+fn leanest(column: Column<'_>, from: u8, bounds: Bounds) -> Option<u8> {
+    // No search returns a cell of the largest value: it stands for none.
+    let mut under = bounds.energy_uj.saturating_add(1);
+    let mut cells = column.cells(from, MAX);
+    let mut found = None;
+    // Looking for one better cell after another takes half as long as comparing each in full.
+    while let Some(cell) =
+        cells.find(|cell| cell.energy_uj < under && cell.latency_us <= bounds.latency_us)
+    {
+        under = cell.energy_uj;
+        found = Some(index_before(column, cells.len()));
     }
     found
+}
+
+/// The fastest sub-network from `from` on within `bounds`; the first among equals.
+fn quickest(column: Column<'_>, from: u8, bounds: Bounds) -> Option<u8> {
+    let mut under = bounds.latency_us.saturating_add(1);
+    let mut cells = column.cells(from, MAX);
+    let mut found = None;
+    while let Some(cell) =
+        cells.find(|cell| cell.latency_us < under && cell.energy_uj <= bounds.energy_uj)
+    {
+        under = cell.latency_us;
+        found = Some(index_before(column, cells.len()));
+    }
+    found
+}
+
+/// The slowest sub-network from `from` on.
+fn slowest(column: Column<'_>, from: u8) -> Option<u8> {
+    let mut over = 0;
+    let mut cells = column.cells(from, MAX);
+    let mut found = None;
+    while let Some(cell) = cells.find(|cell| cell.latency_us > over) {
+        over = cell.latency_us;
+        found = Some(index_before(column, cells.len()));
+    }
+    found
+}
+
+/// The sub-network before the last `rest` ones.
+fn index_before(column: Column<'_>, rest: usize) -> u8 {
+    let rest = u8::try_from(rest).unwrap_or(u8::MAX);
+    column.len().wrapping_sub(rest).wrapping_sub(1)
 }
 
 /// The last sub-network from `from` on and before `until` within `bounds`.

@@ -42,6 +42,7 @@ pub mod demand;
 pub mod device;
 pub mod digest;
 pub mod estimator;
+pub mod held;
 pub mod node;
 pub mod parking;
 pub mod power;

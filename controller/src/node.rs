@@ -67,6 +67,8 @@ pub struct Node<'p, S = NoStore> {
     last_stamp: Instant,
     last_local: Instant,
     announced_at: Option<Instant>,
+    /// What a step has to send; kept here since there is less room on the stack.
+    outputs: Outputs,
     store: S,
 }
 
@@ -110,40 +112,45 @@ impl<'p, S: PolicyStore> Node<'p, S> {
             last_stamp: Instant::START,
             last_local: Instant::START,
             announced_at: None,
+            outputs: Outputs::new(),
             store,
         }
     }
 
     /// Takes in one byte at `local`, the node's own clock; frames to send go to `out`.
+    #[inline]
     pub fn feed(&mut self, byte: u8, local: Instant, out: &mut impl FnMut(&Frame)) {
-        let mut body = [0; coshift_shared::packet::MAX_BODY];
-        let (header, length) = match self.reader.feed(byte) {
+        if byte == 0 {
+            self.close(local, out);
+        } else if let Received::Fault(fault) = self.reader.feed(byte) {
+            self.receiver.counters.count_fault(fault);
+        }
+    }
+
+    /// Takes in the zero that ends a frame.
+    #[inline(never)]
+    fn close(&mut self, local: Instant, out: &mut impl FnMut(&Frame)) {
+        let (header, body) = match self.reader.feed(0) {
             Received::Nothing => return,
             Received::Fault(fault) => return self.receiver.counters.count_fault(fault),
-            Received::Packet(header, bytes) => {
-                for (place, value) in body.iter_mut().zip(bytes) {
-                    *place = *value;
-                }
-                (header, bytes.len())
-            }
+            Received::Packet(header, body) => (header, body),
         };
-        self.take_in(header, body.get(..length).unwrap_or(&[]), local, out);
+        let Some(kind) = self.receiver.kind(header) else { return };
+        match ToController::decode(kind, body) {
+            Ok(message) => self.take_in(header, &message, local, out),
+            Err(fault) => self.receiver.count_body(fault),
+        }
     }
 
     fn take_in(
         &mut self,
         header: Header,
-        body: &[u8],
+        message: &ToController,
         local: Instant,
         out: &mut impl FnMut(&Frame),
     ) {
-        let Some(kind) = self.receiver.kind(header) else { return };
-        let message = match ToController::decode(kind, body) {
-            Ok(message) => message,
-            Err(fault) => return self.receiver.count_body(fault),
-        };
         if let ToController::Hello(hello) = message {
-            return self.greet(header, &hello, local, out);
+            return self.greet(header, hello, local, out);
         }
         if !self.receiver.take_in(header) {
             return;
@@ -151,7 +158,7 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         let now = Instant::from_us(message.at_us());
         self.last_stamp = now;
         self.last_local = local;
-        let answer = match &message {
+        let answer = match message {
             ToController::PolicyBegin(begin) => Some(self.store.begin(begin)),
             ToController::PolicyChunk(chunk) => Some(self.store.chunk(chunk)),
             ToController::PolicyCommit(commit) => Some(self.store.commit(commit)),
@@ -160,7 +167,7 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         if let Some(answer) = answer {
             return self.answer(answer, header, out);
         }
-        if let ToController::Query(query) = &message {
+        if let ToController::Query(query) = message {
             match query.what {
                 Question::Link => {
                     let status = Status::Link(self.receiver.counters);
@@ -170,11 +177,10 @@ impl<'p, S: PolicyStore> Node<'p, S> {
                 Question::Work | Question::Unused => {}
             }
         }
-        let outputs =
-            self.controller.step(now, Input::Message { message: &message, seq: header.seq });
-        self.send_all(&outputs, out);
+        self.step(now, Input::Message { message, seq: header.seq }, out);
     }
 
+    #[inline(never)]
     fn greet(
         &mut self,
         header: Header,
@@ -204,13 +210,13 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         let known =
             header.session == self.receiver.session() && hello.boot_nonce == self.agent_nonce;
         let now = Instant::from_us(hello.at_us);
-        let mut outputs = Outputs::new();
+        self.outputs.clear();
         if !known {
             self.receiver.open(header.session);
             self.sender.open(header.session);
             self.sender.settle(protocol);
             self.agent_nonce = hello.boot_nonce;
-            outputs = self.controller.start_session(now, hello.period_us, header.session);
+            self.outputs = self.controller.start_session(now, hello.period_us, header.session);
         }
         // A doubled frame is dropped here; a Hello the agent sent again has a new number.
         if !self.receiver.take_in(header) {
@@ -219,10 +225,11 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         self.last_stamp = now;
         self.last_local = local;
         self.send(&ToHost::Welcome(self.welcome()), out);
-        self.send_all(&outputs, out);
+        self.send_all(out);
     }
 
     /// Sends what the store answered to the frame of `header`.
+    #[inline(never)]
     fn answer(&mut self, answer: Answer, header: Header, out: &mut impl FnMut(&Frame)) {
         if let Some(ack) = answer.ack {
             self.send(&ToHost::PolicyAck(ack), out);
@@ -256,8 +263,7 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         }
         let now = self.last_stamp.after(local.since(self.last_local));
         if self.controller.next_deadline().is_some_and(|due| now.reached(due)) {
-            let outputs = self.controller.step(now, Input::Tick);
-            self.send_all(&outputs, out);
+            self.step(now, Input::Tick, out);
         }
     }
 
@@ -352,6 +358,7 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         }
     }
 
+    #[inline(never)]
     fn send(&mut self, message: &ToHost, out: &mut impl FnMut(&Frame)) {
         // No message of ours is too long for a frame; the tests of the message crate show it.
         if let Ok(frame) = self.sender.to_host(message) {
@@ -359,9 +366,19 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         }
     }
 
-    fn send_all(&mut self, outputs: &Outputs, out: &mut impl FnMut(&Frame)) {
-        for message in outputs {
-            self.send(message, out);
+    /// Does a step and sends what there is to send.
+    fn step(&mut self, now: Instant, input: Input<'_>, out: &mut impl FnMut(&Frame)) {
+        self.outputs.clear();
+        self.controller.step_into(now, input, &mut self.outputs);
+        self.send_all(out);
+    }
+
+    #[inline(never)]
+    fn send_all(&mut self, out: &mut impl FnMut(&Frame)) {
+        for message in &self.outputs {
+            if let Ok(frame) = self.sender.to_host(message) {
+                out(&frame);
+            }
         }
     }
 }

@@ -70,39 +70,49 @@ impl Schedule {
 
     /// What the schedule makes of these sub-networks; `shared` where there are several.
     pub fn times(&self, loads: &Loads, shared: bool, times: &mut Times) {
+        for (guarded_us, load) in times.guarded_us.iter_mut().zip(loads) {
+            *guarded_us = load.as_ref().map_or(0, |load| load.guarded_us.min(MOST_US));
+        }
+        if !shared {
+            times.queued_us = times.guarded_us;
+            return;
+        }
         let places = times.queued_us.iter_mut().zip(&mut times.blocking_us);
-        for ((row, own), (queued_us, blocking_us)) in self.rows.iter().zip(loads).zip(places) {
-            let Some(own) = own else { continue };
-            if !shared {
-                *queued_us = own.guarded_us.min(MOST_US);
-                return;
-            }
+        for (row, (queued_us, blocking_us)) in self.rows.iter().zip(places) {
             (*queued_us, *blocking_us) = (0, 0);
-            for (load, requests) in loads.iter().zip(row.requests_q16) {
-                let Some(load) = load else { continue };
-                if requests == 0 {
-                    *blocking_us = load.guarded_us.min(MOST_US).max(*blocking_us);
+            if row.deadline_us == 0 {
+                continue;
+            }
+            for (guarded_us, requests) in times.guarded_us.iter().zip(&row.requests_q16) {
+                if *requests == 0 {
+                    *blocking_us = (*guarded_us).max(*blocking_us);
                 } else {
-                    *queued_us = queued_us.saturating_add(time_us(load.guarded_us, requests));
+                    // Four of at most MOST_US.
+                    *queued_us = queued_us.wrapping_add(time_us(*guarded_us, *requests));
                 }
             }
         }
     }
 
-    /// The times when slot `own` takes `new_us` instead of `old_us`; `loads` are the new ones.
-    pub fn change(&self, times: &mut Times, loads: &Loads, own: usize, old_us: u32, new_us: u32) {
+    /// The times when slot `own` takes `new_us`.
+    pub fn change(&self, times: &mut Times, own: usize, new_us: u32) {
+        let new_us = new_us.min(MOST_US);
+        let Some(place) = times.guarded_us.get_mut(own) else { return };
+        let old_us = core::mem::replace(place, new_us);
         let places = times.queued_us.iter_mut().zip(&mut times.blocking_us);
         for (row, (queued_us, blocking_us)) in self.rows.iter().zip(places) {
             match row.requests_q16.get(own).copied().unwrap_or(0) {
                 0 => {
-                    let blocks = loads.iter().zip(row.requests_q16).filter(|(_, due)| *due == 0);
-                    let blocks = blocks.filter_map(|(load, _)| load.as_ref());
-                    let longest = blocks.map(|load| load.guarded_us.min(MOST_US)).max();
-                    *blocking_us = longest.unwrap_or(0);
+                    *blocking_us = 0;
+                    for (guarded_us, requests) in times.guarded_us.iter().zip(&row.requests_q16) {
+                        if *requests == 0 {
+                            *blocking_us = (*guarded_us).max(*blocking_us);
+                        }
+                    }
                 }
                 requests => {
                     let others = queued_us.saturating_sub(time_us(old_us, requests));
-                    *queued_us = others.saturating_add(time_us(new_us, requests));
+                    *queued_us = others.wrapping_add(time_us(new_us, requests));
                 }
             }
         }
@@ -160,17 +170,20 @@ impl Schedule {
 /// Time that requests may need, a slot each.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Times {
+    /// The slot's request, µs; 0 where there is none.
+    guarded_us: [u32; MAX_APPLICATIONS],
     /// Requests with deadlines up to the slot's own, µs.
     queued_us: [u32; MAX_APPLICATIONS],
     /// The longest request with a later deadline, µs.
     blocking_us: [u32; MAX_APPLICATIONS],
 }
 
-/// Time of `requests` (Q16.16) that take `guarded_us` each, at most [`MOST_US`].
+/// Time of `requests` (Q16.16) that take `guarded_us` each, at most [`MOST_US`], as is
+/// `guarded_us`.
 fn time_us(guarded_us: u32, requests: u32) -> u32 {
     if requests == ONE_Q16 {
-        return guarded_us.min(MOST_US);
+        return guarded_us;
     }
-    let time = u64::from(guarded_us).saturating_mul(u64::from(requests)) >> 16;
+    let time = u64::from(guarded_us).wrapping_mul(u64::from(requests)) >> 16;
     u32::try_from(time).unwrap_or(MOST_US).min(MOST_US)
 }

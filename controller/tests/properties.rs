@@ -230,13 +230,10 @@ impl<'p> Driver<'p> {
             hottest => power.thermal_cap_mw(hottest, temp_cap),
         };
         let cap_mw = self.controller.power_cap_mw();
-        let kept_mw = if cap_mw == NO_POWER_CAP { 0 } else { cap_mw >> 8 };
         let hotter = hottest.map(|hot: i32| hot.saturating_add(TEMP_RESERVE_MDEG_C));
-        let caps = PowerCaps {
-            plain_mw: cap_mw.min(thermal(hottest)),
-            reserve_mw: (cap_mw - kept_mw).min(thermal(hotter)),
-        };
-        look(&Board::new(self.view, self.controller.slots(), caps, &power, parks))
+        let caps = PowerCaps::new(cap_mw, thermal(hottest), thermal(hotter));
+        let board = Board::new(self.view, self.controller.slots(), caps, &power, parks);
+        look(&board.within(self.controller.held().reach()))
     }
 
     fn idle_mw(&self, level: u8) -> u32 {
@@ -369,7 +366,7 @@ proptest! {
             }
             let (best, judged) = driver.board(told.temp_cap, told.parks, |board| {
                 let judged = [Margin::Plain, Margin::Reserve];
-                (board.best_of_all(Margin::Plain), judged.map(|m| board.judge(found.run_level, m)))
+                (board.best_of_all(Margin::Plain), judged.map(|m| board.judge(driver.controller.level(), m)))
             });
             let feasible = found.reason != Reason::Infeasible;
             prop_assert_eq!(feasible, best.trouble == Trouble::NONE, "{:?}, {:?}", found, best);
@@ -393,7 +390,11 @@ proptest! {
         asked in prop::collection::vec(asked(), 1..=4),
         caps in limits(),
         events in prop::collection::vec(prop_oneof![
-            1 => telemetry().prop_map(|m| Event::Message(ToController::Telemetry(m))),
+            1 => telemetry().prop_map(|m| {
+                // Clocks that something holds are a danger of their own.
+                let silent = Telemetry { level: NO_LEVEL, clocks_mhz: [0; 3], ..m };
+                Event::Message(ToController::Telemetry(silent))
+            }),
             1 => outcomes().prop_map(|m| Event::Message(ToController::Outcomes(m))),
             1 => Just(Event::Wait(PERIOD_US)),
         ], 40..160),

@@ -36,6 +36,7 @@ pub fn reason_word(reason: Reason) -> &'static str {
         Reason::NoPolicy => "no-policy",
         Reason::BetterObjective => "better-objective",
         Reason::TemperatureCap => "temperature-cap",
+        Reason::ClockHeld => "clock-held",
     }
 }
 
@@ -58,6 +59,7 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::TooHot => "a temperature reached its cap: the safest level",
         Reason::NoPolicy => "there is no valid policy",
         Reason::BetterObjective => "keeps every promise and serves an objective better",
+        Reason::ClockHeld => "something else holds a clock: the best level that can be reached",
         Reason::TemperatureCap => "at the level before the temperature was going to reach its cap",
     }
 }

@@ -1,14 +1,50 @@
 //! CRC-32C (Castagnoli), the check of frames and policy images.
 
-use crc::{CRC_32_ISCSI, Crc, Table};
+/// The polynomial, reflected.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+/// CRC of each byte: 1 KiB of flash.
+static TABLE: [u32; 256] = table();
 
-/// One byte a look-up: 1 KiB of flash, about 8 instructions a byte.
-const CRC32C: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "worked out while compiling, where each of them would be an error"
+)]
+const fn table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut value, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            value = if value & 1 == 1 { (value >> 1) ^ POLYNOMIAL } else { value >> 1 };
+            bit += 1;
+        }
+        table[byte] = value;
+        byte += 1;
+    }
+    table
+}
+
+fn next(register: u32, byte: u8) -> u32 {
+    let [low, ..] = register.to_le_bytes();
+    let change = TABLE.get(usize::from(low ^ byte)).copied().unwrap_or(0);
+    (register >> 8) ^ change
+}
+
+/// The register after these bytes.
+fn after(register: u32, bytes: &[u8]) -> u32 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let register = words
+        .iter()
+        .fold(register, |register, [a, b, c, d]| next(next(next(next(register, *a), *b), *c), *d));
+    rest.iter().fold(register, |register, byte| next(register, *byte))
+}
 
 /// CRC-32C of `bytes`.
 #[must_use]
 pub fn of(bytes: &[u8]) -> u32 {
-    CRC32C.checksum(bytes)
+    !after(u32::MAX, bytes)
 }
 
 /// CRC-32C of bytes that come in pieces.
@@ -24,11 +60,7 @@ impl Default for Running {
 impl Running {
     /// Takes in the next bytes.
     pub fn add(&mut self, bytes: &[u8]) {
-        // The value so far is the register, reflected and complemented; what a digest starts from
-        // is the register as the standard writes it.
-        let mut digest = CRC32C.digest_with_initial((!self.0).reverse_bits());
-        digest.update(bytes);
-        self.0 = digest.finalize();
+        self.0 = !after(!self.0, bytes);
     }
 
     /// CRC-32C of the bytes so far.

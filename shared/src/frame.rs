@@ -3,7 +3,7 @@
 //! COBS (Cheshire and Baker, 1999) removes every zero from the packet at the cost of one byte, so
 //! that a zero always ends a frame and a reader finds the next frame after any damage.
 
-use crate::packet::{BodyFault, Header, MAX_PACKET, Packet};
+use crate::packet::{self, BodyFault, Header, MAX_PACKET, Packet};
 
 /// Most bytes of a frame, its closing zero included: one COBS byte, since a packet is shorter than
 /// 254 bytes.
@@ -28,26 +28,41 @@ impl Frame {
         header: Header,
         write: impl FnOnce(&mut [u8]) -> Result<usize, BodyFault>,
     ) -> Result<Self, BodyFault> {
-        Packet::build(header, write).map(|packet| Self::of_packet(&packet))
+        let mut bytes = [0; MAX_FRAME];
+        let length = match bytes.split_first_chunk_mut::<1>() {
+            Some((_, rest)) => packet::fill(rest, header, write)?,
+            None => 0,
+        };
+        Ok(Self::coded(bytes, length))
     }
 
     /// The frame of a packet.
     #[must_use]
     pub fn of_packet(packet: &Packet) -> Self {
         let mut bytes = [0; MAX_FRAME];
-        let mut length = 0_usize;
-        // Every zero of the packet, and its end, closes a group; a group is its length + 1 and
-        // then its bytes. No group reaches 254 bytes, so the code 0xFF does not occur.
-        for group in packet.bytes().split(|byte| *byte == 0) {
-            let code = u8::try_from(group.len().saturating_add(1)).unwrap_or(u8::MAX);
-            let place = bytes.iter_mut().skip(length);
-            for (byte, value) in place.zip(core::iter::once(&code).chain(group)) {
-                *byte = *value;
+        for (place, byte) in bytes.iter_mut().skip(1).zip(packet.bytes()) {
+            *place = *byte;
+        }
+        Self::coded(bytes, packet.bytes().len())
+    }
+
+    /// Codes a packet of so many bytes, which lies behind the room for the first code.
+    fn coded(mut bytes: [u8; MAX_FRAME], packet: usize) -> Self {
+        // Every zero of the packet, and its end, closes a group, whose length + 1 stands in the
+        // place before it. No group reaches 254 bytes, so the code 0xFF does not occur.
+        let mut code = 1_u8;
+        if let Some((first, rest)) = bytes.split_first_mut() {
+            for byte in rest.get_mut(..packet).unwrap_or(&mut []).iter_mut().rev() {
+                if *byte == 0 {
+                    *byte = code;
+                    code = 0;
+                }
+                code = code.wrapping_add(1);
             }
-            length = length.saturating_add(group.len()).saturating_add(1);
+            *first = code;
         }
         // The closing zero is there already.
-        Self { bytes, length: length.saturating_add(1).min(MAX_FRAME) }
+        Self { bytes, length: packet.saturating_add(2).min(MAX_FRAME) }
     }
 
     /// The bytes on the wire.

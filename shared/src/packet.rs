@@ -89,6 +89,23 @@ pub(crate) fn decode_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, B
     }
 }
 
+/// Puts the packet of `header` and the body that `write` writes into `bytes`, which has room for
+/// [`MAX_PACKET`]; gives its length.
+pub(crate) fn fill(
+    bytes: &mut [u8],
+    header: Header,
+    write: impl FnOnce(&mut [u8]) -> Result<usize, BodyFault>,
+) -> Result<usize, BodyFault> {
+    let (head, rest) = bytes.split_first_chunk_mut::<HEADER>().ok_or(BodyFault::TooLong)?;
+    *head = header.to_bytes();
+    let body = rest.get_mut(..MAX_BODY).ok_or(BodyFault::TooLong)?;
+    let checked = HEADER.saturating_add(write(body)?);
+    let crc = crc32c::of(bytes.get(..checked).ok_or(BodyFault::TooLong)?);
+    let check = bytes.get_mut(checked..).and_then(|rest| rest.first_chunk_mut::<CHECK>());
+    *check.ok_or(BodyFault::TooLong)? = crc.to_le_bytes();
+    Ok(checked.saturating_add(CHECK))
+}
+
 /// A packet in a buffer of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet {
@@ -106,18 +123,7 @@ impl Packet {
         write: impl FnOnce(&mut [u8]) -> Result<usize, BodyFault>,
     ) -> Result<Self, BodyFault> {
         let mut bytes = [0; MAX_PACKET];
-        let (head, rest) = bytes.split_first_chunk_mut::<HEADER>().ok_or(BodyFault::TooLong)?;
-        *head = header.to_bytes();
-        let body = rest.get_mut(..MAX_BODY).ok_or(BodyFault::TooLong)?;
-        let body_length = write(body)?;
-        let checked = HEADER.saturating_add(body_length);
-        let crc = crc32c::of(bytes.get(..checked).ok_or(BodyFault::TooLong)?);
-        let length = checked.saturating_add(CHECK);
-        let check = bytes.get_mut(checked..length).ok_or(BodyFault::TooLong)?;
-        // Not `copy_from_slice`: it panics where the lengths differ, which the linker cannot rule out.
-        for (byte, value) in check.iter_mut().zip(crc.to_le_bytes()) {
-            *byte = value;
-        }
+        let length = fill(&mut bytes, header, write)?;
         Ok(Self { bytes, length })
     }
 

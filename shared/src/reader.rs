@@ -7,30 +7,26 @@
 //!   start -> Reading -+-- packet too long --> Skipping --- 0x00 ---> Reading
 //! ```
 //!
+//! Bytes are kept as they come; a whole frame is decoded where it lies: each code of its groups is
+//! the place of the next zero, so that only the codes are looked at.
+//!
 //! After an overlong frame the reader *skips* to the next zero, so that the tail of a damaged
 //! frame is never taken for the start of one. Every fault is returned once, at the byte that
 //! shows it.
 
 use crate::packet::{self, Header, MAX_PACKET, PacketFault};
 
+/// Most bytes of a frame before its closing zero: a packet and its COBS byte.
+const MAX_CODED: usize = MAX_PACKET + 1;
+/// Bytes kept while an overlong frame is skipped: more than there is room for.
+const SKIPPING: usize = MAX_CODED + 1;
+
 /// Reader of one byte stream.
 #[derive(Debug, Clone)]
 pub struct FrameReader {
-    buffer: [u8; MAX_PACKET],
+    buffer: [u8; MAX_CODED],
+    /// Bytes of the frame so far, or [`SKIPPING`].
     length: usize,
-    /// Bytes left in the COBS group; 0 = the next byte is a code.
-    group: u8,
-    /// A zero stands between this group and the next one.
-    zero_due: bool,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Nothing of a frame was read.
-    Between,
-    Reading,
-    Skipping,
 }
 
 /// What a byte completed.
@@ -67,68 +63,51 @@ impl FrameReader {
     /// A reader that expects the start of a frame.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            buffer: [0; MAX_PACKET],
-            length: 0,
-            group: 0,
-            zero_due: false,
-            state: State::Between,
-        }
+        Self { buffer: [0; MAX_CODED], length: 0 }
     }
 
     /// Takes in one byte.
+    #[inline]
     pub fn feed(&mut self, byte: u8) -> Received<'_> {
         if byte == 0 {
             return self.close();
         }
-        if self.state == State::Skipping {
+        if let Some(place) = self.buffer.get_mut(self.length) {
+            *place = byte;
+            self.length = self.length.wrapping_add(1);
             return Received::Nothing;
         }
-        if self.state == State::Between {
-            self.length = 0;
-            self.group = 0;
-            self.zero_due = false;
-            self.state = State::Reading;
+        // As many bytes are decoded as have come, less the first one: this one is too many.
+        if core::mem::replace(&mut self.length, SKIPPING) == SKIPPING {
+            return Received::Nothing;
         }
-        if self.group > 0 {
-            self.group = self.group.wrapping_sub(1);
-            return self.push(byte);
-        }
-        // A code byte: the zero that the group before it stood for is written now, not at that
-        // group's end, because the last group of a frame stands for none.
-        let result = if self.zero_due { self.push(0) } else { Received::Nothing };
-        let overflow = matches!(result, Received::Fault(_));
-        self.group = byte.wrapping_sub(1);
-        // The code 255 stands for no zero, but its group is longer than a packet and overflows.
-        self.zero_due = true;
-        if overflow { Received::Fault(FrameFault::Overflow) } else { Received::Nothing }
+        Received::Fault(FrameFault::Overflow)
     }
 
-    fn push(&mut self, byte: u8) -> Received<'_> {
-        match self.buffer.get_mut(self.length) {
-            Some(place) => {
-                *place = byte;
-                self.length = self.length.saturating_add(1);
-                Received::Nothing
-            }
-            None => {
-                self.state = State::Skipping;
-                Received::Fault(FrameFault::Overflow)
-            }
-        }
-    }
-
+    #[inline(never)]
     fn close(&mut self) -> Received<'_> {
-        let state = core::mem::replace(&mut self.state, State::Between);
-        match state {
-            // Zeros between frames are allowed; a skipped frame was reported when it overflowed.
-            State::Between | State::Skipping => Received::Nothing,
-            State::Reading if self.group > 0 => Received::Fault(FrameFault::Cobs),
-            State::Reading => match packet::open(self.buffer.get(..self.length).unwrap_or(&[])) {
-                Ok((header, body)) => Received::Packet(header, body),
-                Err(PacketFault::Short) => Received::Fault(FrameFault::Short),
-                Err(PacketFault::Crc) => Received::Fault(FrameFault::Crc),
-            },
+        let length = core::mem::take(&mut self.length);
+        // A skipped frame was reported when it overflowed; zeros between frames are allowed.
+        let Some(coded) = self.buffer.get_mut(..length).filter(|coded| !coded.is_empty()) else {
+            return Received::Nothing;
+        };
+        match decode(coded).map(packet::open) {
+            Some(Ok((header, body))) => Received::Packet(header, body),
+            None => Received::Fault(FrameFault::Cobs),
+            Some(Err(PacketFault::Short)) => Received::Fault(FrameFault::Short),
+            Some(Err(PacketFault::Crc)) => Received::Fault(FrameFault::Crc),
         }
     }
+}
+
+/// The packet of a frame without its closing zero, in place; `None` where the zero came inside a
+/// group.
+fn decode(coded: &mut [u8]) -> Option<&[u8]> {
+    // No code is zero, so this ends; the code 255 stands for no zero, but its group is longer than
+    // a packet, as any that ends past the frame.
+    let mut at = 0_usize;
+    while let Some(code) = coded.get_mut(at) {
+        at = at.wrapping_add(usize::from(core::mem::take(code)));
+    }
+    if at == coded.len() { coded.get(1..) } else { None }
 }

@@ -169,6 +169,8 @@ pub enum SeedState {
     Power(PowerState),
     /// What was learned of the power of some levels; parts without any are left out.
     Bias(BiasState),
+    /// Clocks that something else holds, and what is asked for.
+    Clocks(ClockState),
 }
 
 /// What the controller learned about one application.
@@ -259,6 +261,21 @@ pub struct DeviceState {
     pub shortfall: crate::to_host::Shortfall,
     /// Mean power predicted for the decision, mW.
     pub power_mw: u32,
+}
+
+/// Clocks that something else than the controller holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
+pub struct ClockState {
+    /// Level asked for last; [`crate::units::NO_LEVEL`] = none was yet.
+    pub asked_level: u8,
+    /// Since when, µs.
+    pub asked_since_us: u32,
+    /// Least clocks that can be had, kHz: CPU, GPU, memory. 0 = not held.
+    pub low_khz: [u32; 3],
+    /// Highest clocks that can be had, kHz; `u32::MAX` = not held.
+    pub high_khz: [u32; 3],
+    /// When a clock was last seen at a bound that it was asked to pass, µs.
+    pub seen_us: u32,
 }
 
 /// What the controller last heard of the sensors.

@@ -170,6 +170,8 @@ pub enum Reason {
     BetterObjective,
     /// At the level the temperature was going to reach its cap.
     TemperatureCap,
+    /// Something else holds a clock: the best level that can be reached.
+    ClockHeld,
 }
 
 /// What is missing where nothing fits.

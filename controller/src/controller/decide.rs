@@ -4,9 +4,9 @@ use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::Telemetry;
 use coshift_shared::to_host::{Reason, Shortfall};
-use coshift_shared::units::{MAX_LEVELS, NO_LEVEL, NO_POWER_CAP};
+use coshift_shared::units::{MAX_LEVELS, NO_LEVEL};
 
-use super::{Choice, Controller, DWELL, Outputs, Standing};
+use super::{Choice, Controller, DWELL, Outputs, SETTLE_PERIODS, Standing, State};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
 use crate::device::{Board, Candidate, Effort, PowerCaps, Search, Trouble};
 use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
@@ -14,12 +14,14 @@ use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 /// What one slice of a decision may take beside what it does only once; see
 /// [`crate::device::Effort`].
 const SLICE: u32 = 12_000;
+/// What finding and judging a level to ask for takes, while a clock is held.
+const PROBE: u32 = 12_000;
 /// What naming a shortfall takes.
 const SHORTFALL: u32 = 12_000;
 
 /// Most slices of one decision that follow the step which asked for it: each judges a level at
-/// least, but for one that only names what is missing.
-pub const MOST_SLICES: usize = MAX_LEVELS.saturating_add(1);
+/// least, but for one that only finds what to ask for and one that only names what is missing.
+pub const MOST_SLICES: usize = MAX_LEVELS.saturating_add(2);
 
 /// A decision under way.
 #[derive(Debug, Clone, Copy)]
@@ -44,10 +46,19 @@ struct Verdict {
     candidate: Candidate,
     reason: Reason,
     shortfall: Shortfall,
+    /// The level to ask for.
+    ask: u8,
+}
+
+impl Verdict {
+    fn new(candidate: Candidate, reason: Reason) -> Self {
+        Self { candidate, reason, shortfall: Shortfall::NONE, ask: candidate.level }
+    }
 }
 
 impl Controller<'_> {
     /// Whether the standing decision kept every promise and no longer does.
+    #[inline(never)]
     pub(super) fn in_danger(&self) -> bool {
         let (Some(policy), Some(standing)) = (self.policy, self.standing) else { return false };
         standing.reason != Reason::Infeasible
@@ -56,15 +67,13 @@ impl Controller<'_> {
     }
 
     fn board<'b, 'q>(&'b self, policy: PolicyView<'q>) -> Board<'b, 'q> {
-        Board::new(policy, &self.slots, self.power_caps(), &self.power, self.limits.parking)
+        let (caps, parks) = (self.power_caps(), self.limits.parking);
+        let reach = self.held.reach();
+        Board::arranged(policy, &self.slots, &self.arrangement, caps, &self.power, parks, reach)
     }
 
-    /// The power cap, that of the temperature included. Reserve: 1/256 of the cap, and the
-    /// temperature's reserve, so that noise at a cap's edge does not make the level go to and fro.
+    /// The caps on power, that of the temperature included, with its reserve.
     fn power_caps(&self) -> PowerCaps {
-        let cap_mw = self.limits.power_mw;
-        let reserve_mw =
-            if cap_mw == NO_POWER_CAP { cap_mw } else { cap_mw.saturating_sub(cap_mw >> 8) };
         let thermal = |reserve| {
             let hottest = self.sensors.hottest_mdeg_c.map(|hot| hot.saturating_add(reserve));
             let cap = self.limits.temp_mdeg_c;
@@ -76,10 +85,7 @@ impl Controller<'_> {
                 hottest => self.power.thermal_cap_mw(hottest, cap),
             }
         };
-        PowerCaps {
-            plain_mw: cap_mw.min(thermal(0)),
-            reserve_mw: reserve_mw.min(thermal(TEMP_RESERVE_MDEG_C)),
-        }
+        PowerCaps::new(self.limits.power_mw, thermal(0), thermal(TEMP_RESERVE_MDEG_C))
     }
 
     fn cap_is_thermal(&self, caps: PowerCaps) -> bool {
@@ -103,6 +109,22 @@ impl Controller<'_> {
         }
     }
 
+    /// Takes in which clocks are held, once what was asked for had to be there. Of a board that is
+    /// parked the clocks say nothing, nor do they while nothing runs.
+    pub(super) fn hear_clocks(&mut self, now: Instant, message: &Telemetry) {
+        let Some(policy) = self.policy.filter(|_| self.state == State::Run) else { return };
+        let served = self.slots.iter().flatten();
+        let Some(longest_us) = served.map(|slot| slot.targets.deadline_us).max() else { return };
+        let settle = policy.settle();
+        let settle_us = settle.cpu_us.max(settle.gpu_us).max(settle.emc_us);
+        let due = self.period.times(SETTLE_PERIODS).us().saturating_add(settle_us);
+        let parked = message.level != NO_LEVEL && message.level == self.park_level(self.asked);
+        if parked || now.since(self.asked_since).us() < due.saturating_add(longest_us) {
+            return;
+        }
+        let _changed = self.held.hear(now, self.asked, message, &policy);
+    }
+
     /// Begins to decide; what is under way counts no more. Slices follow.
     pub(super) fn decide(&mut self, now: Instant) {
         self.deciding = Some(Deciding { at: now, phase: Phase::Begun });
@@ -112,13 +134,11 @@ impl Controller<'_> {
     pub(super) fn slice(&mut self, out: &mut Outputs) {
         let Some(mut deciding) = self.deciding.take() else { return };
         if let Some(policy) = self.policy {
-            let Some(Verdict { candidate, reason, shortfall }) =
-                self.further(policy, &mut deciding)
-            else {
+            let Some(verdict) = self.further(policy, &mut deciding) else {
                 self.deciding = Some(deciding);
                 return;
             };
-            self.stand(deciding.at, &candidate, reason, shortfall);
+            self.stand(deciding.at, &verdict);
         }
         self.send_decision(deciding.at, out);
     }
@@ -130,20 +150,29 @@ impl Controller<'_> {
         if let Phase::Begun = deciding.phase {
             if self.slots.iter().all(Option::is_none) {
                 let candidate = board.judge(board.safest_level(), Margin::Plain);
-                let shortfall = Shortfall::NONE;
-                return Some(Verdict { candidate, reason: Reason::Idle, shortfall });
+                return Some(Verdict::new(candidate, Reason::Idle));
             }
-            let current = self.counting().map(|standing| {
+            let reached = |standing: &Standing| self.held.reaches(standing.choice.level);
+            let current = self.counting().filter(reached).map(|standing| {
                 board.judge_within(standing.choice.level, Margin::Plain, &mut effort)
             });
             // Another level must be better by the hysteresis as long as this one keeps everything.
             let calm = current.is_some_and(|current| current.trouble == Trouble::NONE);
-            let search = match &current {
-                None => Search::new(Margin::Plain, 0),
-                Some(current) if calm && !self.dirty => Search::new(Margin::Reserve, current.level),
-                Some(current) => Search::from(Margin::Plain, current),
+            let rested = self.rested(deciding.at);
+            deciding.phase = match current {
+                // Nothing that is found would be taken.
+                Some(best) if calm && !rested => Phase::Found { current, best },
+                None => {
+                    let search = Search::new(Margin::Plain, board.lowest());
+                    Phase::Searching { current, search }
+                }
+                Some(Candidate { level, .. }) if calm && !self.dirty => {
+                    Phase::Searching { current, search: Search::new(Margin::Reserve, level) }
+                }
+                Some(judged) => {
+                    Phase::Searching { current, search: Search::from(Margin::Plain, &judged) }
+                }
             };
-            deciding.phase = Phase::Searching { current, search };
             if !effort.has(1) {
                 return None;
             }
@@ -155,17 +184,41 @@ impl Controller<'_> {
         let Phase::Found { current, best } = deciding.phase else { return None };
         let (candidate, reason, uncapped_mw) = match (current, self.counting()) {
             (Some(current), Some(standing)) => self.weigh(&current, &best, &standing, deciding.at),
+            (None, Some(_)) => (best, Reason::ClockHeld, best.uncapped_mw),
             _ => (best, Reason::Start, best.uncapped_mw),
         };
+        let mut verdict = Verdict::new(candidate, reason);
+        if !self.held.is_free() {
+            if !effort.has(PROBE) {
+                return None;
+            }
+            verdict.ask = self.ask(&board, &policy, &candidate);
+        }
         if candidate.trouble == Trouble::NONE {
-            return Some(Verdict { candidate, reason, shortfall: Shortfall::NONE });
+            return Some(verdict);
         }
         if !effort.has(SHORTFALL) {
             return None;
         }
         let thermal = self.cap_is_thermal(self.power_caps());
         let shortfall = board.shortfall(&Candidate { uncapped_mw, ..candidate }, thermal);
-        Some(Verdict { candidate, reason: Reason::Infeasible, shortfall })
+        Some(Verdict { reason: Reason::Infeasible, shortfall, ..verdict })
+    }
+
+    /// What to ask for to have the level chosen: one that shows the end of a hold, unless it would
+    /// then break a promise that is kept now.
+    fn ask(&self, board: &Board<'_, '_>, policy: &PolicyView<'_>, chosen: &Candidate) -> u8 {
+        let probe = self.held.probe(chosen.level, policy);
+        let harmless = |level: &u8| {
+            let there = board.judge(*level, Margin::Plain).trouble;
+            there <= chosen.trouble
+        };
+        probe.filter(harmless).unwrap_or(chosen.level)
+    }
+
+    /// Whether the level may change without danger.
+    fn rested(&self, now: Instant) -> bool {
+        self.dirty || now.since(self.level_since) >= DWELL
     }
 
     /// The standing decision, where it was made for applications.
@@ -183,7 +236,7 @@ impl Controller<'_> {
     ) -> (Candidate, Reason, u32) {
         let (current, best) = (*current, *best);
         let uncapped_mw = best.uncapped_mw;
-        let rested = self.dirty || now.since(self.level_since) >= DWELL;
+        let rested = self.rested(now);
         // Danger overrides the dwell; less of the same trouble does not.
         let at_once = best.trouble.kinds() < current.trouble.kinds();
         if best.trouble < current.trouble && (at_once || rested) {
@@ -225,8 +278,13 @@ impl Controller<'_> {
         (current, reason, uncapped_mw.min(current.uncapped_mw))
     }
 
-    fn stand(&mut self, now: Instant, chosen: &Candidate, reason: Reason, shortfall: Shortfall) {
-        let Candidate { level, sub_networks, power_mw, .. } = *chosen;
+    fn stand(&mut self, now: Instant, verdict: &Verdict) {
+        let Verdict { candidate, reason, shortfall, ask } = *verdict;
+        let Candidate { level, sub_networks, power_mw, .. } = candidate;
+        if self.standing.is_none() || self.asked != ask {
+            self.asked = ask;
+            self.asked_since = now;
+        }
         if self.standing.is_none_or(|standing| standing.choice.level != level) {
             self.level_since = now;
         }
@@ -253,7 +311,7 @@ impl Controller<'_> {
             let board = self.board(policy);
             board.judge(board.safest_level(), Margin::Plain)
         };
-        self.stand(now, &candidate, reason, Shortfall::NONE);
+        self.stand(now, &Verdict::new(candidate, reason));
     }
 
     pub(super) fn park_level(&self, run_level: u8) -> u8 {

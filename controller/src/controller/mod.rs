@@ -38,8 +38,9 @@ pub use seed::SEED_PARTS;
 use decide::Deciding;
 
 use crate::application::Application;
-use crate::device::Slots;
+use crate::device::{Arrangement, Slots};
 use crate::digest::Digest;
+use crate::held::Held;
 use crate::power::Power;
 
 /// Messages that one input can cause at most: the decision that was under way, two traces and
@@ -58,6 +59,9 @@ pub const DEFAULT_PERIOD: Duration = Duration::from_ms(50);
 pub const STALE_PERIODS: u32 = 5;
 /// Further periods in Hold after which the safest level is taken.
 pub const HOLD_PERIODS: u32 = 20;
+/// Periods after which a level asked for must be there, beside the longest request, which clocks
+/// wait for, and the settle time.
+const SETTLE_PERIODS: u32 = 4;
 /// Time at a level before a change that is not needed.
 pub const DWELL: Duration = Duration::from_ms(500);
 /// How long a board runs on without a temperature, kept within what it drew at the last one, before
@@ -136,6 +140,8 @@ pub struct Controller<'p> {
     period: Duration,
     state: State,
     slots: Slots,
+    /// Of the slots: worked out anew whenever targets change.
+    arrangement: Arrangement,
     limits: Caps,
     sensors: Sensors,
     power: Power,
@@ -145,6 +151,11 @@ pub struct Controller<'p> {
     deciding: Option<Deciding>,
     /// When the run level last changed.
     level_since: Instant,
+    /// The level sent: the one that stands, or one that ends up as it; see [`crate::held`].
+    asked: u8,
+    /// When it last changed.
+    asked_since: Instant,
+    held: Held,
     /// When a decision was last sent unasked.
     extra_at: Instant,
     /// Targets or caps changed since the last decision.
@@ -203,12 +214,16 @@ impl<'p> Controller<'p> {
             period: DEFAULT_PERIOD,
             state: State::Boot,
             slots: [const { None }; MAX_APPLICATIONS],
+            arrangement: Arrangement::new(&[const { None }; MAX_APPLICATIONS]),
             limits: Caps::of(policy.as_ref()),
             sensors: Sensors::unknown(Instant::START),
             power: Power::default(),
             standing: None,
             deciding: None,
             level_since: Instant::START,
+            asked: NO_LEVEL,
+            asked_since: Instant::START,
+            held: Held::default(),
             extra_at: Instant::START,
             dirty: false,
             digest: Digest::default(),
@@ -223,12 +238,16 @@ impl<'p> Controller<'p> {
     pub fn start_session(&mut self, now: Instant, period_us: u32, session: u16) -> Outputs {
         self.period = Duration::from_us(period_us).max(MIN_PERIOD).min(MAX_PERIOD);
         self.slots = [const { None }; MAX_APPLICATIONS];
+        self.arrangement = Arrangement::new(&self.slots);
         self.limits = Caps::of(self.policy.as_ref());
         self.sensors = Sensors::unknown(now);
         self.power = Power::default();
         self.standing = None;
         self.deciding = None;
         self.level_since = now;
+        self.asked = NO_LEVEL;
+        self.asked_since = now;
+        self.held = Held::default();
         self.extra_at = now;
         self.dirty = false;
         self.digest = Digest::default();
@@ -244,36 +263,41 @@ impl<'p> Controller<'p> {
 
     /// Takes in one input at `now`, the stamp of a message or the instant of a tick.
     pub fn step(&mut self, now: Instant, input: Input<'_>) -> Outputs {
-        self.work.steps = self.work.steps.wrapping_add(1);
         let mut out = Outputs::new();
+        self.step_into(now, input, &mut out);
+        out
+    }
+
+    /// The same; what is to be sent is appended to `out`, which has to be empty.
+    pub fn step_into(&mut self, now: Instant, input: Input<'_>, out: &mut Outputs) {
+        self.work.steps = self.work.steps.wrapping_add(1);
         if self.state == State::Boot {
-            return out;
+            return;
         }
         if self.deciding.is_some() {
             if matches!(input, Input::Tick) {
-                self.slice(&mut out);
-                return out;
+                self.slice(out);
+                return;
             }
             // What was taken in before is decided first: a message that came too early for slices
             // changes nothing but the time they take.
             while self.deciding.is_some() {
-                self.slice(&mut out);
+                self.slice(out);
             }
         }
         // A seed states what the state is, part by part: between two parts there is no whole state
         // that time could act on.
         let seeding = matches!(input, Input::Message { message: ToController::Seed(_), .. });
         if !seeding {
-            self.advance(now, &mut out);
+            self.advance(now, out);
         }
         if let Input::Message { message, seq } = input {
             if !matches!(message, ToController::Hello(_) | ToController::Query(_)) {
                 self.last_seq = seq;
                 self.take_in(message);
             }
-            self.serve(now, message, seq, &mut out);
+            self.serve(now, message, seq, out);
         }
-        out
     }
 
     /// Whether a decision is under way: ticks are due at once, and messages had better wait until
@@ -328,6 +352,18 @@ impl<'p> Controller<'p> {
         &self.slots
     }
 
+    /// Clocks that something else holds.
+    #[must_use]
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// The level that was decided; what is asked for differs from it while a clock is held.
+    #[must_use]
+    pub fn level(&self) -> u8 {
+        self.standing.map_or(NO_LEVEL, |standing| standing.choice.level)
+    }
+
     /// Counters of the control loop.
     #[must_use]
     pub fn work(&self) -> WorkCounters {
@@ -357,7 +393,7 @@ impl<'p> Controller<'p> {
             last_seq: self.last_seq,
             digest: self.digest.value(),
             mode: self.state.mode(),
-            run_level: standing.choice.level,
+            run_level: if self.standing.is_some() { self.asked } else { NO_LEVEL },
             park_level: self.park_level(standing.choice.level),
             sub_networks: standing.choice.sub_networks,
             reason: standing.reason,
@@ -437,6 +473,8 @@ impl<'p> Controller<'p> {
         }
     }
 
+    // Apart, as others below: its variables would else lie on the stack of every step.
+    #[inline(never)]
     fn application(&mut self, message: &ApplicationMessage) -> Result<(), Refusal> {
         let policy = self.policy.as_ref().ok_or(Refusal::NoSuchTable)?;
         let slot = self.slots.get_mut(usize::from(message.slot)).ok_or(Refusal::NoSuchSlot)?;
@@ -455,6 +493,7 @@ impl<'p> Controller<'p> {
             Change::Remove => *slot = None,
             Change::Unused => return Err(Refusal::BadValue),
         }
+        self.arrangement = Arrangement::new(&self.slots);
         // What stands for the slot is a row of the table of the application before.
         let standing = self.standing.as_mut().filter(|_| another);
         let stands = standing
@@ -466,9 +505,11 @@ impl<'p> Controller<'p> {
         Ok(())
     }
 
+    #[inline(never)]
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
         let read = self.sensors.hear(now, message);
         self.learn_power(now, message, read);
+        self.hear_clocks(now, message);
         self.sensors.telemetry_at = now;
         self.sensors.achieved_level = message.level;
         self.sensors.blind = now.since(self.sensors.believed_at) >= self.patience();
@@ -524,6 +565,7 @@ impl<'p> Controller<'p> {
         }
     }
 
+    #[inline(never)]
     fn outcomes(
         &mut self,
         now: Instant,

@@ -5,20 +5,20 @@
 
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{
-    BIAS_LEVELS, BiasState, DeviceState, PowerState, Seed, SeedState, SensorState,
+    BIAS_LEVELS, BiasState, ClockState, DeviceState, PowerState, Seed, SeedState, SensorState,
 };
 use coshift_shared::to_host::{Mode, Refusal, TraceEvent};
-use coshift_shared::units::{MAX_APPLICATIONS, NO_SUB_NETWORK};
+use coshift_shared::units::{MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK};
 use heapless::Vec;
 
 use super::{Choice, Controller, Outputs, Sensors, Standing, State};
 use crate::digest::Digest;
 
-/// Parts of a seed at most: two an application, three of the device, two of its power.
-pub const SEED_PARTS: usize = 2 * MAX_APPLICATIONS + 5;
+/// Parts of a seed at most: two an application, four of the device, two of its power.
+pub const SEED_PARTS: usize = 2 * MAX_APPLICATIONS + 6;
 
 impl Controller<'_> {
-    /// The whole state for a seed, device last.
+    /// The whole state for a seed: applications, device, clocks.
     #[must_use]
     pub fn seed(&self) -> Vec<SeedState, SEED_PARTS> {
         let mut parts = Vec::new();
@@ -53,6 +53,7 @@ impl Controller<'_> {
             }
             let _full = parts.push(SeedState::Bias(BiasState { first, factors }));
         }
+        let standing = self.standing.as_ref();
         let decision = self.decision(Instant::default());
         let _full = parts.push(SeedState::Device(DeviceState {
             mode: self.state.mode(),
@@ -63,16 +64,19 @@ impl Controller<'_> {
             too_hot: matches!(self.state, State::TooHot { .. }),
             nominal: nominal_since.is_some(),
             nominal_since_us: nominal_since.unwrap_or_default().us(),
-            run_level: decision.run_level,
+            run_level: standing.map_or(NO_LEVEL, |standing| standing.choice.level),
             level_since_us: self.level_since.us(),
             extra_decision_us: self.extra_at.us(),
             reason: decision.reason,
             shortfall: decision.shortfall,
             power_mw: decision.power_mw,
         }));
+        let clocks = self.held.state(self.asked, self.asked_since);
+        let _full = parts.push(SeedState::Clocks(clocks));
         parts
     }
 
+    #[inline(never)]
     pub(super) fn load(
         &mut self,
         now: Instant,
@@ -107,6 +111,7 @@ impl Controller<'_> {
                 self.power.load_common(state.common_q15, settled, state.sure_q8);
             }
             SeedState::Bias(state) => self.power.load_levels(state.first, &state.factors),
+            SeedState::Clocks(state) => self.load_clocks(&state),
             SeedState::Unused => return Err(Refusal::BadValue),
         }
         self.seed_part = seed.part.wrapping_add(1);
@@ -141,6 +146,15 @@ impl Controller<'_> {
         self.dirty = state.dirty;
     }
 
+    fn load_clocks(&mut self, state: &ClockState) {
+        let Some(policy) = &self.policy else { return };
+        self.held.load(state, policy);
+        if self.standing.is_some() && state.asked_level < policy.levels() {
+            self.asked = state.asked_level;
+            self.asked_since = Instant::from_us(state.asked_since_us);
+        }
+    }
+
     fn load_device(&mut self, state: &DeviceState) {
         if self.policy.is_none() {
             return;
@@ -159,6 +173,8 @@ impl Controller<'_> {
             *sub_network = slot.as_ref().map_or(NO_SUB_NETWORK, |slot| slot.sub_network);
         }
         let known = self.policy.as_ref().is_some_and(|policy| state.run_level < policy.levels());
+        self.asked = if known { state.run_level } else { NO_LEVEL };
+        self.asked_since = self.level_since;
         self.standing = known.then_some(Standing {
             choice: Choice { level: state.run_level, sub_networks, power_mw: state.power_mw },
             reason: state.reason,

@@ -31,6 +31,7 @@ pub use search::{Effort, Search};
 
 use crate::application::Application;
 use crate::demand::{Bounds, Demand, Load, Margin};
+use crate::held::reaches;
 use crate::parking::Parking;
 use crate::power::Power;
 use crate::schedule::{Loads, Schedule, Times};
@@ -102,18 +103,46 @@ impl Candidate {
     }
 }
 
-/// Caps on power, mW: on the level there is, and on levels to be changed to without need.
+/// Caps on power, mW.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PowerCaps {
-    /// For [`Margin::Plain`].
+    /// On the mean power of the level there is.
     pub plain_mw: u32,
-    /// For [`Margin::Reserve`].
+    /// On the mean power of levels to be changed to without need.
     pub reserve_mw: u32,
+    /// On the power over any [`crate::demand::CAP_WINDOW_US`], of the level there is.
+    pub peak_mw: u32,
+    /// The same of levels to be changed to without need.
+    pub peak_reserve_mw: u32,
 }
 
 impl PowerCaps {
     /// No cap.
-    pub const NONE: Self = Self { plain_mw: NO_POWER_CAP, reserve_mw: NO_POWER_CAP };
+    pub const NONE: Self = Self {
+        plain_mw: NO_POWER_CAP,
+        reserve_mw: NO_POWER_CAP,
+        peak_mw: NO_POWER_CAP,
+        peak_reserve_mw: NO_POWER_CAP,
+    };
+
+    /// What `power_mw` and the temperature, on a plain level and with its reserve, leave. What is
+    /// drawn for a tenth of a second moves no temperature: there the mean counts.
+    #[must_use]
+    pub fn new(power_mw: u32, thermal_mw: u32, thermal_reserve_mw: u32) -> Self {
+        let less = |parts: u32| match power_mw {
+            NO_POWER_CAP => NO_POWER_CAP,
+            power_mw => power_mw.saturating_sub((power_mw >> 8).saturating_mul(parts)),
+        };
+        // 1/256 of the cap, so that noise at its edge does not make the level go to and fro; and
+        // 1/256 because single requests vary around the mean, which a mean over many does not.
+        let reserve_mw = less(1);
+        Self {
+            plain_mw: power_mw.min(thermal_mw),
+            reserve_mw: reserve_mw.min(thermal_reserve_mw),
+            peak_mw: less(1),
+            peak_reserve_mw: less(2),
+        }
+    }
 }
 
 /// One application as the device manager sees it.
@@ -140,6 +169,8 @@ pub struct Board<'a, 'p> {
     power: &'a Power,
     /// Where the agent parks the board between requests.
     parking: Option<Parking>,
+    /// Levels that can be had, a bit each.
+    reach: u32,
     /// More than one application.
     shared: bool,
     /// Some application wishes for more than its promises.
@@ -185,6 +216,44 @@ fn ranked(slots: &Slots) -> [u8; MAX_APPLICATIONS] {
     order
 }
 
+/// What so much work (mW) draws: a board that is asked for more than it can do draws what it draws
+/// when it is always busy.
+fn of_busy(work_mw: u32, utilisation_permille: u32) -> u32 {
+    if utilisation_permille <= 1000 {
+        return work_mw;
+    }
+    let busy = u64::from(work_mw).saturating_mul(1000);
+    let busy = busy.checked_div(u64::from(utilisation_permille)).unwrap_or(0);
+    u32::try_from(busy).unwrap_or(u32::MAX)
+}
+
+/// What follows from the applications' targets alone: worked out when they change.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrangement {
+    /// Slots, the lowest priority first; only those in use are named.
+    order: [u8; MAX_APPLICATIONS],
+    schedule: Schedule,
+    /// More than one application.
+    shared: bool,
+    /// Some application wishes for more than its promises.
+    wishing: bool,
+}
+
+impl Arrangement {
+    /// The arrangement of these applications.
+    #[must_use]
+    pub fn new(slots: &Slots) -> Self {
+        let wishes =
+            |application: &Application| application.targets.objective != Objective::LeastEnergy;
+        Self {
+            order: ranked(slots),
+            schedule: Schedule::new(slots),
+            shared: slots.iter().flatten().nth(1).is_some(),
+            wishing: slots.iter().flatten().any(wishes),
+        }
+    }
+}
+
 impl<'a, 'p> Board<'a, 'p> {
     /// The view of `slots` under caps; `parks` says that the agent may park the board.
     #[must_use]
@@ -195,31 +264,58 @@ impl<'a, 'p> Board<'a, 'p> {
         power: &'a Power,
         parks: bool,
     ) -> Self {
-        let order = ranked(slots);
+        Self::arranged(policy, slots, &Arrangement::new(slots), caps, power, parks, u32::MAX)
+    }
+
+    /// The same, where the arrangement of the slots is known, with only the levels of `reach` to
+    /// choose from, a bit each; see [`crate::held`].
+    #[must_use]
+    #[inline]
+    pub fn arranged(
+        policy: PolicyView<'p>,
+        slots: &'a Slots,
+        arrangement: &Arrangement,
+        caps: PowerCaps,
+        power: &'a Power,
+        parks: bool,
+        reach: u32,
+    ) -> Self {
+        let Arrangement { order, schedule, shared, wishing } = *arrangement;
         let mut seats: [Option<Seat<'a, 'p>>; MAX_APPLICATIONS] = [None; MAX_APPLICATIONS];
-        let (mut shared, mut wishing) = (false, false);
         let mut others = 0b1111_u8;
         for (weight, slot) in [1_u8, 2, 4, 8].into_iter().zip(order) {
             let application = slots.get(usize::from(slot)).and_then(Option::as_ref);
             let Some(application) = application else { continue };
             others &= !1_u8.wrapping_shl(u32::from(slot));
-            let table = policy.table(application.targets.table);
-            let seat = table.map(|table| Seat {
-                application,
-                demand: application.demand(),
-                table,
-                weight,
-                outranked_by: others,
-            });
             if let Some(place) = seats.get_mut(usize::from(slot)) {
-                *place = seat;
+                *place = policy.table(application.targets.table).map(|table| Seat {
+                    application,
+                    demand: application.demand(),
+                    table,
+                    weight,
+                    outranked_by: others,
+                });
             }
-            shared |= weight > 1;
-            wishing |= application.targets.objective != Objective::LeastEnergy;
         }
-        let schedule = Schedule::new(slots);
         let parking = if parks { Parking::new(&policy, slots) } else { None };
-        Self { policy, seats, order, schedule, caps, power, parking, shared, wishing }
+        Self { policy, seats, order, schedule, caps, power, parking, reach, shared, wishing }
+    }
+
+    /// The same with only these levels to choose from, a bit each; see [`crate::held`].
+    #[must_use]
+    pub fn within(self, reach: u32) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// The lowest level that can be had.
+    #[must_use]
+    pub fn lowest(&self) -> u8 {
+        (0..self.policy.levels()).find(|level| self.has(*level)).unwrap_or(0)
+    }
+
+    /// Whether a level can be had.
+    fn has(&self, level: u8) -> bool {
+        reaches(self.reach, level)
     }
 
     /// The level that needs least power with nothing to do.
@@ -283,23 +379,19 @@ impl<'a, 'p> Board<'a, 'p> {
                 self.make_room(level, margin, plan, true);
             }
         }
-        let cap_mw = match margin {
-            Margin::Plain => self.caps.plain_mw,
-            Margin::Reserve => self.caps.reserve_mw,
-        };
         let mut uncapped_mw = u32::MAX;
-        let mut power_mw = self.biased(level, self.total_mw(level, plan));
-        if power_mw > cap_mw {
+        let (mut power_mw, mut over_cap_mw) = self.over_mw(level, margin, plan);
+        if over_cap_mw > 0 {
             if self.holds_together(plan) && self.all_served(plan, margin) {
-                uncapped_mw = power_mw;
+                uncapped_mw = self.cap_mw(margin).saturating_add(over_cap_mw);
             }
-            self.save(level, margin, cap_mw, plan);
-            power_mw = self.biased(level, self.total_mw(level, plan));
+            self.save(level, margin, plan);
+            (power_mw, over_cap_mw) = self.over_mw(level, margin, plan);
         }
         let mut candidate = Candidate {
             level,
             trouble: Trouble {
-                over_cap_mw: power_mw.saturating_sub(cap_mw),
+                over_cap_mw,
                 over_utilisation_permille: plan.utilisation.saturating_sub(limit_permille),
                 ..Trouble::NONE
             },
@@ -315,6 +407,32 @@ impl<'a, 'p> Board<'a, 'p> {
         candidate
     }
 
+    fn cap_mw(&self, margin: Margin) -> u32 {
+        match margin {
+            Margin::Plain => self.caps.plain_mw,
+            Margin::Reserve => self.caps.reserve_mw,
+        }
+    }
+
+    fn peak_cap_mw(&self, margin: Margin) -> u32 {
+        match margin {
+            Margin::Plain => self.caps.peak_mw,
+            Margin::Reserve => self.caps.peak_reserve_mw,
+        }
+    }
+
+    /// Mean power of a plan, and by how much it is over the cap, or over that on any window, mW.
+    fn over_mw(&self, level: u8, margin: Margin, plan: &Plan) -> (u32, u32) {
+        let power_mw = self.biased(level, self.total_mw(level, plan));
+        let mut over_mw = power_mw.saturating_sub(self.cap_mw(margin));
+        let peak_cap_mw = self.peak_cap_mw(margin);
+        if peak_cap_mw != NO_POWER_CAP {
+            let peak_mw = self.biased(level, self.peak_of(level, &self.peak_loads(plan)));
+            over_mw = over_mw.max(peak_mw.saturating_sub(peak_cap_mw));
+        }
+        (power_mw, over_mw)
+    }
+
     /// Mean power at a level with nothing to do, mW.
     fn idle_mw(&self, level: u8, utilisation_permille: u32) -> u32 {
         let Some(level) = self.policy.level(level) else { return u32::MAX };
@@ -324,15 +442,9 @@ impl<'a, 'p> Board<'a, 'p> {
         }
     }
 
-    /// Mean power of a plan without bias, mW. A board that is asked for more than it can do draws
-    /// what it draws when it is always busy.
+    /// Mean power of a plan without bias, mW.
     fn total_mw(&self, level: u8, plan: &Plan) -> u32 {
-        let mut work_mw = plan.work_mw;
-        if plan.utilisation > 1000 {
-            let busy = u64::from(work_mw).saturating_mul(1000);
-            let busy = busy.checked_div(u64::from(plan.utilisation)).unwrap_or(0);
-            work_mw = u32::try_from(busy).unwrap_or(u32::MAX);
-        }
+        let work_mw = of_busy(plan.work_mw, plan.utilisation);
         self.idle_mw(level, plan.utilisation).saturating_add(work_mw)
     }
 
@@ -379,7 +491,7 @@ impl<'a, 'p> Board<'a, 'p> {
     /// where something was in the way.
     #[must_use]
     pub fn best(&self, margin: Margin) -> Candidate {
-        let mut search = Search::new(margin, 0);
+        let mut search = Search::new(margin, self.lowest());
         loop {
             if let Some(best) = search.advance(self, &mut Effort::endless()) {
                 return best;
@@ -390,9 +502,9 @@ impl<'a, 'p> Board<'a, 'p> {
     /// The same by judging every level: what [`Board::best`] must give.
     #[must_use]
     pub fn best_of_all(&self, margin: Margin) -> Candidate {
-        let mut best = self.judge(0, margin);
+        let mut best = self.judge(self.lowest(), margin);
         let mut uncapped_mw = best.uncapped_mw;
-        for level in 1..self.policy.levels() {
+        for level in (0..self.policy.levels()).filter(|level| self.has(*level)) {
             let candidate = self.judge(level, margin);
             uncapped_mw = uncapped_mw.min(candidate.uncapped_mw);
             if candidate.beats(&best) {

@@ -88,6 +88,7 @@ impl Search {
     }
 
     /// Judges levels until the effort is used up, at least one; the best once all are judged.
+    #[inline(never)]
     pub fn advance(&mut self, board: &Board<'_, '_>, effort: &mut Effort) -> Option<Candidate> {
         let mut plan = Plan::default();
         let mut going = true;
@@ -104,8 +105,13 @@ impl Search {
         while going && self.next < board.policy.levels() {
             let level = self.next;
             self.next = self.after(level);
+            if !board.has(level) {
+                continue;
+            }
             plan.effort = GLANCE;
-            if let Some(candidate) = board.judge_against(level, self.margin, &best, &mut plan) {
+            let candidate =
+                board.judge_against(level, self.margin, &best, self.uncapped_mw, &mut plan);
+            if let Some(candidate) = candidate {
                 self.uncapped_mw = self.uncapped_mw.min(candidate.uncapped_mw);
                 if candidate.beats(&best) {
                     best = candidate;

@@ -10,6 +10,7 @@ use crate::schedule::{Loads, Times};
 impl Board<'_, '_> {
     /// Names what is missing where no level fits. `cap_is_thermal` says what the power cap is for.
     #[must_use]
+    #[inline(never)]
     pub fn shortfall(&self, best: &Candidate, cap_is_thermal: bool) -> Shortfall {
         let seats =
             || (0..u8::MAX).zip(&self.seats).filter_map(|(slot, s)| s.as_ref().map(|s| (slot, s)));
@@ -20,7 +21,7 @@ impl Board<'_, '_> {
             }
         }
         for (slot, seat) in seats() {
-            let missing = seat.time_missing_us(self.policy.levels());
+            let missing = seat.time_missing_us(self);
             if missing > 0 {
                 return Shortfall { what: Missing::Time, slot, amount: missing };
             }
@@ -34,7 +35,7 @@ impl Board<'_, '_> {
         let highest = 128_u8.wrapping_shr(best.trouble.unserved.leading_zeros());
         let named = seats().find(|(_, seat)| best.trouble.unserved != 0 && seat.weight == highest);
         if let Some((slot, seat)) = named {
-            let amount = seat.energy_missing_uj(self.policy.levels());
+            let amount = seat.energy_missing_uj(self);
             if amount > 0 {
                 return Shortfall { what: Missing::Energy, slot, amount };
             }
@@ -81,9 +82,9 @@ impl Seat<'_, '_> {
     }
 
     /// Time that the fastest sub-network at the floor lacks on its best level, µs.
-    fn time_missing_us(&self, levels: u8) -> u32 {
+    fn time_missing_us(&self, board: &Board<'_, '_>) -> u32 {
         let mut least = u32::MAX;
-        for level in 0..levels {
+        for level in (0..board.policy.levels()).filter(|level| board.has(*level)) {
             let column = self.table.column(level);
             let fastest = self.demand.fastest_at_floor(column, level);
             if let Some(load) = self.demand.load(column, fastest, Margin::Plain) {
@@ -94,12 +95,12 @@ impl Seat<'_, '_> {
     }
 
     /// Energy over the budget of the least that keeps floor and deadline on any level, µJ.
-    fn energy_missing_uj(&self, levels: u8) -> u32 {
+    fn energy_missing_uj(&self, board: &Board<'_, '_>) -> u32 {
         if self.demand.budget_uj() == u32::MAX {
             return 0;
         }
         let mut least = u32::MAX;
-        for level in 0..levels {
+        for level in (0..board.policy.levels()).filter(|level| board.has(*level)) {
             least = least.min(self.demand.least_energy_uj(self.table.column(level)));
         }
         if least == u32::MAX { 0 } else { least.saturating_sub(self.demand.budget_uj()) }

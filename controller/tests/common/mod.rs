@@ -12,7 +12,7 @@ use coshift_shared::to_controller::{
     ToController,
 };
 use coshift_shared::to_host::{Decision, ToHost};
-use coshift_shared::units::{Age, NO_POWER_CAP, NO_TEMP_CAP, slowdown};
+use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, NO_TEMP_CAP, slowdown};
 
 /// Control period of the tests, µs.
 pub const PERIOD_US: u32 = 50_000;
@@ -53,6 +53,18 @@ pub fn energy_uj(sub_network: usize, level: usize) -> u32 {
     let busy_mw = 4_300.0 + 6_000.0 * ghz + 1_700.0 * ghz.powi(3);
     ((busy_mw - f64::from(idle_mw(level))) * f64::from(latency_us(sub_network, level)) / 1000.0)
         as u32
+}
+
+/// Power over the worst 100 ms of one application, mW; `slack` as in [`parked_mw`].
+pub fn peak_mw(sub_network: usize, level: usize, period_us: f64, slack: f64) -> f64 {
+    let window_us = 100_000.0_f64;
+    let latency = f64::from(latency_us(sub_network, level));
+    let whole = (window_us / period_us).floor();
+    let part = ((window_us - whole * period_us) / latency).min(1.0);
+    let crest = ((whole + part) * period_us / window_us).max(1.0);
+    let busy = latency / period_us * crest;
+    let work = f64::from(energy_uj(sub_network, level)) / period_us * 1000.0 * crest;
+    parked_mw(level, busy.min(1.0), period_us, slack) + work / busy.max(1.0)
 }
 
 /// The image of the board: two equal tables.
@@ -210,11 +222,12 @@ impl<'p> Bench<'p> {
     }
 }
 
+/// A telemetry that says nothing of clocks.
 pub fn telemetry(now: Instant, hottest_mdeg_c: i32) -> Telemetry {
     Telemetry {
         at_us: now.us(),
-        level: 3,
-        clocks_mhz: [1190, 701, 1600],
+        level: NO_LEVEL,
+        clocks_mhz: [0; 3],
         power_mw: 6_000,
         power_age: Age::FRESH,
         gpu_load_permille: 500,

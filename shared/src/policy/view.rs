@@ -278,7 +278,11 @@ pub struct Column<'a> {
 impl Column<'_> {
     /// The cells of the sub-networks from `from` on and before `until`, in their order; none
     /// where there is none such.
-    pub fn cells(&self, from: u8, until: u8) -> impl DoubleEndedIterator<Item = Cell> + use<'_> {
+    pub fn cells(
+        &self,
+        from: u8,
+        until: u8,
+    ) -> impl DoubleEndedIterator<Item = Cell> + ExactSizeIterator + use<'_> {
         let until = usize::from(until).min(self.cells.len());
         self.cells.get(usize::from(from)..until).unwrap_or(&[]).iter().map(cell)
     }

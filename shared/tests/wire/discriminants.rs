@@ -9,8 +9,8 @@ use coshift_shared::kind::Kind;
 use coshift_shared::schema::MESSAGES;
 use coshift_shared::session::LinkCounters;
 use coshift_shared::to_controller::{
-    ApplicationState, BIAS_LEVELS, BiasState, Change, Degrade, DeviceState, Objective, PowerState,
-    Question, SeedState, SensorState, TailState, Targets,
+    ApplicationState, BIAS_LEVELS, BiasState, Change, ClockState, Degrade, DeviceState, Objective,
+    PowerState, Question, SeedState, SensorState, TailState, Targets,
 };
 use coshift_shared::to_host::{
     FaultCode, Missing, Mode, Reason, Refusal, ResetCause, Shortfall, Status, TraceEvent,
@@ -151,6 +151,9 @@ const POWER: PowerState = PowerState { common_q15: 0, settled_q8: 0, sure_q8: 0 
 
 const BIAS: BiasState = BiasState { first: 0, factors: [[0; 2]; BIAS_LEVELS] };
 
+const CLOCKS: ClockState =
+    ClockState { asked_level: 0, asked_since_us: 0, low_khz: [0; 3], high_khz: [0; 3], seen_us: 0 };
+
 #[test]
 fn variants_keep_their_places() {
     let pinned: BTreeMap<&str, Vec<&str>> = [
@@ -159,7 +162,7 @@ fn variants_keep_their_places() {
         pinned!(Degrade { 0 Unused, 1 Accuracy, 2 Deadline, 3 Energy, }),
         pinned!(SeedState {
             0 Unused, 1 Application(APPLICATION), 2 Device(DEVICE), 3 Sensors(SENSORS),
-            4 Tail(TAIL), 5 Power(POWER), 6 Bias(BIAS),
+            4 Tail(TAIL), 5 Power(POWER), 6 Bias(BIAS), 7 Clocks(CLOCKS),
         }),
         pinned!(Question { 0 Unused, 1 Link, 2 Work, 3 Identity, }),
         pinned!(ResetCause { 0 Unused, 1 PowerOn, 2 Watchdog, 3 Software, 4 External, }),
@@ -170,7 +173,7 @@ fn variants_keep_their_places() {
         pinned!(Reason {
             0 Unused, 1 Idle, 2 Keep, 3 Start, 4 TargetsChanged, 5 DeadlineAtRisk, 6 PowerCap,
             7 LessPower, 8 BetterSubNetwork, 9 Infeasible, 10 StaleTelemetry, 11 AgentSilent,
-            12 TooHot, 13 NoPolicy, 14 BetterObjective, 15 TemperatureCap,
+            12 TooHot, 13 NoPolicy, 14 BetterObjective, 15 TemperatureCap, 16 ClockHeld,
         }),
         pinned!(Missing {
             0 Unused, 1 Nothing, 2 Time, 3 Accuracy, 4 Power, 5 Utilisation, 6 Energy,

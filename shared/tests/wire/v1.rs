@@ -35,6 +35,7 @@ fn golden() -> Vec<(&'static str, Message, &'static [&'static [u8]])> {
         ("SEED_TAIL", values::seed_tail(), bytes::SEED_TAIL),
         ("SEED_POWER", values::seed_power(), bytes::SEED_POWER),
         ("SEED_BIAS", values::seed_bias(), bytes::SEED_BIAS),
+        ("SEED_CLOCKS", values::seed_clocks(), bytes::SEED_CLOCKS),
         ("SEED_DEVICE", values::seed_device(), bytes::SEED_DEVICE),
         ("TELEMETRY", values::telemetry(), bytes::TELEMETRY),
         ("OUTCOMES", values::outcomes(), bytes::OUTCOMES),

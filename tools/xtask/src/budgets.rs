@@ -24,7 +24,7 @@ pub(crate) const FLASH_WITH_HAL: Budget =
     Budget { name: "flash", unit: "B", limit: 60 * 1024, aim: 64 * 1024 };
 /// Code, constants and initial values of the release image.
 pub(crate) const FLASH: Budget =
-    Budget { name: "flash", unit: "B", limit: 57 * 1024, aim: 64 * 1024 };
+    Budget { name: "flash", unit: "B", limit: 59 * 1024, aim: 64 * 1024 };
 /// Variables of the release image, without its stack.
 pub(crate) const STATIC_RAM: Budget =
     Budget { name: "static RAM", unit: "B", limit: 8 * 1024, aim: 16 * 1024 };
@@ -33,24 +33,24 @@ pub(crate) const TYPICAL_STEP: Budget =
     Budget { name: "typical step", unit: "instructions", limit: 2_700, aim: 3_000 };
 /// Mean telemetry step of such an application, with all slices of its decision.
 pub(crate) const TYPICAL_DECISION: Budget =
-    Budget { name: "typical decision", unit: "instructions", limit: 18_000, aim: 3_000 };
+    Budget { name: "typical decision", unit: "instructions", limit: 18_800, aim: 3_000 };
 /// The dearest step or slice known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
     Budget { name: "worst step", unit: "instructions", limit: 38_000, aim: 40_000 };
 /// The controller's steps of the dearest control period known, without frames: outcomes and a
 /// telemetry with its decision.
 pub(crate) const WORST_PERIOD: Budget =
-    Budget { name: "steps a period", unit: "instructions", limit: 1_200_000, aim: 120_000 };
+    Budget { name: "steps a period", unit: "instructions", limit: 1_220_000, aim: 120_000 };
 
 /// Reading and writing the dearest frame of the largest body.
 pub(crate) const FRAME: Budget =
     Budget { name: "frame", unit: "instructions", limit: 9_000, aim: 3_000 };
 /// The dearest control period known of four applications: frames read, decision, frames written.
 pub(crate) const PERIOD: Budget =
-    Budget { name: "period", unit: "instructions", limit: 1_240_000, aim: 120_000 };
+    Budget { name: "period", unit: "instructions", limit: 1_260_000, aim: 120_000 };
 /// Most stack that the release image was seen to use.
 pub(crate) const STACK_HIGH_WATER: Budget =
-    Budget { name: "stack high water", unit: "B", limit: 4608, aim: 4 * 1024 };
+    Budget { name: "stack high water", unit: "B", limit: 4672, aim: 4 * 1024 };
 /// Most stack that the release image can use.
 pub(crate) const STACK_BOUND: Budget =
     Budget { name: "stack bound", unit: "B", limit: 5632, aim: 4 * 1024 };

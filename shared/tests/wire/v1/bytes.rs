@@ -159,6 +159,23 @@ pub(super) const SEED_BIAS: &[&[u8]] = &[
 ];
 
 #[rustfmt::skip]
+pub(super) const SEED_CLOCKS: &[&[u8]] = &[
+    &[0xfa, 0xff, 0xff, 0xff, 0x0f], // at_us = 4_294_967_290
+    &[0x01], // part = 1
+    &[0x03], // parts = 3
+    &[0x07], // state = Clocks
+    &[0x0b], // asked_level = 11
+    &[0x80, 0xe5, 0xf5, 0xff, 0x0f], // asked_since_us = 4_294_800_000
+    &[0x80, 0xd4, 0x48], // low_khz[0] = 1_190_400
+    &[0x00], // low_khz[1] = 0
+    &[0x7f], // low_khz[2] = 127
+    &[0xff, 0xff, 0xff, 0xff, 0x0f], // high_khz[0] = 4_294_967_295
+    &[0xb2, 0x83, 0x31], // high_khz[1] = 803_250
+    &[0x80, 0xd0, 0x28], // high_khz[2] = 665_600
+    &[0x80, 0x01], // seen_us = 128
+];
+
+#[rustfmt::skip]
 pub(super) const TELEMETRY: &[&[u8]] = &[
     &[0xfa, 0xff, 0xff, 0xff, 0x0f], // at_us = 4_294_967_290
     &[0x09], // level = 9

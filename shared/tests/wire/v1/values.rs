@@ -2,10 +2,10 @@
 
 use coshift_shared::session::LinkCounters;
 use coshift_shared::to_controller::{
-    Application, ApplicationState, BIAS_LEVELS, BiasState, Change, Degrade, DeviceState, Hello,
-    Limits, Objective, Outcomes, PolicyBegin, PolicyChunk, PolicyCommit, PowerState, Query,
-    Question, Seed, SeedState, SensorState, TailState, Targets, Telemetry, Temperature,
-    ToController,
+    Application, ApplicationState, BIAS_LEVELS, BiasState, Change, ClockState, Degrade,
+    DeviceState, Hello, Limits, Objective, Outcomes, PolicyBegin, PolicyChunk, PolicyCommit,
+    PowerState, Query, Question, Seed, SeedState, SensorState, TailState, Targets, Telemetry,
+    Temperature, ToController,
 };
 use coshift_shared::to_host::{
     Decision, FaultCode, Missing, Mode, PolicyAck, Reason, Refusal, Refused, ResetCause, Shortfall,
@@ -110,6 +110,17 @@ pub(super) fn seed_bias() -> Message {
     factors[3] = 49_152_u16.to_le_bytes();
     factors[15] = 33_001_u16.to_le_bytes();
     seed(1, SeedState::Bias(BiasState { first: 16, factors }))
+}
+
+pub(super) fn seed_clocks() -> Message {
+    let state = ClockState {
+        asked_level: 11,
+        asked_since_us: 4_294_800_000,
+        low_khz: [1_190_400, 0, 127],
+        high_khz: [u32::MAX, 803_250, 665_600],
+        seen_us: 128,
+    };
+    seed(1, SeedState::Clocks(state))
 }
 
 pub(super) fn seed_device() -> Message {

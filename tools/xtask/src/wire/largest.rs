@@ -5,10 +5,10 @@
 
 use coshift_shared::session::LinkCounters;
 use coshift_shared::to_controller::{
-    Application, ApplicationState, BIAS_LEVELS, BiasState, Change, Degrade, DeviceState, Hello,
-    Limits, MAX_CHUNK, MAX_SAMPLES, Objective, Outcomes, PolicyBegin, PolicyChunk, PolicyCommit,
-    PowerState, Query, Question, Seed, SeedState, SensorState, TailState, Targets, Telemetry,
-    Temperature, ToController,
+    Application, ApplicationState, BIAS_LEVELS, BiasState, Change, ClockState, Degrade,
+    DeviceState, Hello, Limits, MAX_CHUNK, MAX_SAMPLES, Objective, Outcomes, PolicyBegin,
+    PolicyChunk, PolicyCommit, PowerState, Query, Question, Seed, SeedState, SensorState,
+    TailState, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{
     Decision, FaultCode, Missing, Mode, PolicyAck, Reason, Refusal, Refused, ResetCause, Shortfall,
@@ -126,7 +126,7 @@ fn states() -> Vec<SeedState> {
             run_level: 0xff,
             level_since_us: U32,
             extra_decision_us: U32,
-            reason: Reason::TemperatureCap,
+            reason: Reason::ClockHeld,
             shortfall: SHORTFALL,
             power_mw: U32,
         }),
@@ -144,6 +144,13 @@ fn states() -> Vec<SeedState> {
             correction_q24: U32,
             boost_q24: U32,
             quiet: 0xff,
+        }),
+        SeedState::Clocks(ClockState {
+            asked_level: 0xff,
+            asked_since_us: U32,
+            low_khz: [U32; 3],
+            high_khz: [U32; 3],
+            seen_us: U32,
         }),
         SeedState::Power(PowerState { common_q15: U16, settled_q8: U32, sure_q8: U32 }),
     ];
@@ -181,7 +188,7 @@ pub(crate) fn to_host() -> Vec<ToHost> {
             run_level: 0xff,
             park_level: 0xff,
             sub_networks: [0xff; 4],
-            reason: Reason::TemperatureCap,
+            reason: Reason::ClockHeld,
             shortfall: SHORTFALL,
             power_mw: U32,
         }),

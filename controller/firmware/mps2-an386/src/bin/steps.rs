@@ -59,6 +59,7 @@ mod image {
             let policy = PolicyView::open(input.block(length)?).ok()?;
             let mut controller = Controller::new(Some(policy));
             controller.start_session(Instant::START, PERIOD_US, SESSION);
+            let mut outputs = Outputs::new();
             for seq in 0..u16::try_from(messages).ok()? {
                 let head = input.word()?;
                 let [kind, length, ..] = head.to_le_bytes();
@@ -66,11 +67,11 @@ mod image {
                 let body = input.block(u32::from(length))?;
                 let message = ToController::decode(kind, body).ok()?;
                 let now = Instant::from_us(message.at_us());
-                let own =
-                    timed(timer, &mut controller, now, Input::Message { message: &message, seq });
+                let input = Input::Message { message: &message, seq };
+                let own = timed(timer, &mut controller, now, input, &mut outputs);
                 let (mut dearest, mut all, mut slices) = (0, 0_u32, 0_u32);
                 while controller.is_deciding() {
-                    let cost = timed(timer, &mut controller, now, Input::Tick);
+                    let cost = timed(timer, &mut controller, now, Input::Tick, &mut outputs);
                     dearest = cost.max(dearest);
                     all = all.saturating_add(cost);
                     slices = slices.saturating_add(1);
@@ -89,9 +90,11 @@ mod image {
         controller: &mut Controller<'_>,
         now: Instant,
         input: Input<'_>,
+        outputs: &mut Outputs,
     ) -> u32 {
+        outputs.clear();
         let before = timer.now();
-        let outputs = step(controller, now, input);
+        step(controller, now, input, outputs);
         let ticks = timer.since(before);
         black_box(outputs);
         ticks
@@ -99,8 +102,13 @@ mod image {
 
     /// One step, apart: nothing of it may be moved over the readings of the clock.
     #[inline(never)]
-    fn step(controller: &mut Controller<'_>, now: Instant, input: Input<'_>) -> Outputs {
-        controller.step(now, input)
+    fn step(
+        controller: &mut Controller<'_>,
+        now: Instant,
+        input: Input<'_>,
+        outputs: &mut Outputs,
+    ) {
+        controller.step_into(now, input, outputs);
     }
 }
 

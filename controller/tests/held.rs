@@ -1,0 +1,330 @@
+//! Clocks that something else holds: noticed, reckoned with, and let go when they are free again.
+
+mod common;
+
+use common::{Bench, PERIOD_US, targets};
+use coshift_controller::demand::Margin;
+use coshift_controller::device::{Board as DeviceBoard, PowerCaps, Trouble};
+use coshift_controller::held::FORGET;
+use coshift_controller::power::Power;
+use coshift_shared::policy::{
+    Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
+};
+use coshift_shared::time::Instant;
+use coshift_shared::to_controller::{Telemetry, ToController};
+use coshift_shared::to_host::{Decision, Mode, Reason};
+use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, NO_TEMP_CAP};
+use proptest::prelude::*;
+
+const GPU_KHZ: [u32; 4] = [306_000, 510_000, 701_000, 905_000];
+const EMC_KHZ: [u32; 3] = [665_600, 2_133_000, 3_199_000];
+const WORK: [f64; 3] = [4_000.0, 7_000.0, 11_000.0];
+
+fn latency_us(sub: usize, level: &Level) -> u32 {
+    let (gpu, emc) = (f64::from(level.gpu_khz) / 1e6, f64::from(level.emc_khz) / 1e6);
+    (WORK[sub] * (1.0 / gpu + 1.0 / emc)) as u32
+}
+
+/// Every pair of GPU and memory clock, but for those that `leave_out` names.
+fn policy(leave_out: &[u8]) -> Vec<u8> {
+    let mut levels = Vec::new();
+    for (index, (gpu_khz, emc_khz)) in
+        (0_u8..).zip(GPU_KHZ.iter().flat_map(|gpu| EMC_KHZ.map(|emc| (*gpu, emc))))
+    {
+        if !leave_out.contains(&index) {
+            let ghz = f64::from(gpu_khz) / 1e6 + f64::from(emc_khz) / 8e6;
+            let idle_mw = (2_000.0 + 1_500.0 * ghz) as u32;
+            levels.push(Level { cpu_khz: 1_190_400, gpu_khz, emc_khz, idle_mw });
+        }
+    }
+    let cell = |sub: usize, level: &Level| {
+        let latency_us = latency_us(sub, level);
+        let ghz = f64::from(level.gpu_khz) / 1e6 + f64::from(level.emc_khz) / 8e6;
+        let busy_mw = 3_000.0 + 6_000.0 * ghz + 1_500.0 * ghz.powi(3);
+        Cell { latency_us, energy_uj: (busy_mw * f64::from(latency_us) / 1e3) as u32 }
+    };
+    let row = |sub: usize| SubNetwork {
+        id: sub as u32,
+        model_hash: 0,
+        accuracy_bp: 7_300 + 200 * sub as u16,
+        exit_threshold: u16::MAX,
+    };
+    let subs = 0..WORK.len();
+    let cells = subs.clone().map(|sub| levels.iter().map(|level| cell(sub, level)).collect());
+    PolicyImage {
+        sequence: 1,
+        board: "held".into(),
+        runtime: "none".into(),
+        precision_bits: 32,
+        batch: 1,
+        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
+        power_cap_mw: NO_POWER_CAP,
+        temp_cap_mdeg_c: NO_TEMP_CAP,
+        utilisation_permille: 900,
+        resistance_50mk_w: 0,
+        park_level: None,
+        tables: vec![TableImage {
+            name: "first".into(),
+            cells: cells.collect(),
+            sub_networks: subs.map(row).collect(),
+        }],
+        levels,
+    }
+    .to_bytes()
+    .unwrap()
+}
+
+/// A board whose clocks something else keeps within bounds.
+struct Board<'p> {
+    bench: Bench<'p>,
+    view: PolicyView<'p>,
+    asked: u8,
+    low: [u32; 3],
+    high: [u32; 3],
+}
+
+impl<'p> Board<'p> {
+    fn new(view: PolicyView<'p>) -> Self {
+        let bench = Bench::new(view, Instant::START);
+        Self { bench, view, asked: NO_LEVEL, low: [0; 3], high: [u32::MAX; 3] }
+    }
+
+    fn hold_memory(&mut self, khz: u32) {
+        (self.low[2], self.high[2]) = (khz, khz);
+    }
+
+    fn free(&mut self) {
+        (self.low, self.high) = ([0; 3], [u32::MAX; 3]);
+    }
+
+    fn clocks(&self) -> Option<[u32; 3]> {
+        let level = self.view.level(self.asked)?;
+        let mut clocks = [level.cpu_khz, level.gpu_khz, level.emc_khz];
+        for ((clock, low), high) in clocks.iter_mut().zip(self.low).zip(self.high) {
+            *clock = (*clock).max(low).min(high);
+        }
+        Some(clocks)
+    }
+
+    fn runs_at(&self) -> Option<u8> {
+        let has = self.clocks()?;
+        (0..self.view.levels()).find(|level| {
+            let level = self.view.level(*level).unwrap();
+            [level.cpu_khz, level.gpu_khz, level.emc_khz] == has
+        })
+    }
+
+    fn period(&mut self) -> Decision {
+        self.bench.wait_us(PERIOD_US);
+        let message = Telemetry {
+            level: self.runs_at().unwrap_or(NO_LEVEL),
+            clocks_mhz: self.clocks().map_or([0; 3], |clocks| {
+                clocks.map(|khz| u16::try_from((khz + 500) / 1000).unwrap())
+            }),
+            power_age: Age::MISSING,
+            ..common::telemetry(self.bench.now, 45_000)
+        };
+        let out = self.bench.give(&ToController::Telemetry(message));
+        let decision = common::decision(&out).expect("telemetry is answered");
+        self.asked = decision.run_level;
+        decision
+    }
+
+    fn periods(&mut self, count: usize) -> Decision {
+        (0..count).map(|_| self.period()).last().unwrap()
+    }
+
+    /// Latency of a request, µs.
+    fn latency_us(&self, decision: &Decision) -> u32 {
+        let [cpu_khz, gpu_khz, emc_khz] = self.clocks().unwrap();
+        let level = Level { cpu_khz, gpu_khz, emc_khz, idle_mw: 0 };
+        latency_us(usize::from(decision.sub_networks[0]), &level)
+    }
+}
+
+#[test]
+fn a_memory_clock_held_low_is_answered_by_a_higher_gpu_clock_and_its_release_is_seen() {
+    let image = policy(&[]);
+    let mut board = Board::new(PolicyView::open(&image).unwrap());
+    board.bench.set(0, targets());
+    let before = board.periods(20);
+    let quiet = board.view.level(before.run_level).unwrap();
+    assert!(quiet.emc_khz > EMC_KHZ[0], "the test needs a level that a low memory clock harms");
+
+    board.hold_memory(EMC_KHZ[0]);
+    let found = (1..=12).find(|_| board.period().reason == Reason::ClockHeld);
+    assert!(found.is_some(), "not noticed within twelve periods");
+    let held = board.period();
+    assert!(board.latency_us(&held) <= targets().deadline_us, "{held:?}");
+    let runs = board.view.level(board.bench.controller.level()).unwrap();
+    assert_eq!(runs.emc_khz, EMC_KHZ[0]);
+    assert_eq!(board.runs_at(), Some(board.bench.controller.level()));
+    // What is asked for lies beyond the hold, and stays so.
+    assert!(board.view.level(held.run_level).unwrap().emc_khz > EMC_KHZ[0]);
+    for _ in 0..1_000 {
+        let decision = board.period();
+        assert_eq!(decision.run_level, held.run_level);
+        assert_eq!(decision.reason, Reason::Keep);
+    }
+
+    board.free();
+    let mut late = 0;
+    for _ in 0..20 {
+        let decision = board.period();
+        late += u32::from(board.latency_us(&decision) > targets().deadline_us);
+    }
+    let after = board.periods(1);
+    assert_eq!(late, 0);
+    assert!(board.bench.controller.held().is_free());
+    assert_eq!(after.run_level, before.run_level);
+}
+
+#[test]
+fn one_strange_reading_changes_nothing() {
+    let image = policy(&[]);
+    let mut board = Board::new(PolicyView::open(&image).unwrap());
+    board.bench.set(0, targets());
+    let before = board.periods(20);
+    for _ in 0..10 {
+        board.hold_memory(EMC_KHZ[0]);
+        assert_eq!(board.period().run_level, before.run_level);
+        board.free();
+        assert_eq!(board.period().run_level, before.run_level);
+    }
+    assert!(board.bench.controller.held().is_free());
+}
+
+#[test]
+fn clocks_that_are_late_are_not_held() {
+    // What the board was asked for before is what it has, for as long as a request may run.
+    let image = policy(&[]);
+    let mut board = Board::new(PolicyView::open(&image).unwrap());
+    board.bench.set(0, targets());
+    let before = board.periods(20);
+    let tight = coshift_shared::to_controller::Targets { deadline_us: 18_000, ..targets() };
+    board.bench.set(0, tight);
+    let old = board.view.level(before.run_level).unwrap();
+    let decision = board.period();
+    assert_ne!(decision.run_level, before.run_level);
+    (board.low[1], board.high[1]) = (old.gpu_khz, old.gpu_khz);
+    (board.low[2], board.high[2]) = (old.emc_khz, old.emc_khz);
+    for _ in 0..4 {
+        assert_eq!(board.period().run_level, decision.run_level);
+    }
+    board.free();
+    assert_eq!(board.periods(20).run_level, decision.run_level);
+    assert!(board.bench.controller.held().is_free());
+}
+
+#[test]
+fn a_hold_that_nothing_can_confirm_is_forgotten_and_found_again() {
+    // With 665.6 MHz there is one level only, and none that would end up as it.
+    let low: Vec<u8> = (0..12).filter(|index| index % 3 == 0 && *index != 9).collect();
+    let lonely: Vec<u8> = low.iter().copied().chain([10, 11]).collect();
+    let image = policy(&lonely);
+    let mut board = Board::new(PolicyView::open(&image).unwrap());
+    board.bench.set(0, targets());
+    board.periods(20);
+    board.hold_memory(EMC_KHZ[0]);
+    let periods = 2 * FORGET.us() / PERIOD_US;
+    let mut found = 0;
+    let mut beyond = 0;
+    for _ in 0..periods {
+        let decision = board.period();
+        found += u32::from(decision.reason == Reason::ClockHeld);
+        beyond += u32::from(board.view.level(decision.run_level).unwrap().emc_khz > EMC_KHZ[0]);
+    }
+    assert!((2..=3).contains(&found), "found {found} times in two times its memory");
+    assert!(beyond <= 3 * 12, "asked {beyond} times for what cannot be had");
+    board.free();
+    board.periods(periods as usize);
+    assert!(board.bench.controller.held().is_free());
+}
+
+#[test]
+fn a_seed_hands_over_what_is_held() {
+    let image = policy(&[]);
+    let mut board = Board::new(PolicyView::open(&image).unwrap());
+    board.bench.set(0, targets());
+    board.periods(20);
+    board.hold_memory(EMC_KHZ[0]);
+    let held = board.periods(20);
+    let mut other = Board::new(board.view);
+    other.bench.now = board.bench.now;
+    other.bench.set(0, targets());
+    other.hold_memory(EMC_KHZ[0]);
+    other.asked = board.asked;
+    let parts = board.bench.controller.seed();
+    let count = u8::try_from(parts.len()).unwrap();
+    for (part, state) in (0..).zip(&parts) {
+        let seed = coshift_shared::to_controller::Seed {
+            at_us: other.bench.now.us(),
+            part,
+            parts: count,
+            state: *state,
+        };
+        other.bench.give(&ToController::Seed(seed));
+    }
+    assert_eq!(other.bench.controller.held(), board.bench.controller.held());
+    for _ in 0..100 {
+        let (ours, theirs) = (board.period(), other.period());
+        assert_eq!((ours.run_level, ours.reason), (theirs.run_level, theirs.reason));
+    }
+    assert_eq!(board.period().run_level, held.run_level);
+}
+
+/// Bounds between clocks of the board.
+fn bounds() -> impl Strategy<Value = ([u32; 3], [u32; 3])> {
+    let gpu = prop_oneof![
+        2 => Just((0, u32::MAX)),
+        2 => (0..4_usize).prop_map(|at| (0, GPU_KHZ[at])),
+        1 => (0..4_usize).prop_map(|at| (GPU_KHZ[at], u32::MAX)),
+    ];
+    let emc = prop_oneof![
+        1 => Just((0, u32::MAX)),
+        2 => (0..3_usize).prop_map(|at| (EMC_KHZ[at], EMC_KHZ[at])),
+        1 => (0..3_usize).prop_map(|at| (0, EMC_KHZ[at])),
+    ];
+    (gpu, emc).prop_map(|(gpu, emc)| ([0, gpu.0, emc.0], [u32::MAX, gpu.1, emc.1]))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever is held, after two seconds the controller knows the level that the board runs at,
+    /// and the deadline is kept where some level within the bounds keeps it.
+    #[test]
+    fn what_runs_is_what_was_reckoned_with(
+        (low, high) in bounds(),
+        deadline_us in 12_000..60_000_u32,
+    ) {
+        let image = policy(&[]);
+        let mut board = Board::new(PolicyView::open(&image).unwrap());
+        let asked = coshift_shared::to_controller::Targets { deadline_us, ..targets() };
+        board.bench.set(0, asked);
+        let before = board.periods(30);
+        (board.low, board.high) = (low, high);
+        board.periods(80);
+        for _ in 0..40 {
+            let decision = board.period();
+            prop_assert_eq!(decision.mode, Mode::Run);
+            prop_assert_eq!(board.runs_at(), Some(board.bench.controller.level()));
+            if decision.reason != Reason::Infeasible {
+                prop_assert!(board.latency_us(&decision) <= deadline_us, "{:?}", decision);
+            }
+        }
+        board.free();
+        let after = board.periods(30 + 2 * FORGET.us() as usize / PERIOD_US as usize);
+        prop_assert!(board.bench.controller.held().is_free());
+        // The same, unless going back to it is worth nothing or takes more than a plain margin.
+        let power = Power::default();
+        let slots = board.bench.controller.slots();
+        let judge = DeviceBoard::new(board.view, slots, PowerCaps::NONE, &power, true);
+        let back = judge.judge(before.run_level, Margin::Reserve);
+        let worth = f64::from(back.power_mw) * 1.006 < f64::from(after.power_mw);
+        prop_assert!(
+            after.run_level == before.run_level || back.trouble != Trouble::NONE || !worth,
+            "{:?} then {:?}", before, after
+        );
+    }
+}

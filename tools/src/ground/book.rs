@@ -207,8 +207,9 @@ table only.\n\n";
 
 const HELD_OUT: &str = "### Held out\n\n\
 The scenarios of `scenarios/held-out` were made once, after the controller, with other boards, \
-networks, arrivals, deadlines, seeds and contention (fitted to the second half of the traces), and \
-nothing was changed for their sake.\n\n";
+networks, arrivals, deadlines, seeds and contention (fitted to the second half of the traces). Nothing \
+of the controller had seen them when they were first run (those figures: at the end); causes \
+that this run showed were mended later.\n\n";
 
 const HEAD: &str = "# Results\n\n\
 <!-- Written by `cargo run --release -p coshift-tools --no-default-features -- results --out docs/results.md`; \

@@ -97,3 +97,24 @@ fn what_does_not_fit_is_named() {
         assert_eq!(said.lines().count(), 1, "{said}");
     }
 }
+
+#[test]
+fn by_a_boards_law_the_front_is_nowhere_worse_than_the_published_levels() {
+    let root = std::env::var_os("COSHIFT_DATA")
+        .map_or_else(|| project().join("../shared/data"), PathBuf::from);
+    let predictor = root.join("ofa/acc_predictor_mbv3.safetensors");
+    if !predictor.exists() {
+        // Not `eprintln!`: the test runner keeps that to itself where a test passes.
+        let said = format!("skipped: {} is missing\n", predictor.display());
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes());
+        return;
+    }
+    for seed in ["1", "3"] {
+        let args = ["--board", "boards/xavier_nx.toml", "--json", "--seed", seed, "--predictor"];
+        let output = search(&[&args[..], &[predictor.to_str().unwrap()]].concat());
+        // The command fails where a level is better than what was found.
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let published = lines(&output).into_iter().filter(|line| line["name"] != "found");
+        assert_eq!(published.count(), 13);
+    }
+}

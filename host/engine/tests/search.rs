@@ -86,7 +86,8 @@ fn the_whole_front_of_a_small_family_is_found() {
         });
         assert!(beaten != equal, "{scored:?}");
     }
-    let settings = Settings { seed: 3, population: 60, generations: 60, rounds: 0 };
+    let settings =
+        Settings { seed: 3, population: 60, generations: 60, populations: 1, climbs: 0, rounds: 0 };
     let found = search(&family, &accuracy, &latency, settings).unwrap();
     let again = search(&family, &accuracy, &latency, settings).unwrap();
     assert_eq!(found, again, "one seed, one front");
@@ -107,7 +108,8 @@ fn sources_that_know_no_size_together_are_named() {
     let family = Family { resolutions: vec![7], resolution: 7, ..common::family() };
     let layout = Layout::new(&family).unwrap();
     let (accuracy, latency) = (Made(accuracy, layout.clone()), Made(latency, layout));
-    let settings = Settings { seed: 1, population: 10, generations: 1, rounds: 1 };
+    let settings =
+        Settings { seed: 1, population: 10, generations: 1, populations: 1, climbs: 0, rounds: 1 };
     let fault = search(&family, &accuracy, &latency, settings).unwrap_err().to_string();
     assert_eq!(fault, "no image size of test is one that both sources know");
 }
@@ -184,16 +186,27 @@ fn the_front_is_nowhere_worse_than_the_published_levels() {
     let sides = [160, 176, 192, 208, 224];
     let paths = sides.map(|side| tables.join(format!("{side}_lookup_table.yaml")));
     let blocks = BlockTable::read(&paths, &layout).unwrap();
-    let settings = Settings { seed: 1, population: 100, generations: 200, rounds: 40 };
-    let found = search(&family, &predictor, &blocks, settings).unwrap();
-    for level in dynamic_ofa() {
-        let (accuracy, latency) =
-            (predictor.of(&level.net).unwrap(), blocks.of(&level.net).unwrap());
-        let met = |found: &&Scored| found.accuracy_pct >= accuracy && found.latency_ms <= latency;
-        assert!(
-            found.iter().any(|found| met(&found)),
-            "{}: {accuracy} %, {latency} ms",
-            level.name
-        );
+    for seed in 1..=5 {
+        // As the command has them.
+        let settings = Settings {
+            seed,
+            population: 100,
+            generations: 200,
+            populations: 4,
+            climbs: 300,
+            rounds: 40,
+        };
+        let found = search(&family, &predictor, &blocks, settings).unwrap();
+        for level in dynamic_ofa() {
+            let (accuracy, latency) =
+                (predictor.of(&level.net).unwrap(), blocks.of(&level.net).unwrap());
+            let met =
+                |found: &&Scored| found.accuracy_pct >= accuracy && found.latency_ms <= latency;
+            assert!(
+                found.iter().any(|found| met(&found)),
+                "seed {seed}, {}: {accuracy} %, {latency} ms",
+                level.name
+            );
+        }
     }
 }

@@ -51,6 +51,12 @@ pub struct SearchArgs {
     /// Generations.
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub generations: usize,
+    /// Populations evolved apart before the best of all go on together, 1 to 100.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub populations: usize,
+    /// Climbs from changed sub-networks of what was found.
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub climbs: usize,
     /// Most rounds of trying every change of one part afterwards; ends where none helps.
     #[arg(long, value_name = "N", default_value_t = 40)]
     pub rounds: usize,
@@ -125,6 +131,11 @@ pub fn find(args: &SearchArgs) -> Result<(Vec<Line>, Vec<Line>)> {
         "--population {}: expected 4 to 10000",
         args.population
     );
+    ensure!(
+        (1..=100).contains(&args.populations),
+        "--populations {}: expected 1 to 100",
+        args.populations
+    );
     let layout = layout(&args.family)?;
     let latency: Box<dyn Source> = match &args.board {
         Some(board) => Box::new(BoardLaw::read(board, args.level, &layout)?),
@@ -138,8 +149,9 @@ pub fn find(args: &SearchArgs) -> Result<(Vec<Line>, Vec<Line>)> {
         }
         (None, Some(path)) => {
             let predictor = Predictor::read(path, layout.family())?;
-            let SearchArgs { seed, population, generations, rounds, .. } = *args;
-            let settings = Settings { seed, population, generations, rounds };
+            let SearchArgs { seed, population, generations, populations, climbs, rounds, .. } =
+                *args;
+            let settings = Settings { seed, population, generations, populations, climbs, rounds };
             let found = search(layout.family(), &predictor, &*latency, settings);
             (found.with_context(|| args.family.clone())?, Box::new(predictor))
         }

@@ -1,6 +1,7 @@
 //! Evolution of sub-networks towards the front: NSGA-II (Deb et al., IEEE Transactions on
 //! Evolutionary Computation 6(2), 2002), then every change of one part of what it found (Pareto
-//! local search: Paquete et al., 2004).
+//! local search: Paquete et al., 2004). One population often ends in a local optimum: several are
+//! evolved apart, and the best of all once more together; climbs start from changed ones of these.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -16,8 +17,14 @@ pub struct Settings {
     pub seed: u64,
     /// Sub-networks that live at a time.
     pub population: usize,
-    /// Generations.
+    /// Generations of each population.
     pub generations: usize,
+    /// Populations evolved apart, at least 1; of more than one the best live on together for as many
+    /// generations again.
+    pub populations: usize,
+    /// Climbs from changed sub-networks of the front, each by a worth of accuracy in latency that the
+    /// front has somewhere, or by accuracy alone.
+    pub climbs: usize,
     /// Rounds of trying every change of one part afterwards, of as many as live at a time.
     pub rounds: usize,
 }
@@ -83,49 +90,31 @@ pub fn search(
     let mut random = Random(settings.seed);
     let size = settings.population.max(4);
     let mut seen = Seen { accuracy, latency, scored: HashMap::new() };
-    let mut living = Vec::new();
-    for depth in [true, false] {
-        for expand in &family.expands {
-            for side in &sides {
-                let kernel = family.kernels[random.below(family.kernels.len())];
-                let of = |stage: &crate::family::Stage| {
-                    if depth { stage.max_depth } else { stage.min_depth }
-                };
-                let net = family.uniform(of, kernel, *expand);
-                living.push(seen.score(family, SubNet { resolution: Some(*side), ..net })?);
+    let mut living: Vec<Scored> = Vec::new();
+    for _ in 0..settings.populations.max(1) {
+        let mut population = start(family, &sides, size, &mut seen, &mut random)?;
+        for _ in 0..settings.generations {
+            generation(&mut population, size, family, &sides, &mut seen, &mut random)?;
+        }
+        for scored in population {
+            if !living.iter().any(|known| known.net == scored.net) {
+                living.push(scored);
             }
         }
     }
-    while living.len() < size {
-        let mut net = family.largest();
-        mutate(&mut net, family, &sides, 1.0, &mut random);
-        living.push(seen.score(family, net)?);
-    }
-    for _ in 0..settings.generations {
-        let ranks = ranked(&living);
-        let mut parent = || {
-            let (a, b) = (random.below(ranks.len()), random.below(ranks.len()));
-            if ranks[a].cmp_to(&ranks[b]) == Ordering::Less { a } else { b }
-        };
-        let pairs: Vec<_> = (0..size).map(|_| (parent(), parent())).collect();
-        for (a, b) in pairs {
-            let mut net = crossed(&living[a].net, &living[b].net, &mut random);
-            // About one part in 35, or one in ten: near what is known, or further away.
-            let chance = if random.unit() < 0.5 { 0.03 } else { 0.1 };
-            mutate(&mut net, family, &sides, chance, &mut random);
-            let child = seen.score(family, net)?;
-            if !living.iter().any(|known| known.net == child.net) {
-                living.push(child);
-            }
+    if settings.populations > 1 {
+        select(&mut living, size);
+        for _ in 0..settings.generations {
+            generation(&mut living, size, family, &sides, &mut seen, &mut random)?;
         }
-        let ranks = ranked(&living);
-        let mut order: Vec<usize> = (0..living.len()).collect();
-        order.sort_by(|a, b| ranks[*a].cmp_to(&ranks[*b]).then(a.cmp(b)));
-        order.truncate(size);
-        living = order.into_iter().map(|at| living[at].clone()).collect();
+    }
+    let mut best = front(living);
+    for _ in 0..settings.climbs {
+        let top = climb(&best, family, &sides, &mut seen, &mut random)?;
+        best.push(top);
+        best = front(best);
     }
     let mut tried = HashSet::new();
-    let mut best = front(living);
     for _ in 0..settings.rounds {
         let before = best.clone();
         for from in thinned(&before, size) {
@@ -145,6 +134,113 @@ pub fn search(
     // A map has no order of its own: of equals the first by its description.
     all.sort_by_cached_key(|scored| key(&scored.net));
     Ok(front(all))
+}
+
+/// The first of a population: uniform sub-networks at both ends of the depths, then random ones.
+fn start(
+    family: &Family,
+    sides: &[usize],
+    size: usize,
+    seen: &mut Seen<'_>,
+    random: &mut Random,
+) -> Result<Vec<Scored>, SourceFault> {
+    let mut living = Vec::new();
+    for depth in [true, false] {
+        for expand in &family.expands {
+            for side in sides {
+                let kernel = family.kernels[random.below(family.kernels.len())];
+                let of = |stage: &crate::family::Stage| {
+                    if depth { stage.max_depth } else { stage.min_depth }
+                };
+                let net = family.uniform(of, kernel, *expand);
+                living.push(seen.score(family, SubNet { resolution: Some(*side), ..net })?);
+            }
+        }
+    }
+    while living.len() < size {
+        let mut net = family.largest();
+        mutate(&mut net, family, sides, 1.0, random);
+        living.push(seen.score(family, net)?);
+    }
+    Ok(living)
+}
+
+/// Children of the better of the living, and the best of all of them.
+fn generation(
+    living: &mut Vec<Scored>,
+    size: usize,
+    family: &Family,
+    sides: &[usize],
+    seen: &mut Seen<'_>,
+    random: &mut Random,
+) -> Result<(), SourceFault> {
+    let ranks = ranked(living);
+    let mut parent = || {
+        let (a, b) = (random.below(ranks.len()), random.below(ranks.len()));
+        if ranks[a].cmp_to(&ranks[b]) == Ordering::Less { a } else { b }
+    };
+    let pairs: Vec<_> = (0..size).map(|_| (parent(), parent())).collect();
+    for (a, b) in pairs {
+        let mut net = crossed(&living[a].net, &living[b].net, random);
+        // About one part in 35, or one in ten: near what is known, or further away.
+        let chance = if random.unit() < 0.5 { 0.03 } else { 0.1 };
+        mutate(&mut net, family, sides, chance, random);
+        let child = seen.score(family, net)?;
+        if !living.iter().any(|known| known.net == child.net) {
+            living.push(child);
+        }
+    }
+    select(living, size);
+    Ok(())
+}
+
+/// The end of a climb from a changed sub-network of the front: the first change of one part that is
+/// worth more, again and again, until none is.
+fn climb(
+    front: &[Scored],
+    family: &Family,
+    sides: &[usize],
+    seen: &mut Seen<'_>,
+    random: &mut Random,
+) -> Result<Scored, SourceFault> {
+    // The accurate end is the hardest to reach: a third of the climbs go there.
+    let place = random.below(front.len());
+    let (from, next) = match front.get(place + 1) {
+        Some(next) if random.unit() > 1.0 / 3.0 => (&front[place], Some(next)),
+        _ => (&front[front.len() - 1 - random.below(front.len().div_ceil(5))], None),
+    };
+    let price = next.map_or(0.0, |next| {
+        (next.accuracy_pct - from.accuracy_pct) / (next.latency_ms - from.latency_ms)
+    });
+    let worth = |scored: &Scored| scored.accuracy_pct - price * scored.latency_ms;
+    let mut net = from.net.clone();
+    mutate(&mut net, family, sides, 0.15, random);
+    let mut top = seen.score(family, net)?;
+    loop {
+        let mut changes = neighbours(&top.net, family, sides);
+        random.shuffle(&mut changes);
+        let mut better = None;
+        for net in changes {
+            let scored = seen.score(family, net)?;
+            if worth(&scored) > worth(&top) {
+                better = Some(scored);
+                break;
+            }
+        }
+        match better {
+            Some(scored) => top = scored,
+            None => return Ok(top),
+        }
+    }
+}
+
+/// Keeps the best.
+fn select(living: &mut Vec<Scored>, size: usize) {
+    let ranks = ranked(living);
+    let mut order: Vec<usize> = (0..living.len()).collect();
+    order.sort_by(|a, b| ranks[*a].cmp_to(&ranks[*b]).then(a.cmp(b)));
+    order.truncate(size);
+    *living = order.into_iter().map(|at| living[at].clone()).collect();
 }
 
 /// What tells one sub-network from another.

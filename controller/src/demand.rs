@@ -16,6 +16,10 @@ use coshift_shared::units::MAX_LEVELS;
 /// need: 0.5 %.
 pub const HYSTERESIS_PERMILLE: u32 = 5;
 
+/// Time over which a cap on power is kept, µs: a board's over-current protection averages over
+/// some tens of milliseconds, its monitors over some hundred.
+pub const CAP_WINDOW_US: u32 = 100_000;
+
 /// Which guard counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Margin {
@@ -70,6 +74,12 @@ pub struct Demand {
     inverse_weight_q16: u32,
     /// 2³² ÷ period (µs), rounded up.
     rate_q32: u32,
+    /// Period ÷ [`CAP_WINDOW_US`], Q.16, rounded up.
+    windows_q16: u32,
+    /// Requests that lie in such a window in full, however it lies.
+    whole: u32,
+    /// What is left of the window beside those, µs.
+    rest_us: u32,
     /// Largest policy energy within the budget, µJ; `u32::MAX` where there is none.
     budget_uj: u32,
     /// First sub-network that keeps the accuracy floor; as many as there are where none does.
@@ -164,6 +174,9 @@ impl Demand {
             weight_q20: 0,
             inverse_weight_q16: 0,
             rate_q32: ratio(1 << 32, targets.period_us).saturating_add(1),
+            windows_q16: ratio(u64::from(targets.period_us) << 16, CAP_WINDOW_US).saturating_add(1),
+            whole: CAP_WINDOW_US.checked_div(targets.period_us).unwrap_or(u32::MAX),
+            rest_us: CAP_WINDOW_US.checked_rem(targets.period_us).unwrap_or(0),
             budget_uj: u32::MAX,
             floor: 0,
             picks: [const { Memo::new(Pick::UNKNOWN) }; MAX_LEVELS],
@@ -355,6 +368,27 @@ impl Demand {
     #[must_use]
     pub fn requests_q16(&self, us: u32) -> u32 {
         scaled(us, self.rate_q32, 16).saturating_add(1)
+    }
+
+    /// How much more of a window of [`CAP_WINDOW_US`] requests of this latency can take than of the
+    /// mean one, Q.10, at least 1. With `T` the period, `W` the window and `L` the latency
+    ///
+    /// ```text
+    /// crest = T/W · (⌊W/T⌋ + min(1, (W mod T)/L))
+    /// ```
+    ///
+    /// for requests at least a period apart. The latency is the policy's, without slowdown: a
+    /// longer one has a lower crest.
+    #[must_use]
+    pub fn crest_q10(&self, latency_us: u32) -> u32 {
+        let part_q10 = if self.rest_us < latency_us {
+            // The rest is at most a window: no overflow.
+            (self.rest_us << 10).checked_div(latency_us).unwrap_or(1 << 10)
+        } else {
+            1 << 10
+        };
+        let requests_q10 = (self.whole.min(CAP_WINDOW_US) << 10).saturating_add(part_q10);
+        scaled(requests_q10, self.windows_q16, 16).max(1 << 10)
     }
 
     /// First sub-network at the accuracy floor.

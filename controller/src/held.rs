@@ -41,14 +41,14 @@ pub struct Held {
     reach: u32,
     /// When a clock last stood at a bound that it was asked to pass.
     seen_at: Instant,
-    /// What the last reading had instead of what was asked for. No part of a seed: all who load
-    /// one begin without.
-    doubted: Option<Clocks>,
+    /// What the last reading of each clock was instead of what was asked for; 0 = nothing. No part
+    /// of a seed: all who load one begin without.
+    doubted: Clocks,
 }
 
 impl Default for Held {
     fn default() -> Self {
-        Self { low: NO_LOW, high: NO_HIGH, reach: ALL, seen_at: Instant::START, doubted: None }
+        Self { low: NO_LOW, high: NO_HIGH, reach: ALL, seen_at: Instant::START, doubted: NO_LOW }
     }
 }
 
@@ -71,56 +71,56 @@ impl Held {
         reaches(self.reach, level)
     }
 
-    /// Takes in the clocks achieved, long after `asked` had to be reached; says whether the bounds
-    /// changed.
+    /// Takes in the clocks achieved, long after `asked` had to be reached. `parks_at` is the level
+    /// that the board may be parked at: a clock of it says nothing.
     pub fn hear(
         &mut self,
         now: Instant,
         asked: u8,
-        message: &Telemetry,
+        achieved: Achieved<'_>,
+        parks_at: u8,
         policy: &PolicyView<'_>,
-    ) -> bool {
-        let (Some(asked), Some(achieved)) = (clocks(policy, asked), achieved(message, policy))
-        else {
-            self.doubted = None;
-            return false;
+    ) {
+        let (Some(asked), Some(achieved)) = (clocks(policy, asked), achieved.clocks(policy)) else {
+            return;
         };
+        let parked = clocks(policy, parks_at).unwrap_or(NO_LOW);
         let before = (self.low, self.high);
-        // What is past a bound shows that the bound is gone.
-        for ((low, high), has) in self.low.iter_mut().zip(&mut self.high).zip(achieved) {
+        let bounds = self.low.iter_mut().zip(&mut self.high).zip(&mut self.doubted);
+        let read = achieved.into_iter().zip(asked).zip(parked);
+        for (((low, high), doubted), ((has, asked), parked)) in bounds.zip(read) {
+            if has == parked && has != asked {
+                continue;
+            }
+            // What is past a bound shows that the bound is gone.
             if has > *high {
                 *high = u32::MAX;
             }
             if has < *low {
                 *low = 0;
             }
-        }
-        let confirmed = self.doubted == Some(achieved);
-        self.doubted = None;
-        let bounds = self.low.iter_mut().zip(&mut self.high);
-        for ((low, high), (has, asked)) in bounds.zip(achieved.into_iter().zip(asked)) {
             let bound = if has < asked {
                 high
             } else if has > asked {
                 low
             } else {
+                *doubted = 0;
                 continue;
             };
-            if *bound == has || confirmed {
+            if *bound == has || *doubted == has {
                 *bound = has;
+                *doubted = 0;
                 self.seen_at = now;
             } else {
-                self.doubted = Some(achieved);
+                *doubted = has;
             }
         }
         if !self.is_free() && now.since(self.seen_at) >= FORGET {
             (self.low, self.high) = (NO_LOW, NO_HIGH);
         }
-        let changed = before != (self.low, self.high);
-        if changed {
+        if before != (self.low, self.high) {
             self.reach = self.within(policy);
         }
-        changed
     }
 
     /// A level other than `chosen` that ends up as it: what to ask for so that the end of the hold
@@ -187,7 +187,7 @@ impl Held {
         self.low = state.low_khz;
         self.high = state.high_khz;
         self.seen_at = Instant::from_us(state.seen_us);
-        self.doubted = None;
+        self.doubted = NO_LOW;
         self.reach = if self.is_free() { ALL } else { self.within(policy) };
     }
 }
@@ -209,28 +209,42 @@ fn clocks(policy: &PolicyView<'_>, level: u8) -> Option<Clocks> {
     Some([cpu_khz, gpu_khz, emc_khz])
 }
 
-/// The clocks of a telemetry: those of the level it names, else those read back, as the policy
-/// spells them where it has them.
-fn achieved(message: &Telemetry, policy: &PolicyView<'_>) -> Option<Clocks> {
-    if message.level != NO_LEVEL {
-        return clocks(policy, message.level);
-    }
-    let mut read = NO_LOW;
-    for (khz, mhz) in read.iter_mut().zip(message.clocks_mhz) {
-        if mhz == 0 {
-            return None;
+/// What the board ran at.
+#[derive(Debug, Clone, Copy)]
+pub enum Achieved<'m> {
+    /// By a telemetry: the clocks of the level it names, else those read back, as the policy spells
+    /// them where it has them.
+    Telemetry(&'m Telemetry),
+    /// By an outcome: the level that a request ran at.
+    Level(u8),
+}
+
+impl Achieved<'_> {
+    fn clocks(self, policy: &PolicyView<'_>) -> Option<Clocks> {
+        let message = match self {
+            Self::Level(level) => return clocks(policy, level),
+            Self::Telemetry(message) if message.level != NO_LEVEL => {
+                return clocks(policy, message.level);
+            }
+            Self::Telemetry(message) => message,
+        };
+        let mut read = NO_LOW;
+        for (khz, mhz) in read.iter_mut().zip(message.clocks_mhz) {
+            if mhz == 0 {
+                return None;
+            }
+            *khz = u32::from(mhz).saturating_mul(1000);
         }
-        *khz = u32::from(mhz).saturating_mul(1000);
-    }
-    let rounded = read;
-    for level in 0..policy.levels() {
-        let listed = clocks(policy, level)?;
-        for ((khz, listed), rounded) in read.iter_mut().zip(listed).zip(rounded) {
-            // A readback is in whole MHz.
-            if listed.abs_diff(rounded) < 1000 {
-                *khz = listed;
+        let rounded = read;
+        for level in 0..policy.levels() {
+            let listed = clocks(policy, level)?;
+            for ((khz, listed), rounded) in read.iter_mut().zip(listed).zip(rounded) {
+                // A readback is in whole MHz.
+                if listed.abs_diff(rounded) < 1000 {
+                    *khz = listed;
+                }
             }
         }
+        Some(read)
     }
-    Some(read)
 }

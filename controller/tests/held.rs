@@ -11,9 +11,9 @@ use coshift_shared::policy::{
     Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
 };
 use coshift_shared::time::Instant;
-use coshift_shared::to_controller::{Telemetry, ToController};
+use coshift_shared::to_controller::{Outcomes, Telemetry, ToController};
 use coshift_shared::to_host::{Decision, Mode, Reason};
-use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, NO_TEMP_CAP};
+use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, NO_TEMP_CAP, slowdown};
 use proptest::prelude::*;
 
 const GPU_KHZ: [u32; 4] = [306_000, 510_000, 701_000, 905_000];
@@ -27,6 +27,15 @@ fn latency_us(sub: usize, level: &Level) -> u32 {
 
 /// Every pair of GPU and memory clock, but for those that `leave_out` names.
 fn policy(leave_out: &[u8]) -> Vec<u8> {
+    image(leave_out, None)
+}
+
+/// The same of a board that parks at its lowest clocks.
+fn parking_policy() -> Vec<u8> {
+    image(&[], Some(0))
+}
+
+fn image(leave_out: &[u8], park_level: Option<u8>) -> Vec<u8> {
     let mut levels = Vec::new();
     for (index, (gpu_khz, emc_khz)) in
         (0_u8..).zip(GPU_KHZ.iter().flat_map(|gpu| EMC_KHZ.map(|emc| (*gpu, emc))))
@@ -62,7 +71,7 @@ fn policy(leave_out: &[u8]) -> Vec<u8> {
         temp_cap_mdeg_c: NO_TEMP_CAP,
         utilisation_permille: 900,
         resistance_50mk_w: 0,
-        park_level: None,
+        park_level,
         tables: vec![TableImage {
             name: "first".into(),
             cells: cells.collect(),
@@ -112,6 +121,23 @@ impl<'p> Board<'p> {
             let level = self.view.level(*level).unwrap();
             [level.cpu_khz, level.gpu_khz, level.emc_khz] == has
         })
+    }
+
+    /// A request runs where the board is.
+    fn request(&mut self) {
+        let standing = self.bench.controller.decision(self.bench.now);
+        let message = Outcomes {
+            at_us: self.bench.now.us(),
+            slot: 0,
+            sub_network: standing.sub_networks[0],
+            level: self.runs_at().unwrap_or(NO_LEVEL),
+            first_index: self.bench.index[0],
+            samples: std::iter::once(slowdown::to_wire(100_000, 100_000)).collect(),
+            outcomes_total: self.bench.index[0] + 1,
+            misses_total: 0,
+        };
+        self.bench.index[0] += 1;
+        self.bench.give(&ToController::Outcomes(message));
     }
 
     fn period(&mut self) -> Decision {
@@ -177,6 +203,54 @@ fn a_memory_clock_held_low_is_answered_by_a_higher_gpu_clock_and_its_release_is_
     assert_eq!(late, 0);
     assert!(board.bench.controller.held().is_free());
     assert_eq!(after.run_level, before.run_level);
+}
+
+/// The board parks between requests: what telemetry finds is the park level, the run level, or a
+/// moment between the two, in which some clocks are already there.
+#[test]
+fn a_board_that_wakes_up_holds_nothing() {
+    let image = parking_policy();
+    let mut board = Board::new(PolicyView::open(&image).unwrap());
+    board.bench.set(0, targets());
+    board.bench.limit(NO_POWER_CAP);
+    let before = board.periods(20);
+    assert_eq!(before.park_level, 0);
+    let (park, run) = (board.view.level(0).unwrap(), board.view.level(before.run_level).unwrap());
+    assert!(park.gpu_khz != run.gpu_khz && park.emc_khz != run.emc_khz);
+    // Twice each, so that one reading confirms the other.
+    for between in [1, 2, 3].into_iter().cycle().take(60) {
+        if between & 1 != 0 {
+            (board.low[1], board.high[1]) = (park.gpu_khz, park.gpu_khz);
+        }
+        if between & 2 != 0 {
+            (board.low[2], board.high[2]) = (park.emc_khz, park.emc_khz);
+        }
+        assert_eq!(board.periods(3).run_level, before.run_level);
+        board.free();
+    }
+    assert!(board.bench.controller.held().is_free());
+}
+
+/// The memory clock is held where it would be parked: only requests tell.
+#[test]
+fn a_hold_at_a_parked_clock_is_told_by_requests() {
+    let image = parking_policy();
+    let mut board = Board::new(PolicyView::open(&image).unwrap());
+    board.bench.set(0, targets());
+    board.bench.limit(NO_POWER_CAP);
+    board.periods(20);
+    board.hold_memory(EMC_KHZ[0]);
+    assert!(board.view.level(0).unwrap().emc_khz == EMC_KHZ[0]);
+    for _ in 0..40 {
+        board.period();
+        assert!(board.bench.controller.held().is_free());
+    }
+    let found = (1..=4).find(|_| {
+        board.request();
+        board.period().reason == Reason::ClockHeld
+    });
+    assert!(found.is_some(), "not noticed within four requests");
+    assert_eq!(board.runs_at(), Some(board.bench.controller.level()));
 }
 
 #[test]

@@ -7,10 +7,10 @@ use coshift_controller::{Controller, Input};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
 use coshift_shared::to_controller::{
-    Seed, SeedState, Targets, Telemetry, Temperature, ToController,
+    Application, Change, Seed, SeedState, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{Decision, Mode, Reason, Refusal, ToHost};
-use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP};
+use coshift_shared::units::{Age, MAX_APPLICATIONS, NO_LEVEL, NO_POWER_CAP, NO_SUB_NETWORK};
 use proptest::prelude::*;
 
 #[test]
@@ -49,6 +49,31 @@ fn a_tick_before_it_is_due_changes_nothing() {
     let early = bench.now.after(Duration::from_us(5 * PERIOD_US - 1));
     assert!(bench.controller.step(early, Input::Tick).is_empty());
     assert_eq!(bench.controller.decision(bench.now), before);
+}
+
+/// Each decision is made for the applications that its `last_seq` tells of: what was due before a
+/// removal comes before it, and names the application; what comes after names it no more.
+#[test]
+fn what_was_due_before_a_removal_is_decided_before_it() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    bench.period();
+    let told = bench.seq;
+    bench.wait_us(60 * PERIOD_US);
+    let change = Change::Remove;
+    let removal = Application { at_us: bench.now.us(), slot: 0, change };
+    let out = bench.give(&ToController::Application(removal));
+    let decisions = out.iter().filter_map(|message| match message {
+        ToHost::Decision(decision) => Some((decision.mode, decision.last_seq)),
+        _ => None,
+    });
+    assert_eq!(decisions.collect::<Vec<_>>(), [(Mode::Hold, told), (Mode::Safe, told)]);
+    let late = common::decision(&out).unwrap();
+    assert!(late.sub_networks[0] < NO_SUB_NETWORK && late.at_us < bench.now.us());
+    let now = bench.controller.decision(bench.now);
+    assert_eq!((now.mode, now.last_seq), (Mode::Safe, told + 1));
+    assert_eq!(now.sub_networks, [NO_SUB_NETWORK; MAX_APPLICATIONS]);
 }
 
 #[test]

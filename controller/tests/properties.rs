@@ -230,12 +230,8 @@ impl<'p> Driver<'p> {
             hottest => power.thermal_cap_mw(hottest, temp_cap),
         };
         let cap_mw = self.controller.power_cap_mw();
-        let kept_mw = if cap_mw == NO_POWER_CAP { 0 } else { cap_mw >> 8 };
         let hotter = hottest.map(|hot: i32| hot.saturating_add(TEMP_RESERVE_MDEG_C));
-        let caps = PowerCaps {
-            plain_mw: cap_mw.min(thermal(hottest)),
-            reserve_mw: (cap_mw - kept_mw).min(thermal(hotter)),
-        };
+        let caps = PowerCaps::new(cap_mw, thermal(hottest), thermal(hotter));
         let board = Board::new(self.view, self.controller.slots(), caps, &power, parks);
         look(&board.within(self.controller.held().reach()))
     }
@@ -422,7 +418,12 @@ proptest! {
         let mut last: Option<Decision> = None;
         let mut changed_at = driver.now;
         for event in &events {
-            let out = driver.happen(event);
+            let mut event = event.clone();
+            if let Event::Message(ToController::Outcomes(outcomes)) = &mut event {
+                // Requests run where the board was asked to be.
+                outcomes.level = driver.controller.decision(driver.now).run_level;
+            }
+            let out = driver.happen(&event);
             for found in sent(&out) {
                 let before = last.replace(found);
                 let Some(before) = before.filter(|b| b.run_level != found.run_level) else {

@@ -84,7 +84,7 @@ proptest! {
                 power.learn(level, measured, 6_000, NO_POWER_CAP);
             }
         }
-        let caps = PowerCaps { plain_mw: cap_mw, reserve_mw: cap_mw - cap_mw / 256 };
+        let caps = PowerCaps::new(cap_mw, NO_POWER_CAP, NO_POWER_CAP);
         for margin in [Margin::Plain, Margin::Reserve] {
             let found = Board::new(view, &slots, caps, &power, parks).best(margin);
             let expected = Board::new(view, &fresh, caps, &power, parks).best_of_all(margin);

@@ -42,7 +42,7 @@ proptest! {
             *slot = Some(Application::new(Targets { table, ..targets }, &view));
         }
         let power = Power::default();
-        let caps = PowerCaps { plain_mw: cap_mw, reserve_mw: cap_mw - cap_mw / 256 };
+        let caps = PowerCaps::new(cap_mw, NO_POWER_CAP, NO_POWER_CAP);
         let board = || Board::new(view, &slots, caps, &power, seed % 2 == 0);
         let margin = if reserve { Margin::Reserve } else { Margin::Plain };
         let expected = board().best_of_all(margin);

@@ -11,6 +11,7 @@
 //! * [`inputs`], [`spec`] — quantities and specifications as people write them
 #![forbid(unsafe_code)]
 
+pub mod arrivals;
 pub mod boards;
 pub mod cells;
 pub mod clock;

@@ -94,6 +94,12 @@ impl History {
         Ok(Self { policy: policy.to_vec(), inputs: history(view, &bytes) })
     }
 
+    /// A history that somebody else played.
+    #[must_use]
+    pub fn recorded(policy: &[u8], inputs: Vec<Input>) -> Self {
+        Self { policy: policy.to_vec(), inputs }
+    }
+
     fn write(&self, out: &mut Vec<u8>) -> Result<()> {
         put_word(out, self.policy.len())?;
         put_word(out, self.inputs.len())?;

@@ -26,8 +26,9 @@ use crate::emulator::{Emulator, psram};
 use crate::monitor::Monitor;
 use crate::need::Needs;
 
-/// How long the board may be silent before it is taken for dead: twice its watchdog and more.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the board may be silent before it is taken for dead: twice its watchdog, and more than a
+/// busy machine keeps it waiting.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Control period, µs.
 pub const PERIOD_US: u32 = 50_000;
 

@@ -202,6 +202,13 @@ impl Case {
     pub fn accuracy(&self, row: u8) -> u16 {
         self.accuracy_bp.get(usize::from(row)).copied().unwrap_or(0)
     }
+
+    /// Policy's latency of a sub-network at a level, µs.
+    #[must_use]
+    pub fn latency_us(&self, row: u8, level: u8) -> Option<u32> {
+        let table = PolicyView::open(&self.image).ok()?.table(0)?;
+        latency_us(&table, row, level).ok()
+    }
 }
 
 fn latency_us(table: &TableView<'_>, row: u8, level: u8) -> Result<u32> {

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::need::Needs;
 
 /// How long the emulator may take to connect.
-const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+const PATIENCE: Timespec = Timespec { tv_sec: 180, tv_nsec: 0 };
 
 /// Bytes of the board's PSRAM; the emulator wants the file to be of this size.
 const PSRAM_BYTES: u64 = 16 << 20;

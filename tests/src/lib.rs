@@ -8,6 +8,7 @@
 //! * [`board`] — the release image under QEMU without an agent: [`power_cuts`] in its policy store,
 //!   [`bit_flips`] while it decides
 //! * [`answers`] — the controller compiled for the microcontroller against the one of the host
+//! * [`ground`] — scenarios of the proving ground with the firmware's controller
 //! * [`fuzz`] — what must hold for any bytes
 //! * [`mod@line`], [`faults`], [`wire`] — the line: faults put in, frames read along
 //!
@@ -23,6 +24,7 @@ pub mod debug_stub;
 pub mod emulator;
 pub mod faults;
 pub mod fuzz;
+pub mod ground;
 pub mod line;
 pub mod monitor;
 pub mod need;

@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
+use coshift_engine::adapt::adapted;
+use coshift_engine::corrupt::Corruption;
+use coshift_engine::model::Loaded;
 use coshift_engine::network::{Network, Workspace};
 use serde::Serialize;
 
@@ -28,6 +31,18 @@ pub struct EvalArgs {
     /// Threads.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub threads: usize,
+    /// Makes the images worse: noise, blur or contrast, with a severity of 1 to 5 (3 where none is
+    /// given). Reports accuracy on the images as they are, made worse and, with --adapt, after
+    /// re-calibration.
+    #[arg(long, value_name = "KIND[:SEVERITY]")]
+    pub corrupt: Option<Corruption>,
+    /// Re-calibrates the normalisation of every sub-network from the first N images, made worse,
+    /// without their labels; all accuracies are then those of the other images.
+    #[arg(long, value_name = "N", requires = "corrupt")]
+    pub adapt: Option<usize>,
+    /// Seed of the noise.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// Accuracy of one sub-network.
@@ -43,11 +58,48 @@ pub struct Measured {
     pub images: usize,
 }
 
+/// Accuracy of one sub-network on images made worse.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Robust {
+    /// Index of the sub-network.
+    pub index: usize,
+    /// Kind and severity.
+    pub corruption: String,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Top-1 accuracy on the images as they are, %.
+    pub clean_pct: f64,
+    /// Top-1 accuracy on the images made worse, %.
+    pub corrupted_pct: f64,
+    /// The same after re-calibration, %.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapted_pct: Option<f64>,
+    /// Images, none of those measured on, that it was re-calibrated from.
+    pub adapted_from: usize,
+    /// Images the accuracies were measured on.
+    pub images: usize,
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// Names what is missing or does not fit.
 pub fn run(args: &EvalArgs) -> Result<()> {
+    if args.corrupt.is_some() {
+        return robust(args, Path::new(DEBIAN), &mut |robust| {
+            if args.json {
+                println!("{}", serde_json::to_string(robust)?);
+                return Ok(());
+            }
+            let Robust { index, clean_pct, corruption, corrupted_pct, .. } = robust;
+            print!("sub-network {index}: {clean_pct:.2} %, {corruption} {corrupted_pct:.2} %");
+            if let Some(adapted) = robust.adapted_pct {
+                print!(", adapted {adapted:.2} %");
+            }
+            println!();
+            Ok(())
+        });
+    }
     eval(args, Path::new(DEBIAN), &mut |measured| {
         if args.json {
             println!("{}", serde_json::to_string(measured)?);
@@ -71,11 +123,7 @@ pub fn eval(
 ) -> Result<()> {
     ensure!(args.threads > 0, "--threads: at least 1");
     let (network, model) = Network::load(&args.model)?;
-    let folder = match &args.data {
-        Some(folder) => folder.as_path(),
-        None if ImageSet::is_in(installed, Half::Test) => installed,
-        None => &args.model,
-    };
+    let folder = folder(args, installed);
     let set = ImageSet::read_for(folder, Half::Test, &model.family)?;
     eprintln!("{} test images of {}", set.len(), folder.display());
     let shipped = folder == args.model;
@@ -103,6 +151,67 @@ pub fn eval(
         args.model.join(coshift_engine::model::FILE).display(),
         differing.join("; ")
     );
+    Ok(())
+}
+
+/// Where the test images are.
+fn folder<'a>(args: &'a EvalArgs, installed: &'a Path) -> &'a Path {
+    match &args.data {
+        Some(folder) => folder,
+        None if ImageSet::is_in(installed, Half::Test) => installed,
+        None => &args.model,
+    }
+}
+
+/// Measures each sub-network on images made worse and tells `report`; see [`eval`].
+///
+/// # Errors
+/// Names what is missing or does not fit; those of `report`.
+pub fn robust(
+    args: &EvalArgs,
+    installed: &Path,
+    report: &mut dyn FnMut(&Robust) -> Result<()>,
+) -> Result<()> {
+    ensure!(args.threads > 0, "--threads: at least 1");
+    let Some(corruption) = args.corrupt else { bail!("--corrupt: expected a kind") };
+    let Loaded { model, layout, values, nets } = Loaded::read(&args.model)?;
+    let folder = folder(args, installed);
+    let mut first = ImageSet::read_for(folder, Half::Test, &model.family)?;
+    let (count, from) = (first.len(), args.adapt.unwrap_or(0));
+    ensure!(from < count, "--adapt {from}: expected fewer than the {count} images there are");
+    ensure!(args.adapt != Some(0), "--adapt 0: expected at least 1");
+    let clean = first.split_off(from);
+    let (mut worse, images) = (clean.clone(), clean.len());
+    corruption.apply(&mut first, args.seed);
+    // Other noise than on those to re-calibrate from.
+    corruption.apply(&mut worse, args.seed.wrapping_add(1));
+    eprintln!(
+        "{images} test images of {}{}",
+        folder.display(),
+        args.adapt.map_or(String::new(), |from| format!(", {from} others to adapt from"))
+    );
+    let first = first.normalised(0, from);
+    let network = Network::new(layout.clone(), values.clone(), &nets)?;
+    for (index, calibrated) in nets.iter().enumerate() {
+        let adapted_pct = match args.adapt {
+            None => None,
+            Some(_) => {
+                let adapted = adapted(&layout, &values, calibrated, &first);
+                let network = Network::new(layout.clone(), values.clone(), &[adapted])?;
+                Some(accuracy_pct(&network, 0, &worse, args.threads)?)
+            }
+        };
+        report(&Robust {
+            index,
+            corruption: corruption.to_string(),
+            seed: args.seed,
+            clean_pct: accuracy_pct(&network, index, &clean, args.threads)?,
+            corrupted_pct: accuracy_pct(&network, index, &worse, args.threads)?,
+            adapted_pct,
+            adapted_from: from,
+            images,
+        })?;
+    }
     Ok(())
 }
 

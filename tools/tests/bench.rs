@@ -62,3 +62,43 @@ fn arguments_that_measure_nothing_are_named() {
         assert_eq!(text, format!("error: {words}: at least 1\n"));
     }
 }
+
+#[test]
+fn peers_that_are_not_there_are_named() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/coshift-28");
+    for (python, words) in
+        [("/no/such/python", "does not start"), ("false", "the Python has ended")]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
+        command.args(["bench", "engine", "--peers", "--model", model]);
+        let out = command.env("COSHIFT_PYTHON", python).output().unwrap();
+        assert!(!out.status.success());
+        let text = String::from_utf8(out.stderr).unwrap();
+        let error = text.lines().last().unwrap();
+        assert!(error.starts_with("error: --peers: ") && error.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn peers_agree_with_the_engine() {
+    let python = std::env::var_os("COSHIFT_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut probe = Command::new(&python);
+    probe.args(["-c", "import numpy, onnxruntime"]).stderr(std::process::Stdio::null());
+    if !probe.status().is_ok_and(|status| status.success()) {
+        // Not `eprintln!`: the test runner keeps that to itself where a test passes.
+        let said =
+            b"skipped: python3 without numpy and onnxruntime (COSHIFT_PYTHON names another)\n";
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), said);
+        return;
+    }
+    let out = bench(&["--json", "--peers"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    for line in String::from_utf8(out.stdout).unwrap().lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let peer = &row["peers"][0];
+        assert!(peer["runtime"].as_str().unwrap().starts_with("ONNX Runtime "), "{line}");
+        assert!(peer["outputs_off"].as_f64().unwrap() <= 1e-4, "{line}");
+        let ratio = peer["ms_p50"].as_f64().unwrap() / row["cpu_ms_p50"].as_f64().unwrap();
+        assert!((peer["times_engine"].as_f64().unwrap() / ratio - 1.0).abs() < 1e-9, "{line}");
+    }
+}

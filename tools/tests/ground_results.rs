@@ -1,12 +1,14 @@
 //! The results of the shipped scenarios over two seeds, compared with the snapshot beside this file;
 //! `COSHIFT_BLESS=1` rewrites it.
+//!
+//! Only in release builds, where it takes a minute or two: `cargo xtask ci` has a step of its own for it.
+#![cfg(not(debug_assertions))]
 
 use std::path::Path;
 
 use coshift_tools::ground::book::book;
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "minutes without optimisation: cargo test --release")]
 fn results_are_those_of_the_snapshot() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let made = book(&root.join("../scenarios"), 2, false, false).expect("runs");

@@ -41,6 +41,7 @@ fn family() -> Family {
         final_expand: 16,
         feature_mix: 16,
         bn_epsilon: 1e-5,
+        exits: vec![],
     }
 }
 
@@ -178,8 +179,20 @@ fn what_does_not_fit_a_training_is_named() {
     assert!(format!("{error:#}").contains("label 2"), "{error:#}");
 }
 
+fn eval_args(model: &Path) -> EvalArgs {
+    EvalArgs {
+        model: model.into(),
+        data: None,
+        json: true,
+        threads: 1,
+        corrupt: None,
+        adapt: None,
+        seed: 1,
+    }
+}
+
 fn measured(model: &Path, data: Option<&Path>, installed: &str, threads: usize) -> Vec<Measured> {
-    let args = EvalArgs { model: model.into(), data: data.map(Into::into), json: true, threads };
+    let args = EvalArgs { data: data.map(Into::into), threads, ..eval_args(model) };
     let mut all = Vec::new();
     eval(&args, Path::new(installed), &mut |measured| {
         all.push(*measured);
@@ -272,7 +285,7 @@ fn eval_reproduces_what_pack_wrote() {
         let path = twin.join(file);
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        let args = EvalArgs { model: twin.clone(), data: None, json: true, threads: 1 };
+        let args = eval_args(&twin);
         let error = eval(&args, Path::new(NOWHERE), &mut |_| Ok(())).unwrap_err();
         let error = format!("{error:#}");
         assert!(error.contains(file) && error.contains(words), "{error}");

@@ -4,11 +4,12 @@ use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::Telemetry;
 use coshift_shared::to_host::{Reason, Shortfall};
-use coshift_shared::units::{MAX_LEVELS, NO_LEVEL, NO_POWER_CAP};
+use coshift_shared::units::{MAX_LEVELS, NO_LEVEL};
 
 use super::{Choice, Controller, DWELL, Outputs, SETTLE_PERIODS, Standing, State};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
 use crate::device::{Board, Candidate, Effort, PowerCaps, Search, Trouble};
+use crate::held::Achieved;
 use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 
 /// What one slice of a decision may take beside what it does only once; see
@@ -72,12 +73,8 @@ impl Controller<'_> {
         Board::arranged(policy, &self.slots, &self.arrangement, caps, &self.power, parks, reach)
     }
 
-    /// The power cap, that of the temperature included. Reserve: 1/256 of the cap, and the
-    /// temperature's reserve, so that noise at a cap's edge does not make the level go to and fro.
+    /// The caps on power, that of the temperature included, with its reserve.
     fn power_caps(&self) -> PowerCaps {
-        let cap_mw = self.limits.power_mw;
-        let reserve_mw =
-            if cap_mw == NO_POWER_CAP { cap_mw } else { cap_mw.saturating_sub(cap_mw >> 8) };
         let thermal = |reserve| {
             let hottest = self.sensors.hottest_mdeg_c.map(|hot| hot.saturating_add(reserve));
             let cap = self.limits.temp_mdeg_c;
@@ -89,10 +86,7 @@ impl Controller<'_> {
                 hottest => self.power.thermal_cap_mw(hottest, cap),
             }
         };
-        PowerCaps {
-            plain_mw: cap_mw.min(thermal(0)),
-            reserve_mw: reserve_mw.min(thermal(TEMP_RESERVE_MDEG_C)),
-        }
+        PowerCaps::new(self.limits.power_mw, thermal(0), thermal(TEMP_RESERVE_MDEG_C))
     }
 
     fn cap_is_thermal(&self, caps: PowerCaps) -> bool {
@@ -116,20 +110,25 @@ impl Controller<'_> {
         }
     }
 
-    /// Takes in which clocks are held, once what was asked for had to be there. Of a board that is
-    /// parked the clocks say nothing, nor do they while nothing runs.
-    pub(super) fn hear_clocks(&mut self, now: Instant, message: &Telemetry) {
+    /// Takes in which clocks are held, once what was asked for had to be there. While nothing runs
+    /// they say nothing, nor do those of the level that the board may be parked at, unless a request
+    /// ran there: it may be about to wake up.
+    pub(super) fn hear_clocks(&mut self, now: Instant, achieved: Achieved<'_>) {
         let Some(policy) = self.policy.filter(|_| self.state == State::Run) else { return };
         let served = self.slots.iter().flatten();
         let Some(longest_us) = served.map(|slot| slot.targets.deadline_us).max() else { return };
         let settle = policy.settle();
         let settle_us = settle.cpu_us.max(settle.gpu_us).max(settle.emc_us);
         let due = self.period.times(SETTLE_PERIODS).us().saturating_add(settle_us);
-        let parked = message.level != NO_LEVEL && message.level == self.park_level(self.asked);
-        if parked || now.since(self.asked_since).us() < due.saturating_add(longest_us) {
+        // Clocks change between requests, and one may take longer than its deadline.
+        if now.since(self.asked_since).us() < due.saturating_add(longest_us.saturating_mul(2)) {
             return;
         }
-        let _changed = self.held.hear(now, self.asked, message, &policy);
+        let parks_at = match achieved {
+            Achieved::Telemetry(_) => self.park_level(self.asked),
+            Achieved::Level(_) => NO_LEVEL,
+        };
+        self.held.hear(now, self.asked, achieved, parks_at, &policy);
     }
 
     /// Begins to decide; what is under way counts no more. Slices follow.

@@ -40,7 +40,7 @@ use decide::Deciding;
 use crate::application::Application;
 use crate::device::{Arrangement, Slots};
 use crate::digest::Digest;
-use crate::held::Held;
+use crate::held::{Achieved, Held};
 use crate::power::Power;
 
 /// Messages that one input can cause at most: the decision that was under way, two traces and
@@ -509,7 +509,7 @@ impl<'p> Controller<'p> {
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
         let read = self.sensors.hear(now, message);
         self.learn_power(now, message, read);
-        self.hear_clocks(now, message);
+        self.hear_clocks(now, Achieved::Telemetry(message));
         self.sensors.telemetry_at = now;
         self.sensors.achieved_level = message.level;
         self.sensors.blind = now.since(self.sensors.believed_at) >= self.patience();
@@ -580,6 +580,9 @@ impl<'p> Controller<'p> {
         if taken.lost > 0 {
             self.work.samples_lost = self.work.samples_lost.wrapping_add(taken.lost);
             self.trace(now, TraceEvent::SamplesLost, taken.lost, out);
+        }
+        if taken.learned > 0 {
+            self.hear_clocks(now, Achieved::Level(message.level));
         }
         // Between two telemetries only a danger is worth a decision, and one a period.
         let due = now.since(self.extra_at) >= self.period;

@@ -103,18 +103,46 @@ impl Candidate {
     }
 }
 
-/// Caps on power, mW: on the level there is, and on levels to be changed to without need.
+/// Caps on power, mW.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PowerCaps {
-    /// For [`Margin::Plain`].
+    /// On the mean power of the level there is.
     pub plain_mw: u32,
-    /// For [`Margin::Reserve`].
+    /// On the mean power of levels to be changed to without need.
     pub reserve_mw: u32,
+    /// On the power over any [`crate::demand::CAP_WINDOW_US`], of the level there is.
+    pub peak_mw: u32,
+    /// The same of levels to be changed to without need.
+    pub peak_reserve_mw: u32,
 }
 
 impl PowerCaps {
     /// No cap.
-    pub const NONE: Self = Self { plain_mw: NO_POWER_CAP, reserve_mw: NO_POWER_CAP };
+    pub const NONE: Self = Self {
+        plain_mw: NO_POWER_CAP,
+        reserve_mw: NO_POWER_CAP,
+        peak_mw: NO_POWER_CAP,
+        peak_reserve_mw: NO_POWER_CAP,
+    };
+
+    /// What `power_mw` and the temperature, on a plain level and with its reserve, leave. What is
+    /// drawn for a tenth of a second moves no temperature: there the mean counts.
+    #[must_use]
+    pub fn new(power_mw: u32, thermal_mw: u32, thermal_reserve_mw: u32) -> Self {
+        let less = |parts: u32| match power_mw {
+            NO_POWER_CAP => NO_POWER_CAP,
+            power_mw => power_mw.saturating_sub((power_mw >> 8).saturating_mul(parts)),
+        };
+        // 1/256 of the cap, so that noise at its edge does not make the level go to and fro; and
+        // 1/256 because single requests vary around the mean, which a mean over many does not.
+        let reserve_mw = less(1);
+        Self {
+            plain_mw: power_mw.min(thermal_mw),
+            reserve_mw: reserve_mw.min(thermal_reserve_mw),
+            peak_mw: less(1),
+            peak_reserve_mw: less(2),
+        }
+    }
 }
 
 /// One application as the device manager sees it.
@@ -351,20 +379,19 @@ impl<'a, 'p> Board<'a, 'p> {
                 self.make_room(level, margin, plan, true);
             }
         }
-        let cap_mw = self.cap_mw(margin);
         let mut uncapped_mw = u32::MAX;
-        let mut power_mw = self.biased(level, self.total_mw(level, plan));
-        if power_mw > cap_mw {
+        let (mut power_mw, mut over_cap_mw) = self.over_mw(level, margin, plan);
+        if over_cap_mw > 0 {
             if self.holds_together(plan) && self.all_served(plan, margin) {
-                uncapped_mw = power_mw;
+                uncapped_mw = self.cap_mw(margin).saturating_add(over_cap_mw);
             }
-            self.save(level, margin, cap_mw, plan);
-            power_mw = self.biased(level, self.total_mw(level, plan));
+            self.save(level, margin, plan);
+            (power_mw, over_cap_mw) = self.over_mw(level, margin, plan);
         }
         let mut candidate = Candidate {
             level,
             trouble: Trouble {
-                over_cap_mw: power_mw.saturating_sub(cap_mw),
+                over_cap_mw,
                 over_utilisation_permille: plan.utilisation.saturating_sub(limit_permille),
                 ..Trouble::NONE
             },
@@ -385,6 +412,25 @@ impl<'a, 'p> Board<'a, 'p> {
             Margin::Plain => self.caps.plain_mw,
             Margin::Reserve => self.caps.reserve_mw,
         }
+    }
+
+    fn peak_cap_mw(&self, margin: Margin) -> u32 {
+        match margin {
+            Margin::Plain => self.caps.peak_mw,
+            Margin::Reserve => self.caps.peak_reserve_mw,
+        }
+    }
+
+    /// Mean power of a plan, and by how much it is over the cap, or over that on any window, mW.
+    fn over_mw(&self, level: u8, margin: Margin, plan: &Plan) -> (u32, u32) {
+        let power_mw = self.biased(level, self.total_mw(level, plan));
+        let mut over_mw = power_mw.saturating_sub(self.cap_mw(margin));
+        let peak_cap_mw = self.peak_cap_mw(margin);
+        if peak_cap_mw != NO_POWER_CAP {
+            let peak_mw = self.biased(level, self.peak_of(level, &self.peak_loads(plan)));
+            over_mw = over_mw.max(peak_mw.saturating_sub(peak_cap_mw));
+        }
+        (power_mw, over_mw)
     }
 
     /// Mean power at a level with nothing to do, mW.

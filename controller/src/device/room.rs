@@ -1,8 +1,8 @@
 //! Contention and caps at one level: who gives way to whom.
 
-use coshift_shared::units::MAX_SUB_NETWORKS;
+use coshift_shared::units::{MAX_SUB_NETWORKS, NO_POWER_CAP};
 
-use super::{Board, Plan};
+use super::{Board, Plan, Seat, of_busy};
 use crate::demand::{Bounds, Load, Margin};
 use crate::power::ONE_Q15;
 use crate::schedule::Loads;
@@ -66,23 +66,25 @@ impl Board<'_, '_> {
         }
     }
 
-    /// Has each application save power until the cap is kept, the lowest priority first.
+    /// Has each application save power until the caps are kept, the lowest priority first.
     #[inline(never)]
-    pub(super) fn save(&self, level: u8, margin: Margin, cap_mw: u32, plan: &mut Plan) {
-        // The cap before bias: cap·2¹⁵ ÷ bias, in 32 bits.
-        let bias = u32::from(self.power.bias_q15(level)).max(1);
-        let one = u32::from(ONE_Q15);
-        let whole = cap_mw.checked_div(bias).unwrap_or(0).saturating_mul(one);
-        let rest = cap_mw.checked_rem(bias).unwrap_or(0).saturating_mul(one);
-        let cap_mw = whole.saturating_add(rest.checked_div(bias).unwrap_or(0));
+    pub(super) fn save(&self, level: u8, margin: Margin, plan: &mut Plan) {
+        let cap_mw = self.before_bias(level, self.cap_mw(margin));
+        let peak_cap_mw = match self.peak_cap_mw(margin) {
+            NO_POWER_CAP => None,
+            cap_mw => Some(self.before_bias(level, cap_mw)),
+        };
         for slot in self.order.map(usize::from) {
-            let power_mw = self.total_mw(level, plan);
-            if power_mw <= cap_mw {
+            let mut peaks = self.peak_loads(plan);
+            let peak_kept =
+                |peaks: &Peaks| peak_cap_mw.is_none_or(|cap| self.peak_of(level, peaks) <= cap);
+            if self.total_mw(level, plan) <= cap_mw && peak_kept(&peaks) {
                 return;
             }
             let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
                 continue;
             };
+            peaks.take(&seat.peak(&old));
             let works_mw = plan.work_mw.saturating_sub(old.power_mw);
             let others = plan.utilisation.saturating_sub(old.utilisation_permille);
             let (room_us, _) =
@@ -100,7 +102,8 @@ impl Board<'_, '_> {
                 let whole_mw = works_mw
                     .saturating_add(new.power_mw)
                     .saturating_add(self.idle_mw(level, utilisation));
-                if whole_mw <= cap_mw || new.energy_uj > energy_uj {
+                let kept = whole_mw <= cap_mw && peak_kept(&peaks.with(&seat.peak(&new)));
+                if kept || new.energy_uj > energy_uj {
                     if new.power_mw < old.power_mw {
                         self.replace(plan, slot, &old, &new);
                     }
@@ -109,6 +112,63 @@ impl Board<'_, '_> {
                 energy_uj = new.energy_uj.saturating_sub(1);
             }
         }
+    }
+
+    /// A cap before the level's bias: cap·2¹⁵ ÷ bias, in 32 bits.
+    fn before_bias(&self, level: u8, cap_mw: u32) -> u32 {
+        let bias = u32::from(self.power.bias_q15(level)).max(1);
+        let one = u32::from(ONE_Q15);
+        let whole = cap_mw.checked_div(bias).unwrap_or(0).saturating_mul(one);
+        let rest = cap_mw.checked_rem(bias).unwrap_or(0).saturating_mul(one);
+        whole.saturating_add(rest.checked_div(bias).unwrap_or(0))
+    }
+
+    /// What the loads of a plan can take of one window.
+    pub(super) fn peak_loads(&self, plan: &Plan) -> Peaks {
+        let mut peaks = Peaks::default();
+        for (load, seat) in plan.loads.iter().zip(&self.seats) {
+            if let (Some(load), Some(seat)) = (load, seat) {
+                peaks = peaks.with(&seat.peak(load));
+            }
+        }
+        peaks
+    }
+
+    /// Power over a window with these loads, without bias, mW.
+    pub(super) fn peak_of(&self, level: u8, peaks: &Peaks) -> u32 {
+        let work_mw = of_busy(peaks.work_mw, peaks.permille);
+        self.idle_mw(level, peaks.permille.min(1000)).saturating_add(work_mw)
+    }
+}
+
+/// What loads can take of one window: power beyond idle, mW, and time, 0.1 %.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Peaks {
+    work_mw: u32,
+    permille: u32,
+}
+
+impl Peaks {
+    fn with(&self, other: &Self) -> Self {
+        Self {
+            work_mw: self.work_mw.saturating_add(other.work_mw),
+            permille: self.permille.saturating_add(other.permille),
+        }
+    }
+
+    fn take(&mut self, other: &Self) {
+        self.work_mw = self.work_mw.saturating_sub(other.work_mw);
+        self.permille = self.permille.saturating_sub(other.permille);
+    }
+}
+
+impl Seat<'_, '_> {
+    fn peak(&self, load: &Load) -> Peaks {
+        let crest_q10 = u64::from(self.demand.crest_q10(load.latency_us));
+        let raised = |value: u32| {
+            u32::try_from(u64::from(value).saturating_mul(crest_q10) >> 10).unwrap_or(u32::MAX)
+        };
+        Peaks { work_mw: raised(load.power_mw), permille: raised(load.utilisation_permille) }
     }
 }
 

@@ -55,6 +55,18 @@ pub fn energy_uj(sub_network: usize, level: usize) -> u32 {
         as u32
 }
 
+/// Power over the worst 100 ms of one application, mW; `slack` as in [`parked_mw`].
+pub fn peak_mw(sub_network: usize, level: usize, period_us: f64, slack: f64) -> f64 {
+    let window_us = 100_000.0_f64;
+    let latency = f64::from(latency_us(sub_network, level));
+    let whole = (window_us / period_us).floor();
+    let part = ((window_us - whole * period_us) / latency).min(1.0);
+    let crest = ((whole + part) * period_us / window_us).max(1.0);
+    let busy = latency / period_us * crest;
+    let work = f64::from(energy_uj(sub_network, level)) / period_us * 1000.0 * crest;
+    parked_mw(level, busy.min(1.0), period_us, slack) + work / busy.max(1.0)
+}
+
 /// The image of the board: two equal tables.
 pub fn policy() -> Vec<u8> {
     let table = |name: &str| TableImage {

@@ -32,7 +32,12 @@ struct Depthwise {
 
 struct Pointwise;
 
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout, name: &str) -> Result<&'a [f32]> {
+/// The values of a contiguous tensor of `f32`.
+pub(crate) fn values<'a>(
+    storage: &'a CpuStorage,
+    layout: &Layout,
+    name: &str,
+) -> Result<&'a [f32]> {
     let (start, end) =
         layout.contiguous_offsets().ok_or_else(|| Error::Msg(format!("{name}: not contiguous")))?;
     match storage {

@@ -55,6 +55,20 @@ pub struct Family {
     pub feature_mix: usize,
     /// ε of batch normalisation.
     pub bn_epsilon: f32,
+    /// Early exits, by ascending stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exits: Vec<Exit>,
+}
+
+/// An early exit: the mean over the pixels of a stage's last map and one layer to the classes. An
+/// image whose largest softmax value is at least the threshold goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exit {
+    /// Place of the stage that it follows, 0 the first.
+    pub stage: usize,
+    /// Least confidence, above 0 and at most 1.
+    pub threshold: f32,
 }
 
 /// A stage of inverted bottlenecks.
@@ -244,6 +258,20 @@ impl Family {
                     depths,
                     "1 ≤ least ≤ largest ≤ 64",
                 ));
+            }
+        }
+        if !self.exits.windows(2).all(|pair| pair[0].stage < pair[1].stage) {
+            let stages: Vec<_> = self.exits.iter().map(|exit| exit.stage).collect();
+            return Err(self.fault("exits", stages, "ascending stages"));
+        }
+        for (index, exit) in self.exits.iter().enumerate() {
+            if exit.stage >= self.stages.len() {
+                let expected = format!("0 to {}", self.stages.len() - 1);
+                return Err(self.fault(format!("exits[{index}].stage"), exit.stage, &expected));
+            }
+            if !(exit.threshold > 0.0 && exit.threshold <= 1.0) {
+                let place = format!("exits[{index}].threshold");
+                return Err(self.fault(place, exit.threshold, "above 0 and at most 1"));
             }
         }
         Ok(())

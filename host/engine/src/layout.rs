@@ -94,6 +94,8 @@ pub struct Unit {
     pub closes_shortcut: bool,
     /// Feature maps are averaged over their pixels before this unit.
     pub pools: bool,
+    /// Number of the early exit that reads this unit's output.
+    pub exit: Option<usize>,
 }
 
 impl Unit {
@@ -116,6 +118,8 @@ pub struct Layout {
     final_expand: usize,
     feature_mix: usize,
     classifier: usize,
+    /// Weight of the first early exit; its bias follows, then the next one's.
+    exits: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -236,6 +240,14 @@ impl Layout {
             Role::Weight { fan_in: family.feature_mix },
         );
         build.push("classifier.linear.bias".into(), vec![family.classes], Role::Shift);
+        let exits = build.0.len();
+        for (number, exit) in family.exits.iter().enumerate() {
+            let fan_in = family.stages[exit.stage].channels;
+            let name = format!("exits.{number}.linear");
+            let role = Role::Weight { fan_in };
+            build.push(format!("{name}.weight"), vec![family.classes, fan_in], role);
+            build.push(format!("{name}.bias"), vec![family.classes], Role::Shift);
+        }
         Ok(Self {
             family: family.clone(),
             parameters: build.0,
@@ -245,6 +257,7 @@ impl Layout {
             final_expand,
             feature_mix,
             classifier,
+            exits,
         })
     }
 
@@ -258,6 +271,30 @@ impl Layout {
     #[must_use]
     pub fn classifier(&self) -> usize {
         self.classifier
+    }
+
+    /// Index of the weight `[classes, channels]` of an early exit; its bias follows.
+    #[must_use]
+    pub fn exit(&self, number: usize) -> usize {
+        self.exits + 2 * number
+    }
+
+    /// Multiply-accumulates of an image that leaves a sub-network at each of its early exits: the
+    /// layers before it, this exit and those before.
+    ///
+    /// # Panics
+    /// If the sub-network is not one of the family.
+    #[must_use]
+    pub fn exit_macs(&self, net: &SubNet) -> Vec<u64> {
+        let (mut macs, mut all) = (0, Vec::new());
+        for unit in self.units(net) {
+            macs += unit.macs();
+            if unit.exit.is_some() {
+                macs += unit.outputs * self.family.classes;
+                all.push(macs as u64);
+            }
+        }
+        all
     }
 
     /// The units of a sub-network, from the stem to the layer before the classifier.
@@ -284,6 +321,7 @@ impl Layout {
             opens_shortcut: false,
             closes_shortcut: false,
             pools: false,
+            exit: None,
         };
         let stem_activation = Some(Activation::HSwish);
         let mut units = vec![
@@ -313,7 +351,7 @@ impl Layout {
         }
         let mut inputs = family.first;
         let mut block = 0;
-        for (stage, depth) in family.stages.iter().zip(&net.depths) {
+        for (number, (stage, depth)) in family.stages.iter().zip(&net.depths).enumerate() {
             for place in 0..stage.max_depth {
                 let index = block + place;
                 if place >= *depth {
@@ -351,6 +389,9 @@ impl Layout {
                 inputs = stage.channels;
             }
             block += stage.max_depth;
+            if let Some(last) = units.last_mut() {
+                last.exit = family.exits.iter().position(|exit| exit.stage == number);
+            }
         }
         let swish = Some(Activation::HSwish);
         let (expand, mix) = (family.final_expand, family.feature_mix);
@@ -368,7 +409,8 @@ impl Layout {
         units
     }
 
-    /// Multiply-accumulates of one image, and parameters in use, normalisations folded.
+    /// Multiply-accumulates of one image that takes no early exit, and parameters in use,
+    /// normalisations folded; the exits themselves are part of both.
     ///
     /// # Panics
     /// If the sub-network is not one of the family; its resolution is not looked at.
@@ -376,13 +418,14 @@ impl Layout {
     pub fn cost(&self, net: &SubNet) -> (u64, u64) {
         let (mut macs, mut parameters) = (0, 0);
         for unit in self.units(net) {
-            let weights = unit.weights();
-            macs += weights * unit.out_side() * unit.out_side();
-            parameters += weights + if unit.norm.is_some() { unit.outputs } else { 0 };
+            macs += unit.macs();
+            parameters += unit.weights() + if unit.norm.is_some() { unit.outputs } else { 0 };
             if let Some(squeeze) = unit.squeeze {
-                let weights = 2 * unit.outputs * squeeze.middle;
-                macs += weights;
-                parameters += weights + unit.outputs + squeeze.middle;
+                parameters += 2 * unit.outputs * squeeze.middle + unit.outputs + squeeze.middle;
+            }
+            if unit.exit.is_some() {
+                macs += unit.outputs * self.family.classes;
+                parameters += (unit.outputs + 1) * self.family.classes;
             }
         }
         let classifier = self.family.feature_mix * self.family.classes;
@@ -410,6 +453,9 @@ impl Layout {
             if unit.closes_shortcut {
                 values += out;
             }
+            if unit.exit.is_some() {
+                values += out + unit.outputs + self.family.classes;
+            }
         }
         values += self.family.feature_mix + self.family.classes;
         4 * (parameters + values as u64)
@@ -417,6 +463,13 @@ impl Layout {
 }
 
 impl Unit {
+    /// Multiply-accumulates of one image, those of squeeze-excite included.
+    #[must_use]
+    pub fn macs(&self) -> usize {
+        let squeeze = self.squeeze.map_or(0, |squeeze| 2 * self.outputs * squeeze.middle);
+        self.weights() * self.out_side() * self.out_side() + squeeze
+    }
+
     /// Weights of the convolution that are used.
     #[must_use]
     pub fn weights(&self) -> usize {

@@ -1,5 +1,7 @@
 //! Dynamic super-networks: one resident set of weights, many sub-networks.
 //!
+//! * [`adapt`] — normalisation re-calibrated from images without labels
+//! * [`corrupt`] — images made worse on purpose
 //! * [`export`] — a sub-network for other runtimes
 //! * [`family`] — the OFA-MobileNetV3 family, described by data
 //! * [`layout`] — the layers of a super-network and what a sub-network uses of them
@@ -8,14 +10,19 @@
 //! * [`import`] — PyTorch checkpoints
 //! * [`kernels`] — the operators, as functions over slices
 //! * `candle_ops` — the same operators in candle graphs, with gradients (feature `candle`)
+//! * `candle_blocked` — the operators of inference, and whole sub-networks, in candle graphs (as above)
 //! * [`tensors`] — tensors in files
 //! * [`model`] — what a model folder says about itself
 //! * [`network`] — inference: resident weights, a sub-network by its index
 //! * [`search`] — the sub-networks worth having
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
 
+pub mod adapt;
+#[cfg(feature = "candle")]
+pub mod candle_blocked;
 #[cfg(feature = "candle")]
 pub mod candle_ops;
+pub mod corrupt;
 mod exec;
 pub mod export;
 pub mod family;

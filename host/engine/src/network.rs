@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::exec::arena::Sizes;
 use crate::exec::packed::Packed;
 use crate::exec::plan::Plan;
-use crate::exec::steps::Pass;
+use crate::exec::steps::{Early, Pass, WHOLE};
 use crate::exec::team::Team;
 use crate::exec::trace;
 use crate::family::{FamilyFault, SubNet};
@@ -45,6 +45,28 @@ pub enum RunFault {
     },
 }
 
+/// When images leave at early exits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Exiting {
+    /// At the confidences that the family says.
+    Family,
+    /// Never: every image goes to the end.
+    Never,
+    /// At this confidence, at any exit.
+    At(f32),
+}
+
+impl Exiting {
+    /// As a row of a policy says: confidence in 1/65535, 65535 = never.
+    #[must_use]
+    pub fn of_row(exit_threshold: u16) -> Self {
+        match exit_threshold {
+            u16::MAX => Self::Never,
+            share => Self::At(f32::from(share) / f32::from(u16::MAX)),
+        }
+    }
+}
+
 /// A super-network ready to run.
 #[derive(Debug)]
 pub struct Network {
@@ -62,6 +84,8 @@ pub struct Network {
 pub struct Workspace {
     arena: Vec<Lanes>,
     logits: Vec<f32>,
+    /// Number of the exit that each image of the last call took.
+    taken: Vec<u8>,
     team: Team,
 }
 
@@ -77,7 +101,14 @@ impl Workspace {
     /// workspace and sleep between calls.
     #[must_use]
     pub fn with_threads(threads: usize) -> Self {
-        Self { arena: Vec::new(), logits: Vec::new(), team: Team::new(threads) }
+        let (arena, logits, taken) = (Vec::new(), Vec::new(), Vec::new());
+        Self { arena, logits, taken, team: Team::new(threads) }
+    }
+
+    /// For each image of the last call the number of the early exit that it took, `None` where it
+    /// went to the end.
+    pub fn exits(&self) -> impl Iterator<Item = Option<usize>> + '_ {
+        self.taken.iter().map(|taken| Some(usize::from(*taken)).filter(|_| *taken != WHOLE))
     }
 
     /// Threads.
@@ -90,7 +121,9 @@ impl Workspace {
     /// network.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.arena.capacity() * size_of::<Lanes>() + self.logits.capacity() * size_of::<f32>()
+        self.arena.capacity() * size_of::<Lanes>()
+            + self.logits.capacity() * size_of::<f32>()
+            + self.taken.capacity()
     }
 
     /// Makes room for `batch` images a call of any sub-network, so that no call allocates.
@@ -103,6 +136,7 @@ impl Workspace {
         if self.logits.len() < logits {
             self.logits.resize(logits, 0.0);
         }
+        self.taken.reserve(batch.saturating_sub(self.taken.len()));
     }
 }
 
@@ -231,7 +265,8 @@ impl Network {
     /// Runs sub-network `index` on images `[batch, height, width, channels]`, normalised as in its
     /// training; gives the logits `[batch, classes]`.
     ///
-    /// Allocates nothing but in a workspace that has not yet had room for as many images.
+    /// Images leave at the early exits of the family, where it has some; [`Workspace::exits`] says
+    /// which. Allocates nothing but in a workspace that has not yet had room for as many images.
     ///
     /// # Errors
     /// [`RunFault`]: no such sub-network, or not whole images.
@@ -241,15 +276,30 @@ impl Network {
         images: &[f32],
         space: &'a mut Workspace,
     ) -> Result<&'a [f32], RunFault> {
-        let pass = self.pass(index, images, space)?;
-        let Workspace { logits, team, .. } = space;
-        // SAFETY: every member runs once with the team's barrier; `pass` has laid out the arena for
-        // the plan, the batch and the members, and the workspace is borrowed exclusively.
-        team.run(&|member, barrier| unsafe { pass.run(member, barrier) });
+        self.run_exiting(index, images, Exiting::Family, space)
+    }
+
+    /// Runs as [`Self::run`], with other confidences at which images leave.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_exiting<'a>(
+        &self,
+        index: usize,
+        images: &[f32],
+        exiting: Exiting,
+        space: &'a mut Workspace,
+    ) -> Result<&'a [f32], RunFault> {
+        let mut pass = self.pass(index, images, space)?;
+        pass.early.exiting = exiting;
+        let Workspace { logits, taken, team, .. } = space;
+        // SAFETY: `pass` has laid out the arena for the plan, the batch and the team's members, and
+        // the workspace is borrowed exclusively.
+        unsafe { pass.run(&mut team.wake()) };
         let classes = self.layout.family().classes;
         let logits = &mut logits[..pass.batch * classes];
         // SAFETY: the pass is done.
-        unsafe { pass.logits(classes, logits) };
+        unsafe { pass.logits(classes, taken, logits) };
         Ok(logits)
     }
 
@@ -265,8 +315,8 @@ impl Network {
         space: &mut Workspace,
     ) -> Result<Vec<(String, Duration)>, RunFault> {
         let pass = self.pass(index, images, space)?;
-        // SAFETY: one member runs alone; see `run`.
-        Ok(unsafe { trace::profile(&Pass { members: 1, ..pass }) })
+        // SAFETY: this thread runs alone; see `run`.
+        Ok(unsafe { trace::profile(&pass) })
     }
 
     /// Runs `net`, as which sub-network `index` was made, on one image on the caller's thread alone
@@ -293,8 +343,8 @@ impl Network {
         let own: usize = units.iter().map(|unit| 2 * blocks(unit.outputs)).sum();
         let classes = blocks(self.layout.family().classes);
         assert_eq!(pass.plan.own.len(), own + classes, "sub-network {index} is another one");
-        // SAFETY: one member runs alone, with one image; see `run`.
-        Ok(unsafe { trace::outputs(&Pass { members: 1, ..pass }, &units) })
+        // SAFETY: this thread runs alone, with one image; see `run`.
+        Ok(unsafe { trace::outputs(&pass, &units) })
     }
 
     /// Checks a call and lays out its arena.
@@ -315,6 +365,8 @@ impl Network {
         }
         let batch = images.len() / expected;
         space.reserve(self, batch);
+        space.taken.clear();
+        space.taken.resize(batch, WHOLE);
         let members = space.team.members();
         Ok(Pass {
             isa: self.isa,
@@ -324,7 +376,13 @@ impl Network {
             images,
             channels,
             batch,
-            members,
+            early: Early {
+                exits: &self.layout.family().exits,
+                exiting: Exiting::Never,
+                classes: self.layout.family().classes,
+                taken: space.taken.as_mut_ptr(),
+                logits: space.logits.as_mut_ptr(),
+            },
         })
     }
 }

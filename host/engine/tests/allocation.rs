@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::family;
 use common::random::{calibrated, noise};
-use coshift_engine::family::{COSHIFT_28, Family};
+use coshift_engine::family::{COSHIFT_28, Exit, Family};
 use coshift_engine::layout::Layout;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::optimiser;
@@ -43,7 +43,9 @@ static COUNTING: Counting = Counting;
 // One test: a second one at the same time would be counted with it.
 #[test]
 fn no_call_allocates_after_load() {
-    for family in [family(), serde_json::from_str::<Family>(COSHIFT_28).unwrap()] {
+    let exits = vec![Exit { stage: 0, threshold: 0.4 }, Exit { stage: 1, threshold: 0.4 }];
+    let exiting = Family { exits, ..family() };
+    for family in [family(), exiting, serde_json::from_str::<Family>(COSHIFT_28).unwrap()] {
         let layout = Layout::new(&family).unwrap();
         let mut random = Random(31);
         let values = optimiser::start(&layout, &mut random);

@@ -55,6 +55,7 @@ fn family() -> Family {
         final_expand: 8,
         feature_mix: 8,
         bn_epsilon: 1e-5,
+        exits: vec![],
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use coshift_tests::answers::{History, compare, policies};
 use coshift_tests::bit_flips::{Campaign, Class, Place, table};
+use coshift_tests::ground;
 use coshift_tests::need::Needs;
 use coshift_tests::power_cuts::Upload;
 use coshift_tests::random::Random;
@@ -38,7 +39,8 @@ fn run() -> Result<()> {
         "power-cuts" => power_cuts(&needs),
         "bit-flips" => bit_flips(&needs),
         "twin" => twin(&needs),
-        other => bail!("`{other}`: power-cuts, bit-flips or twin goes here"),
+        "ground" => ground(&needs),
+        other => bail!("`{other}`: power-cuts, bit-flips, twin or ground goes here"),
     }
 }
 
@@ -86,5 +88,19 @@ fn twin(needs: &Needs) -> Result<()> {
     })?;
     println!("{compared:?}");
     ensure!(compared.differing == 0, "answers differ");
+    Ok(())
+}
+
+/// Whole scenarios of the proving ground, decided by the controller of the emulated board.
+fn ground(needs: &Needs) -> Result<()> {
+    let image = std::env::var_os("COSHIFT_ANSWERS").map(PathBuf::from);
+    let image = image.context("COSHIFT_ANSWERS: the answering image")?;
+    let mut played = Vec::new();
+    for name in ground::PLAYED {
+        played.push(ground::play(&needs.qemu, &image, &ground::scenario(name, None)?, |_| ())?);
+    }
+    print!("{}", ground::table(&played));
+    let differs = played.iter().find_map(|played| played.compared.first.as_ref());
+    ensure!(differs.is_none(), "answers differ: {differs:?}");
     Ok(())
 }

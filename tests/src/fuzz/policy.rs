@@ -6,15 +6,26 @@ use coshift_shared::time::Instant;
 use coshift_shared::to_host::{FaultCode, ResetCause};
 use coshift_shared::units::{MAX_APPLICATIONS, MAX_LEVELS, MAX_SUB_NETWORKS};
 
-/// Opens the bytes, once as they are and once with a check sum that is right, so that the checks
-/// behind it are reached.
+/// Length, check sum, and what the check sum covers in an image's header.
+const LENGTH: std::ops::Range<usize> = 8..12;
+const SUM: std::ops::Range<usize> = 12..16;
+const CHECKED: usize = 16;
+
+/// Opens the bytes, once as they are and once with a length and a check sum that are right, so that
+/// the checks behind them are reached.
 pub fn policy(bytes: &[u8]) {
     judge(bytes);
-    if let Some(body) = bytes.len().checked_sub(4).and_then(|end| bytes.get(..end)) {
-        let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(body);
-        let whole = [body, &crc.to_le_bytes()].concat();
-        judge(&whole);
-    }
+    judge(&mended(bytes));
+}
+
+/// The bytes with the length and the check sum they have; those of no header stay as they are.
+fn mended(bytes: &[u8]) -> Vec<u8> {
+    let mut image = bytes.to_vec();
+    let Some(body) = bytes.get(CHECKED..) else { return image };
+    let sum = coshift_shared::crc32c::of(body);
+    image[LENGTH].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+    image[SUM].copy_from_slice(&sum.to_le_bytes());
+    image
 }
 
 fn judge(bytes: &[u8]) {
@@ -51,4 +62,27 @@ fn judge(bytes: &[u8]) {
     };
     let mut node = Node::new(Some(view), identity);
     node.poll(Instant::START, &mut |_| {});
+}
+
+#[cfg(test)]
+mod tests {
+    use coshift_shared::policy::{PolicyFault, PolicyView};
+
+    use super::{CHECKED, mended};
+    use crate::case::Case;
+
+    /// What is wrong behind length and check sum is told as that, and what is right there is opened.
+    #[test]
+    fn checks_behind_the_check_sum_are_reached() {
+        let image = &Case::reference().unwrap().image;
+        assert_eq!(mended(image), *image);
+        for place in CHECKED..image.len() {
+            let mut bytes = image.clone();
+            bytes[place] ^= 0xff;
+            let bytes = mended(&bytes);
+            let told = PolicyView::open(&bytes);
+            assert!(!matches!(told, Err(PolicyFault::Crc { .. })), "byte {place}: {told:?}");
+        }
+        assert!(PolicyView::open(&mended(&image[..CHECKED - 1])).is_err());
+    }
 }

@@ -52,13 +52,17 @@ pub fn history(policy: PolicyView<'_>, bytes: &[u8]) -> Vec<Input> {
     play.record.unwrap_or_default()
 }
 
+/// Table of each application.
+type Served = [Option<u8>; MAX_APPLICATIONS];
+
 struct Play<'p> {
     policy: PolicyView<'p>,
     node: Node<'p>,
     sender: Sender,
     reader: FrameReader,
     local: Instant,
-    tables: [Option<u8>; MAX_APPLICATIONS],
+    /// Sequence number of the message sent last.
+    seq: u16,
     index: [u32; MAX_APPLICATIONS],
     record: Option<Vec<Input>>,
 }
@@ -78,7 +82,7 @@ impl<'p> Play<'p> {
             sender: Sender::default(),
             reader: FrameReader::new(),
             local: Instant::START,
-            tables: [None; MAX_APPLICATIONS],
+            seq: 0,
             index: [0; MAX_APPLICATIONS],
             record: None,
         }
@@ -111,12 +115,14 @@ impl<'p> Play<'p> {
 
     fn send(&mut self, message: &ToController) {
         // What cannot be written is not sent.
-        let Ok((_, frame)) = self.sender.to_controller(message) else { return };
+        let Ok((seq, frame)) = self.sender.to_controller(message) else { return };
+        self.seq = seq;
         self.give(frame.bytes());
     }
 
     /// Bytes come in, or time passes; for a record time is looked at every time, as boards do.
     fn give(&mut self, bytes: &[u8]) {
+        let before = self.served();
         let mut out = Vec::new();
         for byte in bytes {
             self.node.feed(*byte, self.local, &mut |frame: &Frame| out.push(*frame));
@@ -127,7 +133,7 @@ impl<'p> Play<'p> {
         if bytes.is_empty() || self.record.is_some() {
             self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
         }
-        let decisions = self.check(&out);
+        let decisions = self.check(&out, &before);
         if let Some(record) = &mut self.record {
             record.push(Input {
                 local_us: self.local.us(),
@@ -136,6 +142,12 @@ impl<'p> Play<'p> {
                 decisions,
             });
         }
+    }
+
+    /// Table of each application there is.
+    fn served(&self) -> Served {
+        let slots = self.node.controller().slots().each_ref();
+        slots.map(|known| known.as_ref().map(|known| known.targets.table))
     }
 
     fn wait(&mut self, ms: u16) {
@@ -188,18 +200,12 @@ impl<'p> Play<'p> {
         }
         let message = Application { at_us: self.local.us(), slot, change: Change::Set(targets) };
         self.send(&ToController::Application(message));
-        for (place, known) in self.tables.iter_mut().zip(self.node.controller().slots()) {
-            *place = known.as_ref().map(|known| known.targets.table);
-        }
     }
 
     fn remove(&mut self, slot: u8) {
         let slot = slot % (MAX_APPLICATIONS as u8 + 1);
         let message = Application { at_us: self.local.us(), slot, change: Change::Remove };
         self.send(&ToController::Application(message));
-        if let Some(place) = self.tables.get_mut(usize::from(slot)) {
-            *place = None;
-        }
     }
 
     fn limits(&mut self, bytes: &mut Bytes<'_>) {
@@ -279,8 +285,10 @@ impl<'p> Play<'p> {
         self.give(&garbage);
     }
 
-    /// Checks every decision; gives how many were free.
-    fn check(&mut self, frames: &[Frame]) -> u32 {
+    /// Checks every decision; gives how many were free. What was due before the last message is
+    /// decided for the applications of `before`.
+    fn check(&mut self, frames: &[Frame], before: &Served) -> u32 {
+        let after = self.served();
         let mut decisions = 0;
         for frame in frames {
             for byte in frame.bytes() {
@@ -288,9 +296,8 @@ impl<'p> Play<'p> {
                 let kind = Kind::from_byte(header.kind).expect("a kind of ours");
                 let message = ToHost::decode(kind, body).expect("a message of ours");
                 if let ToHost::Decision(decision) = message {
-                    if self.record.is_none() {
-                        self.decision(&decision);
-                    }
+                    let late = decision.last_seq != self.seq;
+                    self.decision(&decision, if late { before } else { &after });
                     let serves = decision.sub_networks != [NO_SUB_NETWORK; MAX_APPLICATIONS];
                     decisions += u32::from(decision.mode == Mode::Run && serves);
                 }
@@ -299,8 +306,8 @@ impl<'p> Play<'p> {
         decisions
     }
 
-    /// Levels and sub-networks exist; whoever has a slot has a sub-network.
-    fn decision(&self, decision: &Decision) {
+    /// Levels and sub-networks exist; whoever has a slot has a sub-network, and nobody else.
+    fn decision(&self, decision: &Decision, served: &Served) {
         if decision.run_level == NO_LEVEL {
             // Nothing was decided yet: there was no telemetry.
             assert!(decision.mode != Mode::Run && decision.mode != Mode::Safe, "{decision:?}");
@@ -310,18 +317,15 @@ impl<'p> Play<'p> {
         assert!(decision.run_level < self.policy.levels(), "{decision:?}");
         let park = decision.park_level;
         assert!(park == NO_LEVEL || park < self.policy.levels(), "{decision:?}");
-        if decision.mode == Mode::Hold {
-            // Blind, the last decision stands, whoever came or went since.
-            return;
-        }
-        let slots = self.node.controller().slots();
-        for (known, sub_network) in slots.iter().zip(decision.sub_networks) {
-            let Some(known) = known else {
+        for (table, sub_network) in served.iter().zip(decision.sub_networks) {
+            let Some(table) = *table else {
                 assert_eq!(sub_network, NO_SUB_NETWORK, "{decision:?}");
                 continue;
             };
-            let table = self.policy.table(known.targets.table).expect("a table of the policy");
-            assert!(sub_network < table.len(), "{decision:?}");
+            // Blind, the last decision stands, and has nothing for who came since.
+            let came_since = decision.mode == Mode::Hold && sub_network == NO_SUB_NETWORK;
+            let table = self.policy.table(table).expect("a table of the policy");
+            assert!(came_since || sub_network < table.len(), "{decision:?}");
         }
     }
 }

@@ -1,21 +1,28 @@
 //! `coshift-tools bench engine`: latency of every sub-network, switches, memory.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use coshift_engine::export;
 use coshift_engine::family::{Family, OFA_12, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
-use coshift_engine::model::Calibrated;
+use coshift_engine::model::{Calibrated, Loaded};
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::{Values, forward};
 use coshift_engine::train::optimiser;
 use coshift_engine::train::random::Random;
 use serde::Serialize;
 
+use super::growth;
 use super::measure::{measure, quantile};
+use super::peers::{Peers, off, planes};
+
+/// Largest difference of outputs between runtimes, as a share of the largest output.
+const MOST_OFF: f64 = 1e-4;
 
 /// Measures the latency of every sub-network on this machine's CPU.
 #[derive(Args, Debug)]
@@ -39,6 +46,14 @@ pub struct EngineArgs {
     /// One JSON object a line.
     #[arg(long)]
     pub json: bool,
+    /// Runs the same sub-networks, exported as ONNX, in ONNX Runtime and in PyTorch, where the Python
+    /// of COSHIFT_PYTHON (or python3) has them: outputs are compared first, then all take turns.
+    #[arg(long, conflicts_with = "profile")]
+    pub peers: bool,
+    /// Measures how the time of a call grows with the resolution, the width and the images a call,
+    /// and writes it as a plot.
+    #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["model", "peers", "profile", "json"])]
+    pub growth: Option<PathBuf>,
     /// Prints where the time of this sub-network goes, on one thread, in place of the table.
     #[arg(long, value_name = "INDEX")]
     pub profile: Option<usize>,
@@ -74,12 +89,35 @@ pub struct Row {
     pub first_inference_over_steady: f64,
     /// Bytes held for all sub-networks: weights, what each has of its own, feature maps.
     pub resident_bytes: usize,
+    /// The same sub-network in other runtimes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Peer>,
 }
 
-/// A network with the names of its sub-networks.
+/// One sub-network in another runtime.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Peer {
+    /// Name and version.
+    pub runtime: String,
+    /// Median time of a call, ms.
+    pub ms_p50: f64,
+    /// Shortest time of a call, ms.
+    pub ms_min: f64,
+    /// Its median time over the engine's.
+    pub times_engine: f64,
+    /// Its shortest time over the engine's.
+    pub min_times_engine: f64,
+    /// Largest difference of its outputs, as a share of the largest output.
+    pub outputs_off: f64,
+}
+
+/// What is measured.
 struct Subject {
     network: Network,
-    nets: Vec<(Option<String>, SubNet)>,
+    values: Values,
+    nets: Vec<Calibrated>,
+    /// Of published sub-networks.
+    names: Vec<Option<String>>,
 }
 
 /// Runs the command.
@@ -87,33 +125,64 @@ struct Subject {
 /// # Errors
 /// Names what is missing or does not fit.
 pub(super) fn run(args: &EngineArgs) -> Result<()> {
+    check(args)?;
+    if let Some(path) = &args.growth {
+        return growth::run(args, path);
+    }
     let subject = subject(args)?;
     if let Some(index) = args.profile {
         return profile(args, &subject, index);
     }
+    if cfg!(debug_assertions) {
+        eprintln!("not optimised: these are not the engine's times; build with --release");
+    }
     if !args.json {
         println!("{}, {} threads, batch {}", subject.network.isa(), args.threads, args.batch);
-        println!(" index   M MACs  ms p50  ms p99  ms min  GMAC/s  switch ns p99  first/steady");
     }
-    for row in rows(args, &subject)? {
-        if args.json {
+    let rows = rows(args, &subject)?;
+    if args.json {
+        for row in rows {
             println!("{}", serde_json::to_string(&row)?);
-        } else {
-            println!(
-                "{:>6} {:>8.1} {:>7.2} {:>7.2} {:>7.2} {:>7.1} {:>14} {:>13.3}  {}",
-                row.index,
-                row.macs as f64 / 1e6,
-                row.cpu_ms_p50,
-                row.cpu_ms_p99,
-                row.cpu_ms_min,
-                row.gmac_per_s,
-                row.switch_ns_p99,
-                row.first_inference_over_steady,
-                row.name.unwrap_or_default(),
-            );
         }
+    } else {
+        print!("{}", table(&rows));
     }
     Ok(())
+}
+
+/// The rows as a table.
+fn table(rows: &[Row]) -> String {
+    let mut out =
+        " index   M MACs  ms p50  ms p99  ms min  GMAC/s  switch ns p99  first/steady".to_owned();
+    let peers = rows.first().map_or(&[][..], |row| &row.peers);
+    for peer in peers {
+        // Writing into a string cannot fail.
+        let _ = write!(out, "  {:>18} ms  ratio  of min  off", peer.runtime);
+    }
+    out.push('\n');
+    for row in rows {
+        let _ = write!(
+            out,
+            "{:>6} {:>8.1} {:>7.2} {:>7.2} {:>7.2} {:>7.1} {:>14} {:>13.3}",
+            row.index,
+            row.macs as f64 / 1e6,
+            row.cpu_ms_p50,
+            row.cpu_ms_p99,
+            row.cpu_ms_min,
+            row.gmac_per_s,
+            row.switch_ns_p99,
+            row.first_inference_over_steady,
+        );
+        for peer in &row.peers {
+            let Peer { ms_p50, times_engine, min_times_engine, outputs_off, .. } = peer;
+            let _ = write!(
+                out,
+                "  {ms_p50:>21.2} {times_engine:>6.2} {min_times_engine:>7.2} {outputs_off:>4.0e}"
+            );
+        }
+        let _ = writeln!(out, "  {}", row.name.as_deref().unwrap_or_default());
+    }
+    out
 }
 
 /// Measures every sub-network.
@@ -121,32 +190,44 @@ pub(super) fn run(args: &EngineArgs) -> Result<()> {
 /// # Errors
 /// Names what is missing or does not fit.
 pub fn bench(args: &EngineArgs) -> Result<Vec<Row>> {
+    check(args)?;
     rows(args, &subject(args)?)
 }
 
-fn subject(args: &EngineArgs) -> Result<Subject> {
+fn check(args: &EngineArgs) -> Result<()> {
     ensure!(args.threads > 0, "--threads: at least 1");
     ensure!(args.batch > 0, "--batch: at least 1");
     ensure!(args.rounds > 0 && args.runs > 0, "--rounds, --runs: at least 1");
+    Ok(())
+}
+
+fn subject(args: &EngineArgs) -> Result<Subject> {
     if let Some(folder) = &args.model {
-        let (network, model) = Network::load(folder)?;
-        let nets = model.sub_networks.into_iter().map(|sub| (None, sub.net)).collect();
-        return Ok(Subject { network, nets });
+        let Loaded { layout, values, nets, .. } = Loaded::read(folder)?;
+        let network = Network::new(layout, values.clone(), &nets)?;
+        let names = vec![None; nets.len()];
+        return Ok(Subject { network, values, nets, names });
     }
     let family: Family = serde_json::from_str(OFA_12)?;
     let layout = Layout::new(&family)?;
     let mut random = Random(1);
     let values = optimiser::start(&layout, &mut random);
     let levels = dynamic_ofa();
-    let calibrated: Vec<_> =
+    let nets: Vec<_> =
         levels.iter().map(|level| on_noise(&layout, &values, &level.net, &mut random)).collect();
-    let nets = levels.into_iter().map(|level| (Some(level.name), level.net)).collect();
-    Ok(Subject { network: Network::new(layout, values, &calibrated)?, nets })
+    let names = levels.into_iter().map(|level| Some(level.name)).collect();
+    let network = Network::new(layout, values.clone(), &nets)?;
+    Ok(Subject { network, values, nets, names })
 }
 
 /// A sub-network normalised by the statistics of one random image: values stay in range, where
 /// without it some would end up so small that arithmetic on them is slow.
-fn on_noise(layout: &Layout, values: &Values, net: &SubNet, random: &mut Random) -> Calibrated {
+pub(super) fn on_noise(
+    layout: &Layout,
+    values: &Values,
+    net: &SubNet,
+    random: &mut Random,
+) -> Calibrated {
     let side = layout.family().side(net);
     let image: Vec<f32> =
         (0..side * side * layout.family().image_channels).map(|_| random.normal()).collect();
@@ -168,38 +249,94 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn rows(args: &EngineArgs, Subject { network, nets }: &Subject) -> Result<Vec<Row>> {
+fn rows(args: &EngineArgs, subject: &Subject) -> Result<Vec<Row>> {
+    let Subject { network, nets, names, .. } = subject;
     let mut space = Workspace::with_threads(args.threads);
     space.reserve(network, args.batch);
     let images = images(args, network);
-    let times = measure(network, &images, &mut space, (args.rounds, args.runs))?;
-    let resident_bytes = network.resident_bytes() + space.bytes();
+    let mut peers = args.peers.then(|| Peers::start(args.threads)).transpose()?;
+    let runtimes = peers.as_ref().map_or(Vec::new(), |peers| peers.names.clone());
+    let off = match &mut peers {
+        Some(peers) => compared(peers, subject, &images, &mut space)?,
+        None => vec![Vec::new(); nets.len()],
+    };
     let layout = network.layout();
-    let row = |(index, ((name, net), times)): (usize, (&(Option<String>, SubNet), _))| {
-        let super::Times { steady, first, switch } = times;
-        let median = quantile(&steady, 0.5);
+    let mut others = |index: usize| -> Result<Vec<Vec<Duration>>> {
+        let Some(peers) = &mut peers else { return Ok(Vec::new()) };
+        let size = (layout.family().image_channels, layout.family().side(&nets[index].net));
+        let answers = peers.run(index, args.runs, size)?;
+        Ok(answers.iter().map(|answer| answer.times().collect()).collect())
+    };
+    let times = measure(network, &images, &mut space, (args.rounds, args.runs), &mut others)?;
+    let resident_bytes = network.resident_bytes() + space.bytes();
+    let row = |(index, times): (usize, super::Times)| {
+        let super::Times { steady, first, switch, peers } = times;
+        let (median, least) = (quantile(&steady, 0.5), quantile(&steady, 0.0));
+        let net = &nets[index].net;
         let macs = layout.cost(net).0;
+        let peer = |(place, times): (usize, &Vec<Duration>)| {
+            let (p50, min) = (quantile(times, 0.5), quantile(times, 0.0));
+            Peer {
+                runtime: runtimes[place].clone(),
+                ms_p50: ms(p50),
+                ms_min: ms(min),
+                times_engine: p50.as_secs_f64() / median.as_secs_f64(),
+                min_times_engine: min.as_secs_f64() / least.as_secs_f64(),
+                outputs_off: off[index][place],
+            }
+        };
         Row {
             index,
-            name: name.clone(),
+            name: names[index].clone(),
             resolution: layout.family().side(net),
             macs,
             threads: args.threads,
             batch: args.batch,
             cpu_ms_p50: ms(median),
             cpu_ms_p99: ms(quantile(&steady, 0.99)),
-            cpu_ms_min: ms(quantile(&steady, 0.0)),
+            cpu_ms_min: ms(least),
             gmac_per_s: (macs * args.batch as u64) as f64 / median.as_secs_f64() / 1e9,
             switch_ns_p99: quantile(&switch, 0.99).as_nanos() as u64,
             first_inference_over_steady: quantile(&first, 0.5).as_secs_f64() / median.as_secs_f64(),
             resident_bytes,
+            peers: peers.iter().enumerate().map(peer).collect(),
         }
     };
-    Ok(nets.iter().zip(times).enumerate().map(row).collect())
+    Ok(times.into_iter().enumerate().map(row).collect())
+}
+
+/// Gives every sub-network to the other runtimes and compares their outputs with the engine's: the
+/// largest difference of each, as a share of the largest output.
+fn compared(
+    peers: &mut Peers,
+    Subject { network, values, nets, .. }: &Subject,
+    images: &[Vec<f32>],
+    space: &mut Workspace,
+) -> Result<Vec<Vec<f64>>> {
+    let layout = network.layout();
+    let channels = layout.family().image_channels;
+    let mut all = Vec::new();
+    for (index, (calibrated, images)) in nets.iter().zip(images).enumerate() {
+        let side = layout.family().side(&calibrated.net);
+        let model = export::onnx(layout, values, calibrated, &[])?;
+        peers.give(index, &model, &planes(images, channels, side * side))?;
+        let own = network.run(index, images, space)?;
+        let answers = peers.run(index, 0, (channels, side))?;
+        let off: Vec<f64> = answers.iter().map(|answer| off(own, &answer.outputs)).collect();
+        for (off, runtime) in off.iter().zip(&peers.names) {
+            ensure!(
+                *off <= MOST_OFF,
+                "sub-network {index}: outputs of {runtime} are {off:.1e} of the largest away, \
+                 expected at most {MOST_OFF:.0e}"
+            );
+        }
+        all.push(off);
+    }
+    Ok(all)
 }
 
 /// The shortest time of each step of a sub-network, in their order.
-fn profile(args: &EngineArgs, Subject { network, nets }: &Subject, index: usize) -> Result<()> {
+fn profile(args: &EngineArgs, Subject { network, nets, .. }: &Subject, index: usize) -> Result<()> {
     let known = nets.len();
     ensure!(index < known, "--profile: sub-network {index}, expected 0 to {}", known - 1);
     let mut space = Workspace::default();

@@ -14,6 +14,8 @@ pub struct Times {
     pub first: Vec<Duration>,
     /// Switches; the clock's own time is part of them.
     pub switch: Vec<Duration>,
+    /// Inferences in each other runtime.
+    pub peers: Vec<Vec<Duration>>,
 }
 
 /// The value below which a share of the ascending values lies; zero of none.
@@ -27,15 +29,17 @@ pub(super) fn quantile(ascending: &[Duration], share: f64) -> Duration {
 const SWITCHES: usize = 64;
 
 /// Runs every sub-network on its images: in each of `rounds` a switch from another sub-network, the
-/// first inference and `runs` more. Turns spread what else the machine does over all of them.
+/// first inference and `runs` more, then `runs` of the same in every other runtime, which `peers` gives
+/// by the sub-network's index. Turns spread what else the machine does over all of them.
 ///
 /// # Errors
-/// Where images are not of their sub-network's size.
+/// Where images are not of their sub-network's size; those of `peers`.
 pub fn measure(
     network: &Network,
     images: &[Vec<f32>],
     space: &mut Workspace,
     (rounds, runs): (usize, usize),
+    peers: &mut dyn FnMut(usize) -> Result<Vec<Vec<Duration>>>,
 ) -> Result<Vec<Times>> {
     let mut times = vec![Times::default(); network.len()];
     for _ in 0..rounds {
@@ -57,12 +61,16 @@ pub fn measure(
                 let time = start.elapsed();
                 if run == 0 { &mut times.first } else { &mut times.steady }.push(time);
             }
+            let others = peers(index)?;
+            times.peers.resize_with(others.len(), Vec::new);
+            times.peers.iter_mut().zip(others).for_each(|(all, times)| all.extend(times));
         }
     }
     for times in &mut times {
         for times in [&mut times.steady, &mut times.first, &mut times.switch] {
             times.sort_unstable();
         }
+        times.peers.iter_mut().for_each(|times| times.sort_unstable());
     }
     Ok(times)
 }

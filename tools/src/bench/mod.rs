@@ -1,7 +1,10 @@
 //! `coshift-tools bench`: how fast things run on this machine.
 
 mod engine;
+mod growth;
+mod growth_plot;
 mod measure;
+mod peers;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

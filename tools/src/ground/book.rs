@@ -12,10 +12,12 @@ use super::managers::NAMES;
 use super::results::{Row, mean};
 use super::scenario::{Scenario, ScenarioError, Slowdown};
 
-/// Simulates all scenarios of a folder under all managers and writes the results as Markdown.
+/// Simulates all scenarios of a folder under all managers and writes the results as Markdown. What
+/// stands after the last line that it writes stays as it is.
 #[derive(Args, Debug, Clone)]
 pub struct ResultsArgs {
-    /// Folder of scenario files; those in its folder `measured` need `COSHIFT_DATA`.
+    /// Folder of scenario files; those in its folder `measured` need `COSHIFT_DATA`, those in its
+    /// folder `held-out` stand apart in the tables.
     #[arg(long, default_value = "scenarios")]
     pub scenarios: PathBuf,
     /// Seeds.
@@ -42,11 +44,17 @@ pub const SAME_FLOOR: f64 = 0.001;
 pub fn run(args: &ResultsArgs) -> Result<()> {
     let text = book(&args.scenarios, args.seeds, !args.shipped_only, true)?;
     match &args.out {
-        Some(path) => std::fs::write(path, text)
+        Some(path) => std::fs::write(path, text + &kept(path))
             .with_context(|| format!("{}: cannot be written", path.display()))?,
         None => print!("{text}"),
     }
     Ok(())
+}
+
+/// What people wrote after the results in a file that is written anew.
+fn kept(path: &Path) -> String {
+    let before = std::fs::read_to_string(path).unwrap_or_default();
+    before.split_once(END).map_or(String::new(), |(_, kept)| kept.to_owned())
 }
 
 /// The scenarios of a folder, by file name; those without data are left out and named.
@@ -132,25 +140,29 @@ fn comparable(own: &[&Row], other: &[&Row]) -> bool {
 /// As [`folder`] and [`simulate`].
 pub fn book(path: &Path, seeds: u64, with_measured: bool, progress: bool) -> Result<String> {
     let mut out = String::from(HEAD);
-    let (mut shipped, _) = folder(path)?;
-    let measured = path.join("measured");
-    let skipped = if with_measured && measured.is_dir() {
-        let (more, skipped) = folder(&measured)?;
-        shipped.extend(more);
-        skipped
-    } else {
-        Vec::new()
+    let (mut known, mut skipped) = folder(path)?;
+    let beside = |name: &str| match path.join(name) {
+        path if path.is_dir() => folder(&path),
+        _ => Ok((Vec::new(), Vec::new())),
     };
+    if with_measured {
+        let (measured, without_data) = beside("measured")?;
+        known.extend(measured);
+        skipped.extend(without_data);
+    }
+    let (held_out, _) = beside("held-out")?;
     let _infallible = writeln!(
         out,
-        "Seeds: {seeds}. Scenarios: {}.{}\n",
-        shipped.len(),
+        "Seeds: {seeds}. Scenarios: {}, and {} held out.{}\n",
+        known.len(),
+        held_out.len(),
         if skipped.is_empty() {
             String::new()
         } else {
             format!(" Skipped for want of data: {}.", skipped.join(", "))
         },
     );
+    let all: Vec<Scenario> = known.iter().chain(&held_out).cloned().collect();
     let quiet = |_: &str,
                  _: u64,
                  _: &Scenario,
@@ -159,41 +171,56 @@ pub fn book(path: &Path, seeds: u64, with_measured: bool, progress: bool) -> Res
     let ours = ["coshift".to_owned(), "oracle".to_owned()];
     let mut by_target = Vec::new();
     for (target, ..) in BARS {
-        let changed: Vec<Scenario> = shipped
+        let changed: Vec<Scenario> = all
             .iter()
             .map(|scenario| retargeted(scenario.clone(), Some(target)))
             .collect::<Result<_>>()?;
         by_target.push(simulate(&changed, &ours, seeds, None, progress, &quiet)?);
     }
-    required(&mut out, &shipped, &by_target);
-    let all: Vec<String> = NAMES
+    out.push_str(AGAINST);
+    required(&mut out, &known, &by_target);
+    if !held_out.is_empty() {
+        out.push_str(HELD_OUT);
+        required(&mut out, &held_out, &by_target);
+    }
+    let names: Vec<String> = NAMES
         .iter()
         .filter(|name| !name.starts_with("exec:"))
         .map(|name| (*name).to_owned())
         .collect();
-    let rows = simulate(&shipped, &all, seeds, None, progress, &quiet)?;
-    claims(&mut out, &shipped, &rows);
-    every_manager(&mut out, &shipped, &rows);
+    let rows = simulate(&all, &names, seeds, None, progress, &quiet)?;
+    claims(&mut out, &all, &rows);
+    every_manager(&mut out, &all, &rows);
+    out.push_str(END);
     Ok(out)
 }
 
+/// The last line that is written.
+const END: &str = "<!-- End of what the command writes; what follows is written by people. -->\n";
+
+const AGAINST: &str = "## Against the oracle, by miss target\n\n\
+Every application of every scenario with the miss target of the row. Energies count only where \
+the share of requests under the floor is the oracle's within 0.1 point and no more requests were \
+missed than allowed. Misses allowed: the target's share; at 0.1 % three more for each onset \
+(contention, targets, caps, pins). Scenarios whose tables are not right to 3 % stand in the second \
+table only.\n\n";
+
+const HELD_OUT: &str = "### Held out\n\n\
+The scenarios of `scenarios/held-out` were made once, after the controller, with other boards, \
+networks, arrivals, deadlines, seeds and contention (fitted to the second half of the traces), and \
+nothing was changed for their sake.\n\n";
+
 const HEAD: &str = "# Results\n\n\
 <!-- Written by `cargo run --release -p coshift-tools --no-default-features -- results --out docs/results.md`; \
-do not edit. -->\n\n\
+change nothing above its last line by hand. -->\n\n\
 Simulated on boards modelled from published measurements (`boards/`), not measured on boards of ours. \
 Energy is VDD_IN over the whole run, idle included, over that of the oracle on the same requests; \
 every manager meets the same requests, slowdowns, settle times and CPU floor. What the scenarios are: \
-`scenarios.md`; where the data comes from: `data.md`. `exec:CMD` runs a manager of your own on the same table.\n\n";
+`scenarios.md`; where the data comes from: `data.md`. `exec:CMD` runs a manager of your own on the same table. \
+What is not reached and why, and the same runs decided by the firmware's controller, stand at the end.\n\n";
 
 fn required(out: &mut String, scenarios: &[Scenario], by_target: &[Vec<Row>]) {
-    out.push_str(
-        "## Against the oracle, by miss target\n\n\
-         Every application of every scenario with the miss target of the row. Energies count only where \
-         the share of requests under the floor is the oracle's within 0.1 point and no more requests were missed than allowed. Misses allowed: the \
-         target's share; at 0.1 % three more for each onset (contention, targets, caps, pins). Scenarios whose \
-         tables are not right to 3 % stand in the second table only.\n\n\
-         | miss target | mean ÷ oracle (bar) | worst (bar), scenario | scenarios compared | too many misses in | worst energy above idle ÷ oracle |\n|---|---|---|---|---|---|\n",
-    );
+    out.push_str("| miss target | mean ÷ oracle (bar) | worst (bar), scenario | scenarios compared | too many misses in | worst energy above idle ÷ oracle |\n|---|---|---|---|---|---|\n");
     for ((target, mean_bar, worst_bar), rows) in BARS.into_iter().zip(by_target) {
         let mut ratios: Vec<(f64, &str)> = Vec::new();
         let (mut above, mut late) = (0.0_f64, Vec::new());
@@ -202,7 +229,9 @@ fn required(out: &mut String, scenarios: &[Scenario], by_target: &[Vec<Row>]) {
                 (of(rows, &scenario.name, "coshift"), of(rows, &scenario.name, "oracle"));
             let (missed, _, allowed) = misses(&own, scenario);
             if missed > allowed {
-                late.push(scenario.name.as_str());
+                let (least, ..) = misses(&best, scenario);
+                let nobody = if least > allowed { " (the oracle as well)" } else { "" };
+                late.push(format!("{}{nobody}", scenario.name));
                 continue;
             }
             if let Some(first) = own.first().filter(|_| comparable(&own, &best)) {

@@ -230,12 +230,15 @@ fn trace(path: &Path, scenario: &Scenario, instance: &Instance, run: &Run) -> st
 pub fn table(rows: &[Row]) -> String {
     let mut out = String::new();
     let mut scenario = "";
+    let width = |name: fn(&Row) -> &String| rows.iter().map(|row| name(row).chars().count()).max();
+    let own = width(|row| &row.manager).unwrap_or(0).max("manager".len()) + 2;
+    let app = width(|row| &row.application).unwrap_or(0).max("app".len()) + 1;
     for row in rows {
         if row.scenario != scenario {
             scenario = &row.scenario;
             let _infallible = writeln!(
                 out,
-                "{scenario}, {} seeds\n  {:<22}{:<10}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>7}",
+                "{scenario}, {} seeds\n  {:<own$}{:<app$}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>7}",
                 row.seeds,
                 "manager",
                 "app",
@@ -254,7 +257,7 @@ pub fn table(rows: &[Row]) -> String {
         }
         let _infallible = writeln!(
             out,
-            "  {:<22}{:<10}{:>9.1}{:>9.4}{:>9.4}{:>9.3}{:>8.1}{:>8.1}{:>8.2}{:>8.2}{:>8.1}{:>8.1}{:>7.1}",
+            "  {:<own$}{:<app$}{:>9.1}{:>9.4}{:>9.4}{:>9.3}{:>8.1}{:>8.1}{:>8.2}{:>8.2}{:>8.1}{:>8.1}{:>7.1}",
             row.manager,
             row.application,
             row.energy_j,

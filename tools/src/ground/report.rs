@@ -132,9 +132,10 @@ fn page(
     variants: &[sensitivity::Variant],
 ) -> Result<Page> {
     let mut lead = format!(
-        "{} scenarios, {seeds} seeds, simulated on boards modelled from published measurements; \
+        "{} scenarios, {seeds} seed{}, simulated on boards modelled from published measurements; \
          nothing was measured on a board of ours.",
-        scenarios.len()
+        scenarios.len(),
+        if seeds == 1 { "" } else { "s" },
     );
     if !skipped.is_empty() {
         lead += &format!(" Skipped for want of data: {}.", skipped.join(", "));

@@ -2,7 +2,7 @@
 
 mod card;
 mod choose;
-mod plot;
+pub(crate) mod plot;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

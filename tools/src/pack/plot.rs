@@ -13,7 +13,7 @@ const RIGHT: f64 = 24.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 56.0;
 
-const STYLE: &str = "<style>
+pub(crate) const STYLE: &str = "<style>
   .page { fill: #ffffff } .text { fill: #24292f; font: 13px sans-serif } .axis { stroke: #8c959f }
   .line { stroke: #0969da; stroke-width: 2; fill: none } .kept { fill: #0969da }
   .other { fill: none; stroke: #8c959f }
@@ -118,12 +118,12 @@ pub(super) fn plot(model: &Model, tested: &[Point]) -> String {
     out
 }
 
-fn push(out: &mut String, element: std::fmt::Arguments<'_>) {
+pub(crate) fn push(out: &mut String, element: std::fmt::Arguments<'_>) {
     // Writing into a string cannot fail.
     let _ = writeln!(out, "{element}");
 }
 
-fn text(out: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
+pub(crate) fn text(out: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
     push(
         out,
         format_args!(
@@ -132,7 +132,7 @@ fn text(out: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
     );
 }
 
-fn line(out: &mut String, x1: f64, y1: f64, x2: f64, y2: f64, opacity: f64) {
+pub(crate) fn line(out: &mut String, x1: f64, y1: f64, x2: f64, y2: f64, opacity: f64) {
     push(
         out,
         format_args!(

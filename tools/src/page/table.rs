@@ -143,7 +143,7 @@ impl Table {
         let _ = write!(
             html,
             "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\
-             <table>\n<caption>{caption}</caption>\n<thead><tr>"
+             <table>\n<caption><span>{caption}</span></caption>\n<thead><tr>"
         );
         for Column { header, numeric } in &self.columns {
             let class = class(*numeric);

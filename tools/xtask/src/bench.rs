@@ -77,8 +77,10 @@ fn growth(bench: &Bench) -> Result<String> {
         table.push('\n');
     }
     Ok(format!(
-        "Instructions of a step (opt-level `s`, Cortex-M4), {CASES} random policies a row, whose \
-         cells, targets and caps are as hostile as those of the worst step. The axes are {}.\n\n\
+        "Instructions (opt-level `s`, Cortex-M4), {CASES} random policies a row, whose \
+         cells, targets and caps are as hostile as those of the worst step. A mean is that of a \
+         message and all slices of the decision that follows it, the dearest step one slice or \
+         message alone. The axes are {}.\n\n\
          {table}",
         AXES.join(", ")
     ))

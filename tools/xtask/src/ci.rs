@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     images(&workspace, args.yes, &mut tally);
     budgets(&workspace, args.yes, &mut tally);
     test::all(&workspace, args.yes, &[], &mut tally)?;
+    test::snapshot(&workspace, &mut tally);
     demo::step(&mut tally);
     Ok(tally.close())
 }

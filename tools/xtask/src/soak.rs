@@ -10,14 +10,15 @@ use crate::test;
 use crate::workspace::{self, Workspace};
 
 /// Campaigns, in the order they run.
-const CAMPAIGNS: [&str; 3] = ["power-cuts", "bit-flips", "twin"];
+const CAMPAIGNS: [&str; 4] = ["power-cuts", "bit-flips", "twin", "ground"];
 
 /// Run the long campaigns against the release image in the emulator.
 ///
 /// power-cuts: power lost, torn or wrong words at every store of a policy upload, and every bit
 /// of both slots flipped afterwards. bit-flips: a thousand bits of registers and memory flipped while
-/// it decides. twin: a million random inputs answered by the image and by this machine. `cargo xtask ci` runs a part of each. What they print goes
-/// with its date into docs/reliability.md.
+/// it decides. twin: a million random inputs answered by the image and by this machine. ground: three scenarios of the
+/// proving ground decided by the image as by this machine. `cargo xtask ci` runs a part of each. What
+/// they print goes with its date into docs/reliability.md, that of ground into docs/results.md.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Campaign (default: all, one after another)

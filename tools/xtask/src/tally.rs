@@ -106,6 +106,11 @@ impl Tally {
         }
     }
 
+    /// Number of successes so far, without what told of a skip.
+    pub(crate) fn passed(&self) -> u32 {
+        self.succeeded.saturating_sub(self.told_skips)
+    }
+
     /// Number of failures so far.
     pub(crate) fn failures(&self) -> usize {
         self.failed.len()
@@ -126,7 +131,7 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let passed = self.succeeded.saturating_sub(self.told_skips);
+        let passed = self.passed();
         let (failed, skipped) = (self.failed.len(), self.skipped.len());
         write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::board::{MPS2_AN386, TEMPLATE};
 use crate::embedded::{TARGET, Toolchain};
@@ -138,6 +138,21 @@ pub(crate) fn hand_over(
     }
     let refused = image.refuses_panic_path(workspace, &toolchain, &policy);
     tally.check("a panic path does not link", refused);
+}
+
+/// Runs the snapshot of the proving ground's results, which unoptimised builds leave out.
+pub(crate) fn snapshot(workspace: &Workspace, tally: &mut Tally) {
+    let mut command = workspace.cargo();
+    command.args(["test", "--release", "--package", "coshift-tools", "--no-default-features"]);
+    command.args(["--test", "ground_results", "--", "--show-output"]);
+    let (passed, failures) = (tally.passed(), tally.failures());
+    let outcome = stream(&mut command, tally).and_then(|()| {
+        ensure!(tally.passed() > passed, "no test ran");
+        Ok(())
+    });
+    if outcome.is_err() && tally.failures() == failures {
+        tally.check("snapshot of the results", outcome);
+    }
 }
 
 /// Runs a test command, showing and counting its output.

@@ -59,7 +59,7 @@ impl Emulated {
         let port = listener.accept().unwrap().0;
         std::fs::remove_file(path).unwrap();
         // A test that waits this long has found a hang; it asserts nothing about speed.
-        port.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        port.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
         Self { child, port, reader: FrameReader::new(), sender: Sender::default() }
     }
 

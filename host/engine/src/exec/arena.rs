@@ -27,9 +27,13 @@ pub(crate) enum Buffer {
     Logits,
     /// Rings of rows, one a thread.
     Ring,
+    /// Means of the map that an early exit reads.
+    ExitMeans,
+    /// What an early exit says.
+    ExitLogits,
 }
 
-const BUFFERS: usize = 11;
+const BUFFERS: usize = 13;
 
 /// Lanes that each buffer needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

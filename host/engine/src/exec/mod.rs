@@ -3,9 +3,9 @@
 //! * [`packed`] — what the sub-networks share
 //! * [`plan`] — what each has of its own: its steps and folded normalisations
 //! * [`arena`] — where the feature maps of one caller lie
-//! * [`steps`] — running a step, or one thread's share of it
+//! * [`steps`] — running the steps, each in parts
 //! * [`trace`] — the maps that a pass leaves, step by step
-//! * [`team`] — threads that run the same steps side by side
+//! * [`team`] — threads that share the parts of a step
 
 pub(crate) mod arena;
 pub(crate) mod packed;

@@ -63,6 +63,10 @@ impl Packed {
         let classifier = layout.classifier();
         let family = layout.family();
         reach(&mut used, classifier, family.classes, family.feature_mix);
+        for (number, exit) in family.exits.iter().enumerate() {
+            let channels = family.stages[exit.stage].channels;
+            reach(&mut used, layout.exit(number), family.classes, channels);
+        }
         // In the order of the layout, so that a sub-network reads forward.
         let mut weights: Vec<_> = used.into_iter().collect();
         weights.sort_unstable();
@@ -86,6 +90,7 @@ impl Packed {
             packed.kernels.insert(key, place);
         }
         let mut biases = vec![classifier + 1];
+        biases.extend((0..family.exits.len()).map(|number| layout.exit(number) + 1));
         biases.extend(squeezes.values().flat_map(|s| [s.reduce + 1, s.expand + 1]));
         biases.sort_unstable();
         for bias in biases {

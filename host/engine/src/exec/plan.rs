@@ -72,6 +72,10 @@ pub(crate) enum Step {
         layer: Conv,
         blocks: usize,
     },
+    /// Means of the map that an early exit reads.
+    ExitPool { from: Buffer, blocks: usize, pixels: usize },
+    /// The layer of an early exit; the image may leave after it.
+    Exit { number: usize, inputs: usize, weight: Panels, blocks: usize, bias: usize },
     /// Means of the last map.
     Pool { blocks: usize, pixels: usize },
     /// A layer on the means of every image.
@@ -100,7 +104,12 @@ impl fmt::Display for Step {
             Self::Pointwise { pixels, layer, blocks, .. } => {
                 write!(f, "pointwise {}→{}, {pixels} pixels", layer.inputs, blocks * LANES)
             }
-            Self::Pool { blocks, pixels } => write!(f, "means {}, {pixels} pixels", blocks * LANES),
+            Self::Exit { number, inputs, blocks, .. } => {
+                write!(f, "exit {number}: {inputs}→{}", blocks * LANES)
+            }
+            Self::ExitPool { blocks, pixels, .. } | Self::Pool { blocks, pixels } => {
+                write!(f, "means {}, {pixels} pixels", blocks * LANES)
+            }
             Self::Mix { layer, blocks } | Self::Classify { layer, blocks, .. } => {
                 write!(f, "vector {}→{}", layer.inputs, blocks * LANES)
             }
@@ -203,6 +212,9 @@ impl Plan {
                     if !last {
                         (from, to) = (to, from);
                     }
+                    if let Some(number) = unit.exit {
+                        trunk.extend(build.exit(layout, number, unit.outputs, (from, pixels)));
+                    }
                     index += 1;
                 }
             }
@@ -286,6 +298,25 @@ impl Build<'_> {
             activation: unit.activation,
             means: unit.squeeze.is_some(),
         }
+    }
+
+    /// The two steps of an early exit after a map of so many channels.
+    fn exit(
+        &mut self,
+        layout: &Layout,
+        number: usize,
+        inputs: usize,
+        (from, pixels): (Buffer, usize),
+    ) -> [Step; 2] {
+        let classes = blocks(layout.family().classes);
+        self.sizes.cover(Buffer::ExitMeans, blocks(inputs));
+        self.sizes.cover(Buffer::ExitLogits, classes);
+        let (weight, bias) = (layout.exit(number), layout.exit(number) + 1);
+        let (weight, bias) = (self.packed.panels(weight), self.packed.bias(bias));
+        [
+            Step::ExitPool { from, blocks: blocks(inputs), pixels },
+            Step::Exit { number, inputs, weight, blocks: classes, bias },
+        ]
     }
 
     /// The two steps of squeeze-excite, where a unit has it.

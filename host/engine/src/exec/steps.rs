@@ -1,16 +1,17 @@
-//! Running the steps of a plan, or one thread's share of each.
+//! Running the steps of a plan, each in parts that threads share.
 
 use std::ops::Range;
 
 use super::arena::{Buffer, Places};
 use super::packed::Panels;
 use super::plan::{Conv, Feed, Plan, Step};
-use super::team::Barrier;
-use crate::family::Activation;
+use super::team::{Crew, Share};
+use crate::family::{Activation, Exit};
 use crate::kernels::blocked::{
     After, Fused, Gemv, Isa, Lanes, Map, Pointwise, Rows, Source, Stem, StemRows, blocks, fused,
     gemv, means, pointwise, scale, stem,
 };
+use crate::network::Exiting;
 
 /// One pass of a sub-network over a batch.
 #[derive(Debug, Clone, Copy)]
@@ -25,55 +26,106 @@ pub(crate) struct Pass<'a> {
     /// Channels of an image.
     pub(crate) channels: usize,
     pub(crate) batch: usize,
-    /// Threads that share the work.
-    pub(crate) members: usize,
+    pub(crate) early: Early<'a>,
 }
 
-/// A member's part of `0..count`, in multiples of `unit` but for the last one.
-fn share(count: usize, unit: usize, member: usize, members: usize) -> Range<usize> {
-    let units = count.div_ceil(unit);
-    let at = |member: usize| (units * member / members * unit).min(count);
-    at(member)..at(member + 1)
+/// When images leave early, and where what they leave with goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Early<'a> {
+    pub(crate) exits: &'a [Exit],
+    pub(crate) exiting: Exiting,
+    pub(crate) classes: usize,
+    /// `[batch]`: number of the exit that each image took; [`WHOLE`] before the pass.
+    pub(crate) taken: *mut u8,
+    /// `[batch, classes]`.
+    pub(crate) logits: *mut f32,
+}
+
+// SAFETY: only the caller's thread writes through the places, and nobody reads them meanwhile.
+unsafe impl Sync for Early<'_> {}
+
+/// In [`Early::taken`]: no exit.
+pub(crate) const WHOLE: u8 = u8::MAX;
+
+/// The largest softmax value.
+fn confidence(logits: &[f32]) -> f32 {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    1.0 / logits.iter().map(|logit| (logit - top).exp()).sum::<f32>()
 }
 
 /// Pixels that a member's part is a multiple of: a whole tile.
 const TILE: usize = 8;
 
 impl Pass<'_> {
-    /// One member's share of the whole pass.
+    /// The whole pass.
     ///
     /// # Safety
-    /// Every member `0..members` must call it once, with one barrier, over places that are long
-    /// enough for the plan, the batch and the members and that nobody else uses meanwhile.
-    pub(crate) unsafe fn run(&self, member: usize, barrier: &Barrier) {
-        // SAFETY: the caller's promise; a step begins once every member is done with the one before.
-        unsafe {
-            for image in 0..self.batch {
-                for step in &self.plan.trunk {
-                    self.step(step, image, member);
-                    barrier.wait();
+    /// The places must be long enough for the plan, the batch and the members of the crew, and nobody
+    /// else may use them meanwhile.
+    pub(crate) unsafe fn run(&self, crew: &mut Crew<'_>) {
+        let mut shared = |step: &Step, image: usize| {
+            // SAFETY: the caller's promise; a step begins once every part of the one before is done.
+            crew.share(&|share| unsafe { self.step(step, image, share) });
+        };
+        let mut left = 0;
+        for image in 0..self.batch {
+            for step in &self.plan.trunk {
+                shared(step, image);
+                if let Step::Exit { number, .. } = *step {
+                    // SAFETY: the caller's promise; the exit's logits are there.
+                    if unsafe { self.leaves(number, image) } {
+                        left += 1;
+                        break;
+                    }
                 }
             }
-            for step in &self.plan.head {
-                self.step(step, 0, member);
-                barrier.wait();
-            }
+        }
+        if left < self.batch {
+            self.plan.head.iter().for_each(|step| shared(step, 0));
         }
     }
 
-    /// One member's share of one step.
+    /// Whether the image leaves at an exit; writes down what it leaves with.
     ///
     /// # Safety
-    /// As [`Self::run`], and the steps before this one must be done.
-    pub(crate) unsafe fn step(&self, step: &Step, image: usize, member: usize) {
-        // SAFETY: the caller's promise. Members write different blocks of channels, or different
+    /// The exit's step must be done and no other running.
+    unsafe fn leaves(&self, number: usize, image: usize) -> bool {
+        let Early { exits, exiting, classes, taken, logits } = self.early;
+        let threshold = match exiting {
+            Exiting::Family => exits[number].threshold,
+            Exiting::Never => return false,
+            Exiting::At(threshold) => threshold,
+        };
+        // SAFETY: the buffer holds the classes' logits, and nothing writes to it meanwhile.
+        let found = unsafe {
+            std::slice::from_raw_parts(self.places.of(Buffer::ExitLogits).cast::<f32>(), classes)
+        };
+        let leaves = confidence(found) >= threshold;
+        if leaves {
+            // SAFETY: the places hold the batch, and this thread alone writes there. There are fewer
+            // exits than stages, of which there are at most 64.
+            unsafe {
+                taken.add(image).write(number as u8);
+                let row = logits.add(image * classes);
+                row.copy_from_nonoverlapping(found.as_ptr(), classes);
+            }
+        }
+        leaves
+    }
+
+    /// One part of one step.
+    ///
+    /// # Safety
+    /// As [`Self::run`]; the steps before this one must be done, and the parts of one step differ.
+    pub(crate) unsafe fn step(&self, step: &Step, image: usize, part: Share) {
+        // SAFETY: the caller's promise. Parts write different blocks of channels, or different
         // pixels, of a buffer that the step does not read elsewhere.
         unsafe {
             match *step {
-                Step::Image { side } => self.image(side, image, member),
+                Step::Image { side } => self.image(side, image, part),
                 Step::Stem { layer, blocks, side, stride, to } => {
                     let out_side = side.div_ceil(stride);
-                    let rows = share(out_side, 1, member, self.members);
+                    let rows = part.of(out_side, 1);
                     let stem_args = Stem {
                         y: self.places.of(to),
                         y_block: out_side * out_side,
@@ -83,16 +135,16 @@ impl Pass<'_> {
                     let args = StemRows { stem: stem_args, blocks, rows };
                     stem(self.isa, &args);
                 }
-                Step::Fused { .. } => self.fused(step, member),
+                Step::Fused { .. } => self.fused(step, part),
                 Step::Reduce { inputs, weight, blocks, bias } => {
-                    let share = share(blocks, 1, member, self.members);
+                    let share = part.of(blocks, 1);
                     let after = After::Activation(Some(Activation::Relu));
                     let x = self.places.of(Buffer::Means);
                     let y = self.places.of(Buffer::Squeezed);
                     self.vector((x, inputs), weight, Some(bias), share, after, y);
                 }
                 Step::Excite { inputs, weight, blocks, bias, pixels } => {
-                    let share = share(blocks, 1, member, self.members);
+                    let share = part.of(blocks, 1);
                     let (x, y) = (self.places.of(Buffer::Squeezed), self.places.of(Buffer::Gates));
                     self.vector((x, inputs), weight, Some(bias), share.clone(), After::Gate, y);
                     let map = Map {
@@ -107,18 +159,36 @@ impl Pass<'_> {
                 Step::Pointwise { from, to, add, pixels, layer, blocks, .. } => {
                     let add = add.map(|add| self.places.of(add).cast_const());
                     let (x, y) = (self.places.of(from), self.places.of(to));
-                    // Where the weights are larger than the map, members share the weights.
+                    // Where the weights are larger than the map, parts share the weights.
                     let (mut outputs, mut range) = (0..blocks, 0..pixels);
                     if blocks * 16 > pixels {
-                        outputs = share(blocks, 1, member, self.members);
+                        outputs = part.of(blocks, 1);
                     } else {
-                        range = share(pixels, TILE, member, self.members);
+                        range = part.of(pixels, TILE);
                     }
                     let folds = self.folds(layer);
                     self.layer(x, pixels, layer, folds, outputs, range, add, y);
                 }
+                Step::ExitPool { from, blocks, pixels } => {
+                    let share = part.of(blocks, 1);
+                    let map = Map {
+                        map: self.places.of(from).add(share.start * pixels),
+                        blocks: share.len(),
+                        pixels,
+                        values: self.places.of(Buffer::ExitMeans).add(share.start),
+                        step: 1,
+                    };
+                    means(self.isa, &map);
+                }
+                Step::Exit { inputs, weight, blocks, bias, .. } => {
+                    let share = part.of(blocks, 1);
+                    let x = self.places.of(Buffer::ExitMeans);
+                    let y = self.places.of(Buffer::ExitLogits);
+                    let after = After::Activation(None);
+                    self.vector((x, inputs), weight, Some(bias), share, after, y);
+                }
                 Step::Pool { blocks, pixels } => {
-                    let share = share(blocks, 1, member, self.members);
+                    let share = part.of(blocks, 1);
                     let map = Map {
                         map: self.places.of(Buffer::Middle).add(share.start * pixels),
                         blocks: share.len(),
@@ -132,7 +202,7 @@ impl Pass<'_> {
                     means(self.isa, &map);
                 }
                 Step::Mix { layer, blocks } => {
-                    let share = share(blocks, 1, member, self.members);
+                    let share = part.of(blocks, 1);
                     let (x, y) = (self.places.of(Buffer::Pooled), self.places.of(Buffer::Features));
                     if self.batch == 1 {
                         let after = After::Activation(layer.activation);
@@ -143,7 +213,7 @@ impl Pass<'_> {
                     }
                 }
                 Step::Classify { layer, blocks, bias } => {
-                    let share = share(blocks, 1, member, self.members);
+                    let share = part.of(blocks, 1);
                     let (x, y) = (self.places.of(Buffer::Features), self.places.of(Buffer::Logits));
                     if self.batch == 1 {
                         let after = After::Activation(None);
@@ -161,19 +231,19 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// As [`Self::step`].
-    unsafe fn image(&self, side: usize, image: usize, member: usize) {
+    unsafe fn image(&self, side: usize, image: usize, part: Share) {
         let (line, channels) = (side * self.channels, self.channels);
         let pitch = line + 2 * channels;
         let images = &self.images[image * side * line..][..side * line];
-        // SAFETY: the caller's promise: the buffer holds `side + 2` lines of `pitch`, and members
+        // SAFETY: the caller's promise: the buffer holds `side + 2` lines of `pitch`, and parts
         // write different lines.
         unsafe {
             let start = self.places.of(Buffer::Image).cast::<f32>();
-            if member == 0 {
+            if part.part == 0 {
                 start.write_bytes(0, pitch);
                 start.add((side + 1) * pitch).write_bytes(0, pitch);
             }
-            for row in share(side, 1, member, self.members) {
+            for row in part.of(side, 1) {
                 let place = start.add((row + 1) * pitch);
                 place.write_bytes(0, channels);
                 let values = images[row * line..][..line].as_ptr();
@@ -281,7 +351,7 @@ impl Pass<'_> {
 
     /// # Safety
     /// As [`Self::step`].
-    unsafe fn fused(&self, step: &Step, member: usize) {
+    unsafe fn fused(&self, step: &Step, part: Share) {
         let &Step::Fused {
             from,
             blocks: count,
@@ -297,7 +367,7 @@ impl Pass<'_> {
         else {
             return;
         };
-        let outputs = share(count, 1, member, self.members);
+        let outputs = part.of(count, 1);
         let block = outputs.start;
         let (area, out_side) = (side * side, side.div_ceil(stride));
         let own = &self.plan.own;
@@ -355,46 +425,26 @@ impl Pass<'_> {
                 activation,
                 y: target.add(block * out_side * out_side),
                 means: if means { means_place.add(block) } else { std::ptr::null_mut() },
-                ring: self.places.ring(member),
+                ring: self.places.ring(part.member),
             };
             fused(self.isa, &args);
         }
     }
 
-    /// Copies the logits `[batch, classes]`.
+    /// Copies the logits `[batch, classes]` of the images that took no exit.
     ///
     /// # Safety
     /// The pass must be done.
-    pub(crate) unsafe fn logits(&self, classes: usize, logits: &mut [f32]) {
+    pub(crate) unsafe fn logits(&self, classes: usize, taken: &[u8], logits: &mut [f32]) {
         let lanes = blocks(classes) * self.batch;
         // SAFETY: the caller's promise: nobody writes to the buffer any more.
         let found = unsafe { std::slice::from_raw_parts(self.places.of(Buffer::Logits), lanes) };
         for (image, row) in logits.chunks_exact_mut(classes).enumerate() {
+            if taken[image] != WHOLE {
+                continue;
+            }
             for (block, values) in row.chunks_mut(16).enumerate() {
                 values.copy_from_slice(&found[block * self.batch + image].0[..values.len()]);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::share;
-
-    #[test]
-    fn shares_cover_everything_once() {
-        for count in [0, 1, 7, 8, 9, 49, 3136] {
-            for unit in [1, 8] {
-                for members in 1..5 {
-                    let mut at = 0;
-                    for member in 0..members {
-                        let part = share(count, unit, member, members);
-                        assert_eq!(part.start, at);
-                        assert!(part.end == count || part.end.is_multiple_of(unit));
-                        at = part.end;
-                    }
-                    assert_eq!(at, count);
-                }
             }
         }
     }

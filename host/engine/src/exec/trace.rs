@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use super::arena::Buffer;
 use super::plan::{Feed, Plan, Step};
 use super::steps::Pass;
+use super::team::Share;
 use crate::kernels::blocked::{blocks, unblocked};
 use crate::layout::Unit;
 
 /// Runs a pass on the caller's thread alone; gives each step's time, summed over the images.
 ///
 /// # Safety
-/// As [`Pass::run`], with one member.
+/// As [`Pass::run`], with the caller's thread alone.
 pub(crate) unsafe fn profile(pass: &Pass<'_>) -> Vec<(String, Duration)> {
     let Plan { trunk, head, .. } = pass.plan;
     let mut times: Vec<_> =
@@ -19,7 +20,7 @@ pub(crate) unsafe fn profile(pass: &Pass<'_>) -> Vec<(String, Duration)> {
     let timed = |step: &Step, image: usize, time: &mut Duration| {
         let start = Instant::now();
         // SAFETY: the caller's promise; the steps run in their order.
-        unsafe { pass.step(step, image, 0) };
+        unsafe { pass.step(step, image, Share::WHOLE) };
         *time += start.elapsed();
     };
     for image in 0..pass.batch {
@@ -37,13 +38,13 @@ pub(crate) unsafe fn profile(pass: &Pass<'_>) -> Vec<(String, Duration)> {
 /// of every unit whose map is whole at some time, with the unit's number.
 ///
 /// # Safety
-/// As [`Pass::run`], with one member and a batch of one.
+/// As [`Pass::run`], with the caller's thread alone and a batch of one.
 pub(crate) unsafe fn outputs(pass: &Pass<'_>, units: &[Unit]) -> Vec<(usize, Vec<f32>)> {
     let mut found = Vec::new();
     let mut next = 0;
     for step in pass.plan.trunk.iter().chain(&pass.plan.head) {
         // SAFETY: the caller's promise; the steps run in their order.
-        unsafe { pass.step(step, 0, 0) };
+        unsafe { pass.step(step, 0, Share::WHOLE) };
         let buffer = match *step {
             Step::Stem { to, .. } | Step::Pointwise { to, .. } => to,
             Step::Fused { from, .. } => {
@@ -59,6 +60,8 @@ pub(crate) unsafe fn outputs(pass: &Pass<'_>, units: &[Unit]) -> Vec<(usize, Vec
             Step::Mix { .. } => Buffer::Features,
             Step::Image { .. }
             | Step::Reduce { .. }
+            | Step::ExitPool { .. }
+            | Step::Exit { .. }
             | Step::Pool { .. }
             | Step::Classify { .. } => {
                 continue;

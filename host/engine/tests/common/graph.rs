@@ -29,7 +29,7 @@ fn activate(x: &Tensor, activation: Option<Activation>) -> Result<Tensor> {
 
 /// The depthwise kernel `[channels, 1, k, k]`: the centre of the larger one times the matrix of each
 /// step, y = x·Mᵀ.
-fn kernel(layout: &Layout, values: &Values, unit: &Unit) -> Result<Tensor> {
+pub(crate) fn kernel(layout: &Layout, values: &Values, unit: &Unit) -> Result<Tensor> {
     let mut size = unit.full_kernel;
     let mut kernel = parameter(layout, values, unit.weight)?.narrow(0, 0, unit.outputs)?;
     for (smaller, matrix) in &unit.shrinks {

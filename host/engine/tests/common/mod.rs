@@ -33,5 +33,6 @@ pub(crate) fn family() -> Family {
         final_expand: 16,
         feature_mix: 16,
         bn_epsilon: 1e-3,
+        exits: vec![],
     }
 }

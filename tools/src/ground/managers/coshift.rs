@@ -1,6 +1,7 @@
 //! Ours: the controller crate behind the agent's core, every message encoded, framed and decoded as
 //! on the wire.
 
+use coshift_host::arrivals::deadline_alone_us;
 use coshift_host::clock::Time;
 use coshift_host::core::{Action, AgentCore, Caps, Event as CoreEvent, Outcome, Settings};
 use coshift_host::platform::Readings;
@@ -21,6 +22,17 @@ use crate::simulate::{ClockManager, Stock};
 /// Control period.
 const PERIOD: Duration = Duration::from_ms(50);
 
+/// What the controller was told at one time, and all that it answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The agent's stamp, µs; the controller's own clock too.
+    pub local_us: u32,
+    /// The frame that came in; nothing where only time passed.
+    pub bytes: Vec<u8>,
+    /// Frames of the answer.
+    pub frames: Vec<Vec<u8>>,
+}
+
 /// The controller behind the agent's core.
 #[derive(Debug)]
 pub struct Coshift<'s> {
@@ -30,6 +42,8 @@ pub struct Coshift<'s> {
     orders: Orders,
     /// By how much deadlines are shortened where requests may wake a parked board, µs.
     wake_us: u32,
+    /// All that was said, where it is recorded.
+    record: Option<Vec<Heard>>,
 }
 
 fn caps(limits: Limits) -> Caps {
@@ -39,12 +53,54 @@ fn caps(limits: Limits) -> Caps {
     }
 }
 
+/// Adds what went to the controller and came from it to the record.
+fn note(record: &mut Vec<Heard>, now: Time, actions: &[Action]) {
+    let local_us = now.stamp().us();
+    let heard = |bytes: &[u8]| Heard { local_us, bytes: bytes.to_vec(), frames: Vec::new() };
+    let before = record.len();
+    for action in actions {
+        match action {
+            Action::ToTwin(frame) => record.push(heard(frame.bytes())),
+            Action::FromTwin(frame) => {
+                if record.len() == before {
+                    record.push(heard(&[]));
+                }
+                if let Some(last) = record.last_mut() {
+                    last.frames.push(frame.bytes().to_vec());
+                }
+            }
+            Action::Send(_) | Action::Notice(_) => {}
+        }
+    }
+    if record.len() == before {
+        record.push(heard(&[]));
+    }
+}
+
 impl<'s> Coshift<'s> {
     /// A controller that has just been told of its applications.
     ///
     /// # Errors
     /// Says what is wrong with the policy.
     pub fn new(setting: Setting<'s>) -> Result<Self, String> {
+        Self::started(setting, None)
+    }
+
+    /// The same, with a record of all that the controller hears and says.
+    ///
+    /// # Errors
+    /// As [`Coshift::new`].
+    pub fn recorded(setting: Setting<'s>) -> Result<Self, String> {
+        Self::started(setting, Some(Vec::new()))
+    }
+
+    /// The record so far.
+    #[must_use]
+    pub fn record(&self) -> &[Heard] {
+        self.record.as_deref().unwrap_or_default()
+    }
+
+    fn started(setting: Setting<'s>, record: Option<Vec<Heard>>) -> Result<Self, String> {
         let policy = PolicyView::open(&setting.instance.policy_bytes)
             .map_err(|fault| format!("policy: {fault}"))?;
         let core = AgentCore::new(
@@ -79,7 +135,7 @@ impl<'s> Coshift<'s> {
             }
             None => 0,
         };
-        let mut coshift = Self { setting, core, actions: Vec::new(), orders, wake_us };
+        let mut coshift = Self { setting, core, actions: Vec::new(), orders, wake_us, record };
         for application in 0..setting.applications().len() {
             coshift.set(Time::START, application);
         }
@@ -88,6 +144,9 @@ impl<'s> Coshift<'s> {
 
     fn poll(&mut self, now: Time, event: CoreEvent<'_>) {
         self.core.poll(now, event, &mut self.actions);
+        if let Some(record) = &mut self.record {
+            note(record, now, &self.actions);
+        }
         self.actions.clear();
         let Some(decision) = self.core.decision() else { return };
         let levels = self.setting.levels();
@@ -104,12 +163,19 @@ impl<'s> Coshift<'s> {
     fn set(&mut self, now: Time, application: usize) {
         let spec = &self.setting.applications()[application];
         let targets = spec.targets_at(now.us());
-        let unknown = if spec.releases_known() { 0 } else { self.wake_us };
+        let period_us = self.setting.period_us(application);
+        // Of requests that come at random some find others waiting, or the board parked.
+        let deadline_us = if spec.releases_known() {
+            targets.deadline_us
+        } else {
+            let awake_us = targets.deadline_us.saturating_sub(self.wake_us).max(1);
+            deadline_alone_us(awake_us, period_us, spec.miss_target)
+        };
         let targets = Targets {
             table: u8::try_from(self.setting.instance.tables[application]).unwrap_or(u8::MAX),
             objective: targets.objective,
-            deadline_us: targets.deadline_us.saturating_sub(unknown).max(1),
-            period_us: self.setting.period_us(application),
+            deadline_us,
+            period_us,
             accuracy_floor_bp: targets.floor_bp,
             // At most 50 %.
             miss_target_bp: (spec.miss_target * 1e4).round() as u16,

@@ -33,7 +33,7 @@ mod ztt;
 use coshift_plant::board::Level;
 
 pub use alert::{Alert, Constants as AlertConstants, Kalman};
-pub use coshift::{Coshift, CoshiftCap};
+pub use coshift::{Coshift, CoshiftCap, Heard};
 pub use dynamic_ofa::DynamicOfa;
 pub use exec::Exec;
 pub use fixed::Fixed;

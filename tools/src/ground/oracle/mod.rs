@@ -11,6 +11,10 @@
 //! it meets every deadline that a choice among the plans can meet, may miss only those, and takes
 //! the least energy of the rest. It knows nothing of temperature caps: where its own run goes over
 //! one, `over_temp_s` says so.
+//!
+//! The search knows no bound of the queues: where more requests wait than fit, which of them are
+//! dropped follows from the run. So where the best plan misses deadlines, every single level held
+//! through is tried as well, and what it serves is planned anew.
 
 mod labels;
 mod plan;
@@ -19,6 +23,8 @@ mod planned;
 pub use labels::Cost;
 pub use plan::{Freedom, Job, Plan, Step, jobs, plan};
 pub use planned::Planned;
+
+use coshift_shared::units::MAX_APPLICATIONS;
 
 use super::managers::{Fixed, Setting, highest};
 use super::world::{Run, WorldError, run};
@@ -33,7 +39,43 @@ const ROUNDS: usize = 4;
 pub fn oracle(setting: Setting<'_>, late: bool) -> Result<Run, WorldError> {
     let (scenario, instance) = (setting.scenario, setting.instance);
     let mut first = Fixed::fitting(setting, highest(&setting));
-    let mut order = run(scenario, instance, &mut first)?.order;
+    let order = run(scenario, instance, &mut first)?.order;
+    let mut best = planned(setting, order, late)?;
+    if best.0.misses > 0 {
+        let mut fixed: Option<(Rank, Run)> = None;
+        for level in 0..setting.levels().len() {
+            let mut held = Fixed::parking(setting, level, least_fitting(setting), true);
+            let done = run(scenario, instance, &mut held)?;
+            let rank = Rank::of(setting, &done);
+            if fixed.as_ref().is_none_or(|(known, _)| rank < *known) {
+                fixed = Some((rank, done));
+            }
+        }
+        if let Some(fixed) = fixed.filter(|(rank, _)| *rank < best.0) {
+            let again = planned(setting, fixed.1.order.clone(), late)?;
+            best = if again.0 < fixed.0 { again } else { fixed };
+        }
+    }
+    Ok(best.1)
+}
+
+/// The least accurate sub-networks at the highest floors that come.
+fn least_fitting(setting: Setting<'_>) -> [Option<usize>; MAX_APPLICATIONS] {
+    let mut choice = [None; MAX_APPLICATIONS];
+    for (application, spec) in setting.applications().iter().enumerate() {
+        let floor = spec.targets.iter().map(|targets| targets.floor_bp).max();
+        choice[application] = Some(setting.best_fitting(application, floor.unwrap_or(0)));
+    }
+    choice
+}
+
+/// The best run of plans that begin with this order of service.
+fn planned(
+    setting: Setting<'_>,
+    mut order: Vec<(usize, usize)>,
+    late: bool,
+) -> Result<(Rank, Run), WorldError> {
+    let (scenario, instance) = (setting.scenario, setting.instance);
     let mut best: Option<(Rank, Run)> = None;
     for _ in 0..ROUNDS {
         let jobs = jobs(setting, &order);
@@ -56,10 +98,7 @@ pub fn oracle(setting: Setting<'_>, late: bool) -> Result<Run, WorldError> {
             break;
         }
     }
-    match best {
-        Some((_, run)) => Ok(run),
-        None => Err(WorldError("the oracle made no plan".into())),
-    }
+    best.ok_or_else(|| WorldError("the oracle made no plan".into()))
 }
 
 /// Runs in the order in which an oracle prefers them.

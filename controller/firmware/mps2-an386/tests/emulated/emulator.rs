@@ -11,7 +11,7 @@ use std::time::Duration;
 use defmt_decoder::{DecodeError, Table};
 
 /// A test that waits this long for a byte has found a hang; it asserts nothing about speed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a test needs; where something is missing the test prints so and returns.
 pub(crate) struct Needs {

@@ -53,6 +53,17 @@ const GROUP: usize = 3;
 /// Bytes of ring to stay below, where the kernel lets it.
 const RING_BYTES: usize = 256 << 10;
 
+/// Bytes of input rows that the strip of a row of outputs reads, at most: half of a first-level cache,
+/// so that the next row finds all but its last one there.
+const STRIP_BYTES: usize = 16 << 10;
+
+/// Columns of outputs that are made row after row before the next columns, strips nearly equal.
+fn strip(out_width: usize, kernel: usize, stride: usize) -> usize {
+    let columns = STRIP_BYTES / (kernel * size_of::<Lanes>());
+    let most = (columns.saturating_sub(kernel) / stride / 8 * 8).max(8);
+    out_width.div_ceil(out_width.div_ceil(most)).next_multiple_of(8)
+}
+
 /// Rows of outputs made at once, and rows of the ring for them.
 fn bands(height: usize, width: usize, kernel: usize, stride: usize) -> (usize, usize) {
     let out_height = height.div_ceil(stride);
@@ -87,6 +98,7 @@ unsafe fn all<V: Vector>(args: &Fused) {
     let pitch = width + kernel - 1;
     let (out_height, out_width) = (height.div_ceil(stride), width.div_ceil(stride));
     let (band, ring) = bands(height, width, kernel, stride);
+    let strip = strip(out_width, kernel, stride);
     // SAFETY: the caller's promise. The ring holds GROUP blocks of `ring` rows and the row of zeros
     // after them; a group is never larger than GROUP.
     unsafe {
@@ -115,26 +127,32 @@ unsafe fn all<V: Vector>(args: &Fused) {
                 }
                 for place in 0..count {
                     let lines = args.ring.add(place * ring * pitch);
-                    for out in out_row..last {
-                        let mut rows = [zeros.cast_const(); MOST];
-                        for (tap, line) in rows[..kernel].iter_mut().enumerate() {
-                            let input = (out * stride + tap).wrapping_sub(margin);
-                            if input < height {
-                                *line = lines.add(input % ring * pitch).cast_const();
+                    let at = block + place;
+                    let mut column = 0;
+                    while column < out_width {
+                        let width = strip.min(out_width - column);
+                        for out in out_row..last {
+                            let mut rows = [zeros.cast_const(); MOST];
+                            for (tap, line) in rows[..kernel].iter_mut().enumerate() {
+                                let input = (out * stride + tap).wrapping_sub(margin);
+                                if input < height {
+                                    let line_at = input % ring * pitch + column * stride;
+                                    *line = lines.add(line_at).cast_const();
+                                }
                             }
+                            let sum: V = row(&Row {
+                                rows: &rows[..kernel],
+                                weight: args.weight.add(at * kernel * kernel),
+                                scale: args.scale.add(at),
+                                shift: args.shift.add(at),
+                                activation: args.activation,
+                                stride,
+                                width,
+                                y: args.y.add((at * out_height + out) * out_width + column),
+                            });
+                            sums[place] = sums[place].add(sum);
                         }
-                        let at = block + place;
-                        let sum: V = row(&Row {
-                            rows: &rows[..kernel],
-                            weight: args.weight.add(at * kernel * kernel),
-                            scale: args.scale.add(at),
-                            shift: args.shift.add(at),
-                            activation: args.activation,
-                            stride,
-                            width: out_width,
-                            y: args.y.add((at * out_height + out) * out_width),
-                        });
-                        sums[place] = sums[place].add(sum);
+                        column += width;
                     }
                 }
                 out_row = last;

@@ -429,6 +429,12 @@ impl Demand {
         self.ends_known.get() & bit(level) != 0
     }
 
+    /// Whether [`Self::quickest`] at `level` takes no search; it does not once asked for.
+    #[must_use]
+    pub fn knows_quickest(&self, level: u8) -> bool {
+        !self.keeps_floor || self.quickest_known.get() & bit(level) != 0
+    }
+
     /// The fastest sub-network at `level` that the application can come to, whatever it gives up:
     /// one whose deadline goes first keeps the floor, or the most accurate sub-network where none
     /// is at it, and the budget where any of those does; any other may come to any sub-network.

@@ -38,8 +38,8 @@ enum Phase {
     Begun,
     /// The standing level was judged, where there is one that counts.
     Searching { current: Option<Candidate>, search: Search },
-    /// The best level is known.
-    Found { current: Option<Candidate>, best: Candidate },
+    /// The best level is known, and what to ask for, where that was looked for.
+    Found { current: Option<Candidate>, best: Candidate, ask: Option<u8> },
 }
 
 /// A choice and why it is made.
@@ -167,7 +167,7 @@ impl Controller<'_> {
             let rested = self.rested(deciding.at);
             deciding.phase = match current {
                 // Nothing that is found would be taken.
-                Some(best) if calm && !rested => Phase::Found { current, best },
+                Some(best) if calm && !rested => Phase::Found { current, best, ask: None },
                 None => {
                     let search = Search::new(Margin::Plain, board.lowest());
                     Phase::Searching { current, search }
@@ -185,9 +185,9 @@ impl Controller<'_> {
         }
         if let Phase::Searching { current, search } = &mut deciding.phase {
             let best = search.advance(&board, &mut effort)?;
-            deciding.phase = Phase::Found { current: *current, best };
+            deciding.phase = Phase::Found { current: *current, best, ask: None };
         }
-        let Phase::Found { current, best } = deciding.phase else { return None };
+        let Phase::Found { current, best, ask } = deciding.phase else { return None };
         let (candidate, reason, uncapped_mw) = match (current, self.counting()) {
             (Some(current), Some(standing)) => self.weigh(&current, &best, &standing, deciding.at),
             (None, Some(_)) => (best, Reason::ClockHeld, best.uncapped_mw),
@@ -195,10 +195,11 @@ impl Controller<'_> {
         };
         let mut verdict = Verdict::new(candidate, reason);
         if !self.held.is_free() {
-            if !effort.has(PROBE) {
+            if ask.is_none() && !effort.has(PROBE) {
                 return None;
             }
-            verdict.ask = self.ask(&board, &policy, &candidate);
+            verdict.ask = ask.unwrap_or_else(|| self.ask(&board, &policy, &candidate, &mut effort));
+            deciding.phase = Phase::Found { current, best, ask: Some(verdict.ask) };
         }
         if candidate.trouble == Trouble::NONE {
             return Some(verdict);
@@ -213,10 +214,16 @@ impl Controller<'_> {
 
     /// What to ask for to have the level chosen: one that shows the end of a hold, unless it would
     /// then break a promise that is kept now.
-    fn ask(&self, board: &Board<'_, '_>, policy: &PolicyView<'_>, chosen: &Candidate) -> u8 {
+    fn ask(
+        &self,
+        board: &Board<'_, '_>,
+        policy: &PolicyView<'_>,
+        chosen: &Candidate,
+        effort: &mut Effort,
+    ) -> u8 {
         let probe = self.held.probe(chosen.level, policy);
         let harmless = |level: &u8| {
-            let there = board.judge(*level, Margin::Plain).trouble;
+            let there = board.judge_within(*level, Margin::Plain, effort).trouble;
             there <= chosen.trouble
         };
         probe.filter(harmless).unwrap_or(chosen.level)

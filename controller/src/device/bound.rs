@@ -112,6 +112,9 @@ impl Board<'_, '_> {
             let fastest = if seat.weight > best.trouble.unserved {
                 seat.demand.fastest_at_floor(column, level)
             } else {
+                if !seat.demand.knows_quickest(level) {
+                    plan.effort = plan.effort.saturating_add(search::pick(column.len()));
+                }
                 seat.demand.quickest(column, level)
             };
             let Some(load) = seat.demand.load(column, fastest, margin) else { continue };

@@ -9,8 +9,8 @@ use crate::demand::Margin;
 /// What parts of the work take, instructions of a Cortex-M4, rounded up. Effort only says where a
 /// slice ends, never what is found. A look at a level that is passed over at once:
 pub(super) const GLANCE: u32 = 150;
-/// An application with its fastest sub-network, to see whether a level can win.
-pub(super) const BOUND: u32 = 300;
+/// An application with the least it can take, to see whether a level can win.
+pub(super) const BOUND: u32 = 400;
 /// An application taken as if it were alone.
 pub(super) const ALONE: u32 = 200;
 /// What follows from that, an application's part.

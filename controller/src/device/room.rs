@@ -94,6 +94,12 @@ impl Board<'_, '_> {
             // until the whole fits.
             let least_mw = works_mw.saturating_add(self.idle_mw(level, others));
             let mut energy_uj = seat.demand.weighing(cap_mw.saturating_sub(least_mw));
+            if let Some(peak_cap_mw) = peak_cap_mw {
+                // No sub-network in time has a lower crest than the slowest there may be.
+                let left_mw = peak_cap_mw.saturating_sub(self.peak_of(level, &peaks));
+                let left_uj = seat.demand.weighing(seat.flat_mw(left_mw, latency_us));
+                energy_uj = energy_uj.min(left_uj);
+            }
             for _ in 0..MAX_SUB_NETWORKS {
                 let bounds = Bounds { latency_us, energy_uj };
                 let new = seat.pick(level, bounds, margin, &mut plan.effort);
@@ -163,6 +169,16 @@ impl Peaks {
 }
 
 impl Seat<'_, '_> {
+    /// Mean power whose crest is `peak_mw` at this latency, rounded up.
+    fn flat_mw(&self, peak_mw: u32, latency_us: u32) -> u32 {
+        let crest_q10 = self.demand.crest_q10(latency_us);
+        // Within 22 bits the division is one of 32 bits.
+        match peak_mw.checked_shl(10).filter(|_| peak_mw < 1 << 22) {
+            Some(peak_q10) => peak_q10.checked_div(crest_q10).unwrap_or(0).saturating_add(1),
+            None => peak_mw,
+        }
+    }
+
     fn peak(&self, load: &Load) -> Peaks {
         let crest_q10 = u64::from(self.demand.crest_q10(load.latency_us));
         let raised = |value: u32| {

@@ -385,7 +385,7 @@ impl Outcomes {
         let bytes = usize::from(samples).saturating_mul(2);
         let (samples, rest) = rest.split_at_checked(bytes).ok_or(BodyFault::Malformed)?;
         let (samples, _) = samples.as_chunks();
-        let samples = Vec::from_slice(samples).map_err(|_| BodyFault::Malformed)?;
+        let samples = taken(samples).ok_or(BodyFault::Malformed)?;
         let (outcomes_total, misses_total) = decode_body(rest)?;
         Ok(Self {
             at_us,
@@ -424,6 +424,19 @@ pub struct PolicyBegin {
     pub crc: u32,
     /// Sequence number of the image: that of the active one + 1.
     pub sequence: u32,
+}
+
+/// The items, where there is room for them. What `heapless` has for it adds up lengths with a check
+/// that not every target's optimiser removes, and a check that stays is a panic path.
+fn taken<T: Copy, const N: usize>(items: &[T]) -> Option<Vec<T, N>> {
+    if items.len() > N {
+        return None;
+    }
+    let mut taken = Vec::new();
+    for item in items {
+        taken.push(*item).ok()?;
+    }
+    Some(taken)
 }
 
 /// A piece of the policy image.
@@ -465,7 +478,7 @@ mod whole {
             }
 
             fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-                Vec::from_slice(bytes).map_err(|_| E::invalid_length(bytes.len(), &self))
+                super::taken(bytes).ok_or_else(|| E::invalid_length(bytes.len(), &self))
             }
         }
 

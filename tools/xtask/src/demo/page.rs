@@ -74,8 +74,7 @@ fn headline(summary: &Summary<'_>) -> Section {
     }
     if summary.late_by_host() > 0 {
         section = section.paragraph(format!(
-            "{} requests were late only on this machine, which was busy; the board would have been in \
-             time.",
+            "Late only because this machine was busy: {}; the board would have been in time.",
             summary.late_by_host()
         ));
     }

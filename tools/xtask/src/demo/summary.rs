@@ -150,8 +150,7 @@ impl<'s> Summary<'s> {
         if self.late_by_host() > 0 {
             let _ = writeln!(
                 text,
-                "  {} requests were late only on this machine, which was busy; the board would have \
-                 been in time",
+                "  late only because this machine was busy: {}; the board would have been in time",
                 self.late_by_host()
             );
         }

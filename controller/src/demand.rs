@@ -16,8 +16,8 @@ use coshift_shared::units::MAX_LEVELS;
 /// need: 0.5 %.
 pub const HYSTERESIS_PERMILLE: u32 = 5;
 
-/// Time over which a cap on power is kept, µs: a board's over-current protection averages over
-/// some tens of milliseconds, its monitors over some hundred.
+/// Time over which a cap on power is kept, µs: the windows in which the proving ground counts time
+/// over caps (`over_power_s`, docs/scenarios.md).
 pub const CAP_WINDOW_US: u32 = 100_000;
 
 /// Which guard counts.

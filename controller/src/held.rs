@@ -15,6 +15,10 @@
 //! achieved c > high(c), achieved c < low(c), once  =>  no bound any more
 //! level l can be reached  <=>  low(c) <= c(l) <= high(c) for CPU, GPU and memory
 //! ```
+//!
+//! Readings come by telemetry and by outcomes, which name the level that requests ran at. Of a
+//! board that may be parked a telemetry can find some clocks still at the park level while it wakes
+//! up: such a clock says nothing there.
 
 use coshift_shared::policy::{Level, PolicyView};
 use coshift_shared::time::{Duration, Instant};

@@ -93,7 +93,8 @@ pub struct Decision {
     pub digest: u32,
     /// Mode of the controller.
     pub mode: Mode,
-    /// Level while requests are served.
+    /// Level while requests are served. While something else holds a clock, this is what is asked
+    /// for; sub-networks and power are those of the level that the board ends up at.
     pub run_level: u8,
     /// Level between requests; [`crate::units::NO_LEVEL`] = stay at the run level.
     pub park_level: u8,

@@ -7,13 +7,11 @@ use coshift_controller::demand::Margin;
 use coshift_controller::device::{Board as DeviceBoard, PowerCaps, Trouble};
 use coshift_controller::held::FORGET;
 use coshift_controller::power::Power;
-use coshift_shared::policy::{
-    Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
-};
+use coshift_shared::policy::{Cell, Level, PolicyView, SubNetwork, TableImage};
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{Outcomes, Telemetry, ToController};
 use coshift_shared::to_host::{Decision, Mode, Reason};
-use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, NO_TEMP_CAP, slowdown};
+use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, slowdown};
 use proptest::prelude::*;
 
 const GPU_KHZ: [u32; 4] = [306_000, 510_000, 701_000, 905_000];
@@ -60,27 +58,12 @@ fn image(leave_out: &[u8], park_level: Option<u8>) -> Vec<u8> {
     };
     let subs = 0..WORK.len();
     let cells = subs.clone().map(|sub| levels.iter().map(|level| cell(sub, level)).collect());
-    PolicyImage {
-        sequence: 1,
-        board: "held".into(),
-        runtime: "none".into(),
-        precision_bits: 32,
-        batch: 1,
-        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
-        power_cap_mw: NO_POWER_CAP,
-        temp_cap_mdeg_c: NO_TEMP_CAP,
-        utilisation_permille: 900,
-        resistance_50mk_w: 0,
-        park_level,
-        tables: vec![TableImage {
-            name: "first".into(),
-            cells: cells.collect(),
-            sub_networks: subs.map(row).collect(),
-        }],
-        levels,
-    }
-    .to_bytes()
-    .unwrap()
+    let table = TableImage {
+        name: "first".into(),
+        cells: cells.collect(),
+        sub_networks: subs.map(row).collect(),
+    };
+    common::image(levels, vec![table], park_level).to_bytes().unwrap()
 }
 
 /// A board whose clocks something else keeps within bounds.

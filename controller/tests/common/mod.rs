@@ -67,6 +67,25 @@ pub fn peak_mw(sub_network: usize, level: usize, period_us: f64, slack: f64) -> 
     parked_mw(level, busy.min(1.0), period_us, slack) + work / busy.max(1.0)
 }
 
+/// An image of these levels and tables, without caps.
+pub fn image(levels: Vec<Level>, tables: Vec<TableImage>, park_level: Option<u8>) -> PolicyImage {
+    PolicyImage {
+        sequence: 1,
+        board: "test".into(),
+        runtime: "none".into(),
+        precision_bits: 32,
+        batch: 1,
+        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
+        power_cap_mw: NO_POWER_CAP,
+        temp_cap_mdeg_c: NO_TEMP_CAP,
+        utilisation_permille: 900,
+        resistance_50mk_w: 0,
+        park_level,
+        levels,
+        tables,
+    }
+}
+
 /// The image of the board: two equal tables.
 pub fn policy() -> Vec<u8> {
     let table = |name: &str| TableImage {
@@ -90,27 +109,19 @@ pub fn policy() -> Vec<u8> {
             })
             .collect(),
     };
+    let level = |level: usize| Level {
+        cpu_khz: 1_190_400,
+        gpu_khz: GPU_MHZ[level] * 1000,
+        emc_khz: 1_600_000,
+        idle_mw: idle_mw(level),
+    };
     PolicyImage {
-        sequence: 1,
-        board: "test".into(),
-        runtime: "none".into(),
-        precision_bits: 32,
-        batch: 1,
-        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
-        power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: 85_000,
-        utilisation_permille: 900,
-        resistance_50mk_w: 0,
-        park_level: Some(0),
-        levels: (0..GPU_MHZ.len())
-            .map(|level| Level {
-                cpu_khz: 1_190_400,
-                gpu_khz: GPU_MHZ[level] * 1000,
-                emc_khz: 1_600_000,
-                idle_mw: idle_mw(level),
-            })
-            .collect(),
-        tables: vec![table("first"), table("second")],
+        ..image(
+            (0..GPU_MHZ.len()).map(level).collect(),
+            vec![table("first"), table("second")],
+            Some(0),
+        )
     }
     .to_bytes()
     .unwrap()

@@ -73,6 +73,11 @@ impl Application {
         &self.demand
     }
 
+    /// Forgets what is only kept to save work.
+    pub fn forget(&mut self) {
+        self.demand.forget();
+    }
+
     fn follow(&mut self, policy: &PolicyView<'_>) {
         let (mean_q24, guard_q24) = (self.slowdown.mean_q24(), self.guard_q24());
         self.demand.follow(&self.targets, policy, mean_q24, guard_q24);

@@ -30,7 +30,8 @@ pub enum Margin {
 }
 
 /// What can be worked out again at any time, and is kept to save that: equal to any other, since
-/// nothing that is decided depends on what is kept.
+/// nothing that is found depends on what is kept, but for where a decision leaves the rest of a
+/// round to the next one.
 #[derive(Debug, Clone, Default)]
 struct Memo<T: Copy>(Kept<T>);
 
@@ -221,6 +222,13 @@ impl Demand {
         }
         self.plain = Guard::new(guard_q24, deadline_us, most_us);
         self.reserve = Guard::new(guard_q24.saturating_add(raise), deadline_us, most_us);
+    }
+
+    /// Forgets what is only kept to save work.
+    pub fn forget(&mut self) {
+        self.picks.iter().for_each(|pick| pick.set(Pick::UNKNOWN));
+        self.ends_known.set(0);
+        self.quickest_known.set(0);
     }
 
     fn guard(&self, margin: Margin) -> &Guard {

@@ -169,6 +169,12 @@ impl<'p> Driver<'p> {
         Self { view, controller, now, seq: 0 }
     }
 
+    /// The same with no bound on the search of a decision.
+    fn searching_all(view: PolicyView<'p>, start: u32) -> Self {
+        let driver = Self::new(view, start);
+        Self { controller: driver.controller.searching(u32::MAX), ..driver }
+    }
+
     fn happen(&mut self, event: &Event) -> Outputs {
         match event {
             Event::Message(message) => self.give(message),
@@ -347,21 +353,26 @@ proptest! {
         }
     }
 
-    /// In mode Run the answer to telemetry keeps every promise whenever judging every level finds
-    /// one that does; and then its power is under the cap.
+    /// With no bound on the search, the answer to telemetry in mode Run keeps every promise whenever
+    /// judging every level finds one that does; and then its power is under the cap. What was
+    /// decided since the last telemetry stands for a period.
     #[test]
     fn a_decision_is_feasible_and_under_the_cap_whenever_any_level_is(
         (levels, sub_networks, tables, seed, wild) in shape(),
         events in prop::collection::vec(event(), 1..80),
     ) {
         let image = policy(levels, sub_networks, tables, seed, wild);
-        let mut driver = Driver::new(PolicyView::open(&image).unwrap(), Instant::START.us());
+        let mut driver = Driver::searching_all(PolicyView::open(&image).unwrap(), Instant::START.us());
         let mut told = Told::new(&driver.view);
+        let mut extra = false;
         for event in &events {
             told.hear(event);
             let out = driver.happen(event);
-            let Some(found) = decision(&out).filter(|_| is_telemetry(event)) else { continue };
-            if found.mode != Mode::Run || found.reason == Reason::Idle {
+            let Some(found) = decision(&out).filter(|_| is_telemetry(event)) else {
+                extra |= sent(&out).count() > 0;
+                continue;
+            };
+            if core::mem::take(&mut extra) || found.mode != Mode::Run || found.reason == Reason::Idle {
                 continue;
             }
             let (best, judged) = driver.board(told.temp_cap, told.parks, |board| {
@@ -579,7 +590,7 @@ proptest! {
         let view = PolicyView::open(&image).unwrap();
         let mut found = Vec::new();
         for order in [&messages, &shuffled] {
-            let mut driver = Driver::new(view, Instant::START.us());
+            let mut driver = Driver::searching_all(view, Instant::START.us());
             for event in &before {
                 driver.happen(event);
             }
@@ -600,7 +611,12 @@ proptest! {
                     _ => None,
                 })
                 .collect();
-            let answer = decision(&driver.give(&ToController::Telemetry(last))).unwrap();
+            let mut answer = decision(&driver.give(&ToController::Telemetry(last))).unwrap();
+            if at_once {
+                // That stands until the period is over.
+                driver.happen(&Event::Wait(PERIOD_US));
+                answer = decision(&driver.give(&ToController::Telemetry(last))).unwrap();
+            }
             found.push((learned, at_once, Decision { digest: 0, last_seq: 0, ..answer }));
         }
         let [(learned, once, ours), (other_learned, other_once, theirs)] = &found[..] else {

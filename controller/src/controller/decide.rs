@@ -8,17 +8,22 @@ use coshift_shared::units::{MAX_LEVELS, NO_LEVEL};
 
 use super::{Choice, Controller, DWELL, Outputs, SETTLE_PERIODS, Standing, State};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
-use crate::device::{Board, Candidate, Effort, PowerCaps, Search, Trouble};
+use crate::device::{Board, Candidate, Effort, PowerCaps, Round, Search, Trouble, Way};
 use crate::held::Achieved;
 use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 
 /// What one slice of a decision may take beside what it does only once; see
 /// [`crate::device::Effort`].
-const SLICE: u32 = 12_000;
+const SLICE: u32 = 9_000;
+/// What a decision may take before it leaves the levels not looked at to the next one, but for the
+/// level it looks at then, and for one at least.
+pub const SEARCH: u32 = 50_000;
 /// What finding and judging a level to ask for takes, while a clock is held.
-const PROBE: u32 = 12_000;
+const PROBE: u32 = 9_000;
 /// What naming a shortfall takes.
-const SHORTFALL: u32 = 12_000;
+const SHORTFALL: u32 = 9_000;
+// Else no slice would ever have room for them.
+const _: () = assert!(PROBE <= SLICE && SHORTFALL <= SLICE);
 
 /// Most slices of one decision that follow the step which asked for it: each judges a level at
 /// least, but for one that only finds what to ask for and one that only names what is missing.
@@ -29,6 +34,10 @@ pub const MOST_SLICES: usize = MAX_LEVELS.saturating_add(2);
 pub(super) struct Deciding {
     /// Stamp of the input that asked for it.
     pub(super) at: Instant,
+    /// It was not asked for by telemetry.
+    extra: bool,
+    /// Effort of the slices so far.
+    spent: u32,
     phase: Phase,
 }
 
@@ -38,8 +47,16 @@ enum Phase {
     Begun,
     /// The standing level was judged, where there is one that counts.
     Searching { current: Option<Candidate>, search: Search },
-    /// The best level is known, and what to ask for, where that was looked for.
-    Found { current: Option<Candidate>, best: Candidate, ask: Option<u8> },
+    /// The best level of those looked at is known, and what to ask for, where that was looked for;
+    /// and how far the round has come, where one was gone on with.
+    Found { current: Option<Candidate>, best: Candidate, round: Option<Round>, ask: Option<u8> },
+}
+
+impl Deciding {
+    /// Whether other levels were looked at.
+    fn searched(&self) -> bool {
+        matches!(self.phase, Phase::Found { round: Some(_), .. })
+    }
 }
 
 /// A choice and why it is made.
@@ -49,11 +66,22 @@ struct Verdict {
     shortfall: Shortfall,
     /// The level to ask for.
     ask: u8,
+    /// The round to go on with.
+    round: Option<Round>,
+    /// See [`Controller::exhausted`].
+    exhausted: bool,
 }
 
 impl Verdict {
     fn new(candidate: Candidate, reason: Reason) -> Self {
-        Self { candidate, reason, shortfall: Shortfall::NONE, ask: candidate.level }
+        Self {
+            candidate,
+            reason,
+            shortfall: Shortfall::NONE,
+            ask: candidate.level,
+            round: None,
+            exhausted: false,
+        }
     }
 }
 
@@ -63,8 +91,7 @@ impl Controller<'_> {
     pub(super) fn in_danger(&self) -> bool {
         let (Some(policy), Some(standing)) = (self.policy, self.standing) else { return false };
         standing.reason != Reason::Infeasible
-            && self.board(policy).judge(standing.choice.level, Margin::Plain).trouble
-                != Trouble::NONE
+            && !self.board(policy).keeps(standing.choice.level, &standing.choice.sub_networks)
     }
 
     fn board<'b, 'q>(&'b self, policy: PolicyView<'q>) -> Board<'b, 'q> {
@@ -131,9 +158,10 @@ impl Controller<'_> {
         self.held.hear(now, self.asked, achieved, parks_at, &policy);
     }
 
-    /// Begins to decide; what is under way counts no more. Slices follow.
-    pub(super) fn decide(&mut self, now: Instant) {
-        self.deciding = Some(Deciding { at: now, phase: Phase::Begun });
+    /// Begins to decide, between two telemetries where `extra`; what is under way counts no more.
+    /// Slices follow.
+    pub(super) fn decide(&mut self, now: Instant, extra: bool) {
+        self.deciding = Some(Deciding { at: now, extra, spent: 0, phase: Phase::Begun });
     }
 
     /// Does a slice of the decision under way, where there is one, and sends it at its end.
@@ -144,6 +172,7 @@ impl Controller<'_> {
                 self.deciding = Some(deciding);
                 return;
             };
+            self.extra = deciding.extra && deciding.searched();
             self.stand(deciding.at, &verdict);
         }
         self.send_decision(deciding.at, out);
@@ -152,31 +181,43 @@ impl Controller<'_> {
     /// A slice of a decision; the verdict at its end.
     fn further(&self, policy: PolicyView<'_>, deciding: &mut Deciding) -> Option<Verdict> {
         let board = self.board(policy);
-        let mut effort = Effort::new(SLICE);
+        let most = self.effort;
+        let most = if self.held.is_free() { most } else { most.saturating_sub(PROBE) };
+        let mut effort = Effort::new(deciding.spent, SLICE, most);
+        let verdict = self.further_within(&board, &policy, deciding, &mut effort);
+        deciding.spent = effort.spent();
+        verdict
+    }
+
+    fn further_within(
+        &self,
+        board: &Board<'_, '_>,
+        policy: &PolicyView<'_>,
+        deciding: &mut Deciding,
+        effort: &mut Effort,
+    ) -> Option<Verdict> {
         if let Phase::Begun = deciding.phase {
             if self.slots.iter().all(Option::is_none) {
                 let candidate = board.judge(board.safest_level(), Margin::Plain);
                 return Some(Verdict::new(candidate, Reason::Idle));
             }
             let reached = |standing: &Standing| self.held.reaches(standing.choice.level);
-            let current = self.counting().filter(reached).map(|standing| {
-                board.judge_within(standing.choice.level, Margin::Plain, &mut effort)
-            });
-            // Another level must be better by the hysteresis as long as this one keeps everything.
+            let current = self
+                .counting()
+                .filter(reached)
+                .map(|standing| board.judge_within(standing.choice.level, Margin::Plain, effort));
             let calm = current.is_some_and(|current| current.trouble == Trouble::NONE);
-            let rested = self.rested(deciding.at);
             deciding.phase = match current {
                 // Nothing that is found would be taken.
-                Some(best) if calm && !rested => Phase::Found { current, best, ask: None },
-                None => {
-                    let search = Search::new(Margin::Plain, board.lowest());
-                    Phase::Searching { current, search }
+                Some(best) if calm && (deciding.extra || !self.rested(deciding.at)) => {
+                    Phase::Found { current, best, round: None, ask: None }
                 }
-                Some(Candidate { level, .. }) if calm && !self.dirty => {
-                    Phase::Searching { current, search: Search::new(Margin::Reserve, level) }
-                }
-                Some(judged) => {
-                    Phase::Searching { current, search: Search::from(Margin::Plain, &judged) }
+                _ => {
+                    // Another level must be better by the hysteresis as long as this one keeps
+                    // everything.
+                    let margin = if calm && !self.dirty { Margin::Reserve } else { Margin::Plain };
+                    let round = self.round_on(current.as_ref(), policy.levels());
+                    Phase::Searching { current, search: Search::new(margin, round, current) }
                 }
             };
             if !effort.has(1) {
@@ -184,32 +225,101 @@ impl Controller<'_> {
             }
         }
         if let Phase::Searching { current, search } = &mut deciding.phase {
-            let best = search.advance(&board, &mut effort)?;
-            deciding.phase = Phase::Found { current: *current, best, ask: None };
+            let best = search.advance(board, effort)?;
+            let round = Some(search.round());
+            deciding.phase = Phase::Found { current: *current, best, round, ask: None };
         }
-        let Phase::Found { current, best, ask } = deciding.phase else { return None };
-        let (candidate, reason, uncapped_mw) = match (current, self.counting()) {
-            (Some(current), Some(standing)) => self.weigh(&current, &best, &standing, deciding.at),
-            (None, Some(_)) => (best, Reason::ClockHeld, best.uncapped_mw),
-            _ => (best, Reason::Start, best.uncapped_mw),
-        };
+        let Phase::Found { current, best, round, ask } = deciding.phase else { return None };
+        let (candidate, reason) = self.choose(current.as_ref(), &best, round, deciding.at);
         let mut verdict = Verdict::new(candidate, reason);
         if !self.held.is_free() {
             if ask.is_none() && !effort.has(PROBE) {
                 return None;
             }
-            verdict.ask = ask.unwrap_or_else(|| self.ask(&board, &policy, &candidate, &mut effort));
-            deciding.phase = Phase::Found { current, best, ask: Some(verdict.ask) };
+            verdict.ask = ask.unwrap_or_else(|| self.ask(board, policy, &candidate, effort));
+            deciding.phase = Phase::Found { current, best, round, ask: Some(verdict.ask) };
         }
+        let over = round.is_some_and(|round| round.is_over());
+        verdict.round = match round {
+            Some(round) if !over => {
+                let found = (best.level != candidate.level).then_some(best.level);
+                Some(round.with_found(found))
+            }
+            Some(_) => None,
+            None => self.round,
+        };
         if candidate.trouble == Trouble::NONE {
             return Some(verdict);
         }
-        if !effort.has(SHORTFALL) {
-            return None;
+        verdict.exhausted = over || (self.exhausted && !self.dirty);
+        if !verdict.exhausted {
+            if matches!(reason, Reason::Keep | Reason::BetterSubNetwork) {
+                verdict.reason = self.risk(&candidate);
+            }
+            return Some(verdict);
         }
-        let thermal = self.cap_is_thermal(self.power_caps());
-        let shortfall = board.shortfall(&Candidate { uncapped_mw, ..candidate }, thermal);
-        Some(Verdict { reason: Reason::Infeasible, shortfall, ..verdict })
+        verdict.reason = Reason::Infeasible;
+        verdict.shortfall = match (round, self.standing) {
+            (Some(round), _) if over => {
+                if !effort.has(SHORTFALL) {
+                    return None;
+                }
+                let thermal = self.cap_is_thermal(self.power_caps());
+                let uncapped_mw = round.uncapped_mw;
+                board.shortfall(&Candidate { uncapped_mw, ..candidate }, thermal)
+            }
+            (_, Some(standing)) => standing.shortfall,
+            _ => Shortfall::NONE,
+        };
+        Some(verdict)
+    }
+
+    /// The round to go on with, or a new one where the aim is another. What keeps everything, and
+    /// what is over a cap, looks at the next lower levels first, which mostly need less power; what
+    /// is late at the next higher ones, of which the first that is in time needs least; and what
+    /// has no level yet at the highest, which mostly serves.
+    fn round_on(&self, current: Option<&Candidate>, levels: u8) -> Round {
+        let (after, way, urgent) = match current {
+            None => (0, Way::Down, true),
+            Some(current) => {
+                let calm = current.trouble == Trouble::NONE;
+                let down = calm || current.trouble.over_cap_mw > 0;
+                (current.level, if down { Way::Down } else { Way::Up }, !calm)
+            }
+        };
+        let same = |round: &Round| round.way == way && round.urgent == urgent;
+        let kept = self.round.filter(|round| !self.dirty && same(round));
+        kept.unwrap_or_else(|| Round::after(after, way, urgent, levels))
+    }
+
+    /// The level that is to stand, and why.
+    fn choose(
+        &self,
+        current: Option<&Candidate>,
+        best: &Candidate,
+        round: Option<Round>,
+        now: Instant,
+    ) -> (Candidate, Reason) {
+        let (Some(current), Some(standing)) = (current, self.counting()) else {
+            let first = self.counting().is_none();
+            return (*best, if first { Reason::Start } else { Reason::ClockHeld });
+        };
+        // A change without need waits for the best level of all.
+        let calm = current.trouble == Trouble::NONE;
+        let over = round.is_some_and(|round| round.is_over());
+        let best = if calm && !over { current } else { best };
+        self.weigh(current, best, &standing, now)
+    }
+
+    /// What a level with trouble is at risk of.
+    fn risk(&self, candidate: &Candidate) -> Reason {
+        if candidate.trouble.over_cap_mw == 0 {
+            Reason::DeadlineAtRisk
+        } else if self.cap_is_thermal(self.power_caps()) {
+            Reason::TemperatureCap
+        } else {
+            Reason::PowerCap
+        }
     }
 
     /// What to ask for to have the level chosen: one that shows the end of a hold, unless it would
@@ -239,30 +349,21 @@ impl Controller<'_> {
         self.standing.filter(|standing| standing.reason != Reason::Idle)
     }
 
-    /// The standing level or a better one; why; and the least power that only the cap forbids.
+    /// The standing level or a better one, and why.
     fn weigh(
         &self,
         current: &Candidate,
         best: &Candidate,
         standing: &Standing,
         now: Instant,
-    ) -> (Candidate, Reason, u32) {
+    ) -> (Candidate, Reason) {
         let (current, best) = (*current, *best);
-        let uncapped_mw = best.uncapped_mw;
         let rested = self.rested(now);
         // Danger overrides the dwell; less of the same trouble does not.
         let at_once = best.trouble.kinds() < current.trouble.kinds();
         if best.trouble < current.trouble && (at_once || rested) {
-            let reason = if self.dirty {
-                Reason::TargetsChanged
-            } else if current.trouble.over_cap_mw == 0 {
-                Reason::DeadlineAtRisk
-            } else if current.trouble.over_cap_mw > 0 && self.cap_is_thermal(self.power_caps()) {
-                Reason::TemperatureCap
-            } else {
-                Reason::PowerCap
-            };
-            return (best, reason, uncapped_mw);
+            let reason = if self.dirty { Reason::TargetsChanged } else { self.risk(&current) };
+            return (best, reason);
         }
         if best.trouble == current.trouble && rested && best.level != current.level {
             let better = best.wishes < current.wishes;
@@ -278,7 +379,7 @@ impl Controller<'_> {
                 } else {
                     Reason::LessPower
                 };
-                return (best, reason, uncapped_mw);
+                return (best, reason);
             }
         }
         let reason = if current.sub_networks == standing.choice.sub_networks {
@@ -288,11 +389,11 @@ impl Controller<'_> {
         } else {
             Reason::BetterSubNetwork
         };
-        (current, reason, uncapped_mw.min(current.uncapped_mw))
+        (current, reason)
     }
 
     fn stand(&mut self, now: Instant, verdict: &Verdict) {
-        let Verdict { candidate, reason, shortfall, ask } = *verdict;
+        let Verdict { candidate, reason, shortfall, ask, round, exhausted } = *verdict;
         let Candidate { level, sub_networks, power_mw, .. } = candidate;
         if self.standing.is_none() || self.asked != ask {
             self.asked = ask;
@@ -309,6 +410,7 @@ impl Controller<'_> {
         let choice = Choice { level, sub_networks, power_mw };
         self.standing = Some(Standing { choice, reason, shortfall });
         self.dirty = false;
+        (self.round, self.exhausted) = (round, exhausted);
     }
 
     pub(super) fn stand_with_reason(&mut self, reason: Reason) {

@@ -32,13 +32,13 @@ use coshift_shared::units::{
 };
 use heapless::Vec;
 
-pub use decide::MOST_SLICES;
+pub use decide::{MOST_SLICES, SEARCH};
 pub use seed::SEED_PARTS;
 
 use decide::Deciding;
 
 use crate::application::Application;
-use crate::device::{Arrangement, Slots};
+use crate::device::{Arrangement, Round, Slots};
 use crate::digest::Digest;
 use crate::held::{Achieved, Held};
 use crate::power::Power;
@@ -156,8 +156,16 @@ pub struct Controller<'p> {
     /// When it last changed.
     asked_since: Instant,
     held: Held,
+    /// What the search of one decision may take.
+    effort: u32,
+    /// The round over the levels that the last decision did not end.
+    round: Option<Round>,
+    /// The last round that ended met no level that keeps every promise, and none was met since.
+    exhausted: bool,
     /// When a decision was last sent unasked.
     extra_at: Instant,
+    /// One that looked at other levels was, since the last telemetry.
+    extra: bool,
     /// Targets or caps changed since the last decision.
     dirty: bool,
     digest: Digest,
@@ -224,7 +232,11 @@ impl<'p> Controller<'p> {
             asked: NO_LEVEL,
             asked_since: Instant::START,
             held: Held::default(),
+            effort: SEARCH,
+            round: None,
+            exhausted: false,
             extra_at: Instant::START,
+            extra: false,
             dirty: false,
             digest: Digest::default(),
             last_seq: 0,
@@ -232,6 +244,14 @@ impl<'p> Controller<'p> {
             work: WorkCounters::default(),
             events: [0; 8],
         }
+    }
+
+    /// The same with another bound on the search of one decision, in instructions of a Cortex-M4
+    /// about; `u32::MAX` for none. It is [`SEARCH`] otherwise, and has to be the same for two that
+    /// are to decide alike.
+    #[must_use]
+    pub fn searching(self, effort: u32) -> Self {
+        Self { effort, ..self }
     }
 
     /// Starts a session at `now`: no applications, nothing learned, a new digest.
@@ -248,6 +268,7 @@ impl<'p> Controller<'p> {
         self.asked = NO_LEVEL;
         self.asked_since = now;
         self.held = Held::default();
+        self.forget_round();
         self.extra_at = now;
         self.dirty = false;
         self.digest = Digest::default();
@@ -514,13 +535,17 @@ impl<'p> Controller<'p> {
         self.sensors.achieved_level = message.level;
         self.sensors.blind = now.since(self.sensors.believed_at) >= self.patience();
         self.watch_temperature(now, out);
+        let extra = core::mem::take(&mut self.extra);
         match self.state {
             State::Hold { .. } | State::Silent => {
                 self.enter(State::Run, now, out);
                 self.dirty = true;
-                self.decide(now);
+                self.decide(now, false);
             }
-            State::Run => self.decide(now),
+            // One decision a period: what was decided since the last telemetry stands, unless
+            // something was asked for after it.
+            State::Run if extra && !self.dirty => self.send_decision(now, out),
+            State::Run => self.decide(now, false),
             State::TooHot { .. } => {
                 self.retreat(now, Reason::TooHot);
                 self.send_decision(now, out);
@@ -588,9 +613,16 @@ impl<'p> Controller<'p> {
         let due = now.since(self.extra_at) >= self.period;
         if self.state == State::Run && taken.learned > 0 && due && self.in_danger() {
             self.extra_at = now;
-            self.decide(now);
+            self.decide(now, true);
         }
         Ok(())
+    }
+
+    /// Forgets how far a search has come, and what is only kept to save work, on which it depends how
+    /// far the next one comes.
+    fn forget_round(&mut self) {
+        (self.round, self.exhausted, self.extra) = (None, false, false);
+        self.slots.iter_mut().flatten().for_each(Application::forget);
     }
 
     fn enter(&mut self, state: State, now: Instant, out: &mut Outputs) {

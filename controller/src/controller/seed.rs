@@ -117,6 +117,8 @@ impl Controller<'_> {
         self.seed_part = seed.part.wrapping_add(1);
         if seed.part == last {
             self.seed_part = 0;
+            // No part of the state that is handed over.
+            self.forget_round();
             // Of the whole state, targets and limits included: a controller that lost one of
             // them, or a part of the seed, must not look like one that has everything.
             self.digest = Digest::default();

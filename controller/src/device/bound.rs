@@ -71,14 +71,19 @@ impl Board<'_, '_> {
         let (mut unserved, mut work_mw, mut most_permille) = (0, 0_u32, 0_u32);
         for seat in self.seats.iter().flatten() {
             let column = seat.table.column(level);
-            plan.effort = plan.effort.saturating_add(search::BOUND);
+            plan.effort = plan.effort.saturating_add(search::SERVES);
             if !seat.demand.knows_ends(level) {
                 plan.effort = plan.effort.saturating_add(search::pick(column.len()));
             }
             if !seat.demand.can_serve(column, level, margin) {
+                // Nothing else is worth to be known where `best` keeps everything.
+                if best.trouble == Trouble::NONE {
+                    return None;
+                }
                 unserved |= seat.weight;
             }
             if capped {
+                plan.effort = plan.effort.saturating_add(search::REACH);
                 let (power_mw, permille) = seat.demand.reach(column, level);
                 work_mw = work_mw.saturating_add(power_mw);
                 most_permille = most_permille.saturating_add(permille);
@@ -108,6 +113,7 @@ impl Board<'_, '_> {
         let (mut loads, mut utilisation) = (Loads::default(), 0_u32);
         for (place, seat) in loads.iter_mut().zip(&self.seats) {
             let Some(seat) = seat else { continue };
+            plan.effort = plan.effort.saturating_add(search::LEAST);
             let column = seat.table.column(level);
             let fastest = if seat.weight > best.trouble.unserved {
                 seat.demand.fastest_at_floor(column, level)

@@ -27,7 +27,7 @@ use coshift_shared::policy::{PolicyView, TableView};
 use coshift_shared::to_controller::Objective;
 use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
 
-pub use search::{Effort, Search};
+pub use search::{Effort, Round, Search, Way};
 
 use crate::application::Application;
 use crate::demand::{Bounds, Demand, Load, Margin};
@@ -487,14 +487,37 @@ impl<'a, 'p> Board<'a, 'p> {
         }
     }
 
+    /// Whether these sub-networks, one a slot, keep every promise at `level`, by the plain guard.
+    #[must_use]
+    #[inline(never)]
+    pub fn keeps(&self, level: u8, sub_networks: &[u8; MAX_APPLICATIONS]) -> bool {
+        let mut plan = Plan::default();
+        for ((place, seat), sub_network) in plan.loads.iter_mut().zip(&self.seats).zip(sub_networks)
+        {
+            let Some(seat) = seat else { continue };
+            let load = seat.demand.load(seat.table.column(level), *sub_network, Margin::Plain);
+            let Some(load) = load else { continue };
+            if !seat.demand.serves(&load, Margin::Plain) {
+                return false;
+            }
+            plan.work_mw = plan.work_mw.saturating_add(load.power_mw);
+            plan.utilisation = plan.utilisation.saturating_add(load.utilisation_permille);
+            *place = Some(load);
+        }
+        self.schedule.times(&plan.loads, self.shared, &mut plan.times);
+        self.holds_together(&plan) && self.over_mw(level, Margin::Plain, &plan).1 == 0
+    }
+
     /// The best level; among equals the lowest. Its `uncapped_mw` is the least of all levels
     /// where something was in the way.
     #[must_use]
     pub fn best(&self, margin: Margin) -> Candidate {
-        let mut search = Search::new(margin, self.lowest());
+        let levels = self.policy.levels();
+        let round = Round::after(levels.saturating_sub(1), Way::Up, false, levels);
+        let mut search = Search::new(margin, round, None);
         loop {
             if let Some(best) = search.advance(self, &mut Effort::endless()) {
-                return best;
+                return Candidate { uncapped_mw: search.round().uncapped_mw, ..best };
             }
         }
     }

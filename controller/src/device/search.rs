@@ -1,16 +1,23 @@
-//! The search for the best level, in slices of bounded effort.
+//! The search for the best level: in slices of bounded effort, and in rounds that may take several
+//! decisions.
 //!
-//! A slice judges levels until its effort is used up, and at least one; what it stopped at is all
-//! that is kept. The slices of one search must see the same board.
+//! A round looks at every level once. A decision goes on with it until the decision's effort is
+//! used up, but for one level at least, and keeps the best it met: what it does not come to is left
+//! to the next decision, which judges that best level again first. A decision is done in slices,
+//! which judge levels until the slice's effort is used up, and at least one; all slices of one
+//! decision must see the same board.
 
 use super::{Board, Candidate, Plan};
 use crate::demand::Margin;
 
-/// What parts of the work take, instructions of a Cortex-M4, rounded up. Effort only says where a
-/// slice ends, never what is found. A look at a level that is passed over at once:
+/// What parts of the work take, instructions of a Cortex-M4, rounded up. A look at a level that is
+/// passed over at once:
 pub(super) const GLANCE: u32 = 150;
-/// An application with the least it can take, to see whether a level can win.
-pub(super) const BOUND: u32 = 400;
+/// Whether an application can be served, the least it needs of a cap, and the least time it takes,
+/// with its part of what follows from that.
+pub(super) const SERVES: u32 = 120;
+pub(super) const REACH: u32 = 120;
+pub(super) const LEAST: u32 = 250;
 /// An application taken as if it were alone.
 pub(super) const ALONE: u32 = 200;
 /// What follows from that, an application's part.
@@ -21,107 +28,183 @@ pub(super) fn pick(sub_networks: u8) -> u32 {
     u32::from(sub_networks).saturating_mul(45).saturating_add(250)
 }
 
-/// Effort that a slice has left, about a Cortex-M4's instructions.
+/// Effort of a decision, about a Cortex-M4's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Effort(u32);
+pub struct Effort {
+    spent: u32,
+    /// Where the slice ends.
+    slice_until: u32,
+    /// Where the decision's search ends.
+    until: u32,
+}
 
 impl Effort {
     /// No bound.
     #[must_use]
     pub const fn endless() -> Self {
-        Self(u32::MAX)
+        Self { spent: 0, slice_until: u32::MAX, until: u32::MAX }
     }
 
-    /// So much.
+    /// A slice of so much, of a decision whose slices before took `spent` and whose search may
+    /// take `most`.
     #[must_use]
-    pub const fn new(instructions: u32) -> Self {
-        Self(instructions)
+    pub const fn new(spent: u32, slice: u32, most: u32) -> Self {
+        Self { spent, slice_until: spent.saturating_add(slice), until: most }
     }
 
-    /// Whether at least so much is left.
+    /// Spent so far, by this slice and those before.
+    #[must_use]
+    pub fn spent(&self) -> u32 {
+        self.spent
+    }
+
+    /// Whether the slice has at least so much left.
     #[must_use]
     pub fn has(&self, instructions: u32) -> bool {
-        self.0 >= instructions
+        self.slice_until.saturating_sub(self.spent) >= instructions
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.spent >= self.until
     }
 
     /// Takes away what a plan took.
     pub(super) fn spend(&mut self, plan: &Plan) {
-        if *self != Self::endless() {
-            self.0 = self.0.saturating_sub(plan.effort);
+        if self.until != u32::MAX || self.slice_until != u32::MAX {
+            self.spent = self.spent.saturating_add(plan.effort);
         }
     }
 }
 
-/// A search under way.
+/// Which way a round goes: over the lowest level on to the highest one, or over the highest one on
+/// to the lowest one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To higher levels.
+    Up,
+    /// To lower levels.
+    Down,
+}
+
+impl Way {
+    fn after(self, level: u8, levels: u8) -> u8 {
+        match self {
+            Self::Up => Some(level.saturating_add(1)).filter(|level| *level < levels).unwrap_or(0),
+            Self::Down => level.checked_sub(1).unwrap_or(levels.saturating_sub(1)),
+        }
+    }
+}
+
+/// A round over all levels, as far as it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    /// Which way it goes.
+    pub way: Way,
+    /// The standing level breaks a promise, or there is none.
+    pub urgent: bool,
+    /// The level looked at next.
+    next: u8,
+    /// Levels not looked at yet.
+    left: u8,
+    /// The best level met so far, where it was not taken.
+    found: Option<u8>,
+    /// Least power of the levels where only the cap is in the way, mW.
+    pub uncapped_mw: u32,
+}
+
+impl Round {
+    /// A round over so many levels that has not begun; it will after `level`.
+    #[must_use]
+    pub fn after(level: u8, way: Way, urgent: bool, levels: u8) -> Self {
+        let next = way.after(level, levels);
+        Self { way, urgent, next, left: levels, found: None, uncapped_mw: u32::MAX }
+    }
+
+    /// The same with this level to be judged again first.
+    #[must_use]
+    pub fn with_found(self, found: Option<u8>) -> Self {
+        Self { found, ..self }
+    }
+
+    /// Whether every level was looked at.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.left == 0
+    }
+}
+
+/// The part of a round that one decision does.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
     margin: Margin,
-    /// The level judged first: a good one lets the others be passed over.
-    first: u8,
-    /// The level judged next, once the first one is.
-    next: u8,
+    round: Round,
     /// The best so far.
     best: Option<Candidate>,
-    /// Least power of the levels where only the cap is in the way, mW.
-    uncapped_mw: u32,
+    /// A level met before to be judged again.
+    again: Option<u8>,
+    /// A level was looked at.
+    looked: bool,
 }
 
 impl Search {
-    /// A search that has not begun; it will with level `first`.
+    /// Goes on with a round; `standing` is to be beaten, where there is one.
     #[must_use]
-    pub fn new(margin: Margin, first: u8) -> Self {
-        let next = u8::from(first == 0);
-        Self { margin, first, next, best: None, uncapped_mw: u32::MAX }
+    pub fn new(margin: Margin, round: Round, standing: Option<Candidate>) -> Self {
+        let uncapped_mw = standing.map_or(u32::MAX, |standing| standing.uncapped_mw);
+        let round = Round { uncapped_mw: round.uncapped_mw.min(uncapped_mw), ..round };
+        Self { margin, round, best: standing, again: round.found, looked: false }
     }
 
-    /// A search that has judged one level.
+    /// The round, as far as it has come.
     #[must_use]
-    pub fn from(margin: Margin, judged: &Candidate) -> Self {
-        let uncapped_mw = judged.uncapped_mw;
-        Self { best: Some(*judged), uncapped_mw, ..Self::new(margin, judged.level) }
+    pub fn round(&self) -> Round {
+        self.round
     }
 
-    /// The level after this one, but for the first one.
-    fn after(&self, level: u8) -> u8 {
-        let next = level.saturating_add(1);
-        if next == self.first { next.saturating_add(1) } else { next }
-    }
-
-    /// Judges levels until the effort is used up, at least one; the best once all are judged.
+    /// Judges levels until the slice's effort is used up, at least one; the best once the decision's
+    /// is, or all levels were looked at.
     #[inline(never)]
     pub fn advance(&mut self, board: &Board<'_, '_>, effort: &mut Effort) -> Option<Candidate> {
         let mut plan = Plan::default();
-        let mut going = true;
-        let mut best = match self.best {
-            Some(best) => best,
-            None => {
-                let best = board.judge_in(self.first, self.margin, &mut plan);
-                self.uncapped_mw = best.uncapped_mw;
-                effort.spend(&plan);
-                going = effort.has(1);
-                best
+        let mut judged = false;
+        loop {
+            if self.again.is_none()
+                && (self.round.is_over() || (self.looked && effort.is_used_up()))
+            {
+                // No level can be had only where a policy has none.
+                return Some(self.best.unwrap_or_else(|| board.judge(board.lowest(), self.margin)));
             }
-        };
-        while going && self.next < board.policy.levels() {
-            let level = self.next;
-            self.next = self.after(level);
-            if !board.has(level) {
+            if judged && !effort.has(1) {
+                return None;
+            }
+            let level = self.again.take().unwrap_or_else(|| self.next_level(board));
+            if !board.has(level) || self.best.is_some_and(|best| best.level == level) {
                 continue;
             }
+            judged = true;
             plan.effort = GLANCE;
-            let candidate =
-                board.judge_against(level, self.margin, &best, self.uncapped_mw, &mut plan);
+            let candidate = match &self.best {
+                None => Some(board.judge_in(level, self.margin, &mut plan)),
+                Some(best) => {
+                    let uncapped_mw = self.round.uncapped_mw;
+                    board.judge_against(level, self.margin, best, uncapped_mw, &mut plan)
+                }
+            };
             if let Some(candidate) = candidate {
-                self.uncapped_mw = self.uncapped_mw.min(candidate.uncapped_mw);
-                if candidate.beats(&best) {
-                    best = candidate;
+                self.round.uncapped_mw = self.round.uncapped_mw.min(candidate.uncapped_mw);
+                if self.best.is_none_or(|best| candidate.beats(&best)) {
+                    self.best = Some(candidate);
                 }
             }
             effort.spend(&plan);
-            going = effort.has(1);
         }
-        self.best = Some(best);
-        let done = self.next >= board.policy.levels();
-        done.then_some(Candidate { uncapped_mw: self.uncapped_mw, ..best })
+    }
+
+    fn next_level(&mut self, board: &Board<'_, '_>) -> u8 {
+        let level = self.round.next;
+        self.looked = true;
+        self.round.left = self.round.left.saturating_sub(1);
+        self.round.next = self.round.way.after(level, board.policy.levels());
+        level
     }
 }

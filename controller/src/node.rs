@@ -361,7 +361,8 @@ impl<'p, S: PolicyStore> Node<'p, S> {
     #[inline(never)]
     fn send(&mut self, message: &ToHost, out: &mut impl FnMut(&Frame)) {
         // No message of ours is too long for a frame; the tests of the message crate show it.
-        if let Ok(frame) = self.sender.to_host(message) {
+        let mut frame = Frame::EMPTY;
+        if self.sender.frame_to_host(message, &mut frame).is_ok() {
             out(&frame);
         }
     }
@@ -376,7 +377,8 @@ impl<'p, S: PolicyStore> Node<'p, S> {
     #[inline(never)]
     fn send_all(&mut self, out: &mut impl FnMut(&Frame)) {
         for message in &self.outputs {
-            if let Ok(frame) = self.sender.to_host(message) {
+            let mut frame = Frame::EMPTY;
+            if self.sender.frame_to_host(message, &mut frame).is_ok() {
                 out(&frame);
             }
         }

@@ -26,19 +26,21 @@ const fn table() -> [u32; 256] {
     table
 }
 
-fn next(register: u32, byte: u8) -> u32 {
+/// The register without its low byte, for which the table's change comes.
+#[inline]
+fn shift(register: u32) -> u32 {
     let [low, ..] = register.to_le_bytes();
-    let change = TABLE.get(usize::from(low ^ byte)).copied().unwrap_or(0);
+    let change = TABLE.get(usize::from(low)).copied().unwrap_or(0);
     (register >> 8) ^ change
 }
 
-/// The register after these bytes.
+/// The register after these bytes: whole words go in at once.
 fn after(register: u32, bytes: &[u8]) -> u32 {
     let (words, rest) = bytes.as_chunks::<4>();
-    let register = words
-        .iter()
-        .fold(register, |register, [a, b, c, d]| next(next(next(next(register, *a), *b), *c), *d));
-    rest.iter().fold(register, |register, byte| next(register, *byte))
+    let register = words.iter().fold(register, |register, word| {
+        shift(shift(shift(shift(register ^ u32::from_le_bytes(*word)))))
+    });
+    rest.iter().fold(register, |register, byte| shift(register ^ u32::from(*byte)))
 }
 
 /// CRC-32C of `bytes`.

@@ -25,6 +25,7 @@
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod body;
 pub mod crc32c;
 pub mod frame;
 pub mod kind;

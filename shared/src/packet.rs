@@ -4,10 +4,9 @@
 //! `u16`, sequence `u16`. Body: postcard, at most [`MAX_BODY`] bytes. The CRC covers header and
 //! body.
 
-use postcard::de_flavors::Slice;
 use serde::{Deserialize, Serialize};
 
-use crate::crc32c;
+use crate::{body, crc32c};
 
 /// Bytes of the header.
 pub const HEADER: usize = 6;
@@ -77,14 +76,12 @@ impl core::fmt::Display for BodyFault {
 impl core::error::Error for BodyFault {}
 
 pub(crate) fn encode_body<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usize, BodyFault> {
-    postcard::to_slice(message, out).map(|used| used.len()).map_err(|_| BodyFault::TooLong)
+    body::write(message, out).map_err(|_| BodyFault::TooLong)
 }
 
 pub(crate) fn decode_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BodyFault> {
-    let mut reader = postcard::Deserializer::from_flavor(Slice::new(body));
-    let message = T::deserialize(&mut reader).map_err(|_| BodyFault::Malformed)?;
-    match reader.finalize() {
-        Ok([]) => Ok(message),
+    match body::read(body) {
+        Ok((message, [])) => Ok(message),
         _ => Err(BodyFault::Malformed),
     }
 }

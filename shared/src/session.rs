@@ -126,8 +126,24 @@ impl Sender {
     /// # Errors
     /// [`BodyFault::TooLong`]; no message built by this crate is.
     pub fn to_controller(&mut self, message: &ToController) -> Result<(u16, Frame), BodyFault> {
+        let mut frame = Frame::EMPTY;
+        let seq = self.frame_to_controller(message, &mut frame)?;
+        Ok((seq, frame))
+    }
+
+    /// Makes `frame` that of a message to the controller; gives its sequence number. Where frames
+    /// have a budget, this spares copies.
+    ///
+    /// # Errors
+    /// As for [`Sender::to_controller`].
+    pub fn frame_to_controller(
+        &mut self,
+        message: &ToController,
+        frame: &mut Frame,
+    ) -> Result<u16, BodyFault> {
         let header = self.header(message.kind());
-        Frame::build(header, |out| message.encode(out)).map(|frame| (header.seq, frame))
+        frame.fill(header, |out| message.encode(out))?;
+        Ok(header.seq)
     }
 
     /// The frame of a message to the host.
@@ -135,8 +151,18 @@ impl Sender {
     /// # Errors
     /// [`BodyFault::TooLong`]; no message built by this crate is.
     pub fn to_host(&mut self, message: &ToHost) -> Result<Frame, BodyFault> {
+        let mut frame = Frame::EMPTY;
+        self.frame_to_host(message, &mut frame)?;
+        Ok(frame)
+    }
+
+    /// Makes `frame` that of a message to the host. Where frames have a budget, this spares copies.
+    ///
+    /// # Errors
+    /// As for [`Sender::to_host`].
+    pub fn frame_to_host(&mut self, message: &ToHost, frame: &mut Frame) -> Result<(), BodyFault> {
         let header = self.header(message.kind());
-        Frame::build(header, |out| message.encode(out))
+        frame.fill(header, |out| message.encode(out))
     }
 }
 

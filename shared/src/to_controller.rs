@@ -379,8 +379,7 @@ impl Outcomes {
     }
 
     fn decode(body: &[u8]) -> Result<Self, BodyFault> {
-        let malformed = |_| BodyFault::Malformed;
-        let (before, rest) = postcard::take_from_bytes(body).map_err(malformed)?;
+        let (before, rest) = crate::body::read(body).map_err(|_| BodyFault::Malformed)?;
         let BeforeSamples { at_us, slot, sub_network, level, first_index, samples } = before;
         let bytes = usize::from(samples).saturating_mul(2);
         let (samples, rest) = rest.split_at_checked(bytes).ok_or(BodyFault::Malformed)?;

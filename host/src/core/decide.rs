@@ -1,4 +1,10 @@
 //! Who decides, and what is taken.
+//!
+//! A slot may be given to another application while a decision is on its way. What that decision
+//! says for the slot was meant for the application before, so the slot is left without a
+//! sub-network until a decision comes that took the change in: one whose `last_seq` is not older
+//! than the frame of the change, and whose digest is the twin's (else that frame may be the one that
+//! was lost).
 
 use coshift_shared::to_host::Decision;
 use coshift_shared::units::NO_SUB_NETWORK;
@@ -55,8 +61,9 @@ impl AgentCore<'_> {
                     self.counters.handbacks = self.counters.handbacks.wrapping_add(1);
                     out.push(Action::Notice(Notice::HandBack { equal: self.judge.equal_run }));
                 }
+                self.taken_in_by(decision);
                 if self.decider == Decider::Mcu {
-                    self.adopt(now, *decision);
+                    self.adopt(now, self.without_former(decision));
                 }
             }
             Verdict::Differs(twin) => {
@@ -78,11 +85,15 @@ impl AgentCore<'_> {
         out: &mut Vec<Action>,
     ) {
         if self.decider == Decider::Mcu {
-            // It knows a little less, or noticed silence: still a decision for this board.
-            if self.can_be_carried_out(decision) {
-                self.adopt(now, *decision);
+            // It knows a little less, or noticed silence: still a decision for this board. One that
+            // leaves an application out knows too little: the twin's stands in.
+            let known = self.without_former(decision);
+            if self.can_be_carried_out(&known) {
+                self.adopt(now, known);
             } else {
-                self.counters.invalid_decisions = self.counters.invalid_decisions.wrapping_add(1);
+                let invalid = u32::from(!self.can_be_carried_out(decision));
+                self.counters.invalid_decisions =
+                    self.counters.invalid_decisions.wrapping_add(invalid);
                 if let Some(latest) = self.latest_twin {
                     self.adopt(now, latest);
                 }
@@ -94,6 +105,48 @@ impl AgentCore<'_> {
             self.judge.unequal_run = 0;
             self.resync_due = true;
             self.take_over(now, TakeOver::DigestsUnequal, out);
+        }
+    }
+
+    /// The slot changes its application with the next frame: what was decided for it means nothing
+    /// any more, nor what is decided before that frame arrives.
+    pub(super) fn hand_over(&mut self, slot: usize) {
+        for decision in [&mut self.held, &mut self.latest_twin].into_iter().flatten() {
+            if let Some(sub_network) = decision.sub_networks.get_mut(slot) {
+                *sub_network = NO_SUB_NETWORK;
+            }
+        }
+        if self.in_session()
+            && let Some(handed_over) = self.handed_over.get_mut(slot)
+        {
+            *handed_over = Some(self.sender.next_seq());
+        }
+    }
+
+    /// The decision of the microcontroller without what it says for applications that are gone.
+    fn without_former(&self, decision: &Decision) -> Decision {
+        let mut decision = *decision;
+        for (sub_network, handed_over) in decision.sub_networks.iter_mut().zip(self.handed_over) {
+            if handed_over.is_some() {
+                *sub_network = NO_SUB_NETWORK;
+            }
+        }
+        decision
+    }
+
+    /// Notes the changes that a decision with the twin's digest took in.
+    fn taken_in_by(&mut self, decision: &Decision) {
+        for handed_over in &mut self.handed_over {
+            handed_over.take_if(|number| !is_older(decision.last_seq, *number));
+        }
+    }
+
+    /// Forgets changes so long ago that no decision from before can be on its way: its number would
+    /// be taken for a newer one's.
+    pub(super) fn forget_old_hand_overs(&mut self) {
+        let next = self.sender.next_seq();
+        for handed_over in &mut self.handed_over {
+            handed_over.take_if(|number| next.wrapping_sub(*number) > u16::MAX / 4);
         }
     }
 
@@ -136,5 +189,25 @@ impl AgentCore<'_> {
             self.adopt(now, latest);
         }
         out.push(Action::Notice(Notice::TakeOver(cause)));
+    }
+}
+
+/// Whether frame `number` was sent before frame `other`; numbers wrap, and both are of one session
+/// and at most half of all numbers apart.
+fn is_older(number: u16, other: u16) -> bool {
+    other.wrapping_sub(number).wrapping_sub(1) < u16::MAX / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_older;
+
+    #[test]
+    fn numbers_are_compared_over_their_wrap() {
+        for (number, other) in [(0, 1), (u16::MAX, 0), (65_000, 5), (7, 7 + u16::MAX / 2)] {
+            assert!(is_older(number, other), "{number} {other}");
+            assert!(!is_older(other, number), "{other} {number}");
+            assert!(!is_older(number, number), "{number}");
+        }
     }
 }

@@ -45,7 +45,7 @@ use coshift_shared::to_controller::{
     Application, Change, Limits, Query, Question, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{Decision, Reason, Refusal, Status, ToHost, Welcome, WorkCounters};
-use coshift_shared::units::{Age, MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK, slowdown};
+use coshift_shared::units::{Age, MAX_APPLICATIONS, NO_LEVEL, slowdown};
 
 use crate::clock::Time;
 use crate::notice::Notice;
@@ -77,6 +77,9 @@ pub struct AgentCore<'p> {
     slots: [Option<Slot>; MAX_APPLICATIONS],
     /// Slots that were ever in use: what a lost removal may have left behind.
     used: [bool; MAX_APPLICATIONS],
+    /// Per slot that changed its application in this session: the number of the frame that said so,
+    /// until a decision shows that the microcontroller took it in.
+    handed_over: [Option<u16>; MAX_APPLICATIONS],
     /// When an Outcomes was last sent before its period was over.
     early_at: Option<Time>,
 
@@ -125,6 +128,7 @@ impl<'p> AgentCore<'p> {
             judge: Judge::default(),
             slots: Default::default(),
             used: [false; MAX_APPLICATIONS],
+            handed_over: [None; MAX_APPLICATIONS],
             early_at: None,
             link: if settings.remote { LinkState::Down } else { LinkState::InProcess },
             reader: FrameReader::new(),
@@ -230,6 +234,7 @@ impl<'p> AgentCore<'p> {
         if self.resync_due {
             self.resync(now, out);
         }
+        self.forget_old_hand_overs();
         self.flush(now, out);
         let telemetry = telemetry(now, readings);
         self.transmit(now, &ToController::Telemetry(telemetry), out);
@@ -288,7 +293,7 @@ impl<'p> AgentCore<'p> {
             Some(known) if known.targets.table == targets.table => known.targets = targets,
             _ => {
                 *known = Some(Slot::new(targets));
-                self.forget_sub_network(place);
+                self.hand_over(place);
                 let soon = self.last_period.after_us(LEAST_PERIOD_US).max(now);
                 self.next_period = self.next_period.min(soon);
             }
@@ -300,17 +305,8 @@ impl<'p> AgentCore<'p> {
         let place = usize::from(slot);
         let Some(known) = self.slots.get_mut(place) else { return };
         if known.take().is_some() {
-            self.forget_sub_network(place);
+            self.hand_over(place);
             self.send_application(now, slot, Change::Remove, out);
-        }
-    }
-
-    /// The sub-network decided for a slot means nothing to another application in it.
-    fn forget_sub_network(&mut self, slot: usize) {
-        for decision in [&mut self.held, &mut self.latest_twin].into_iter().flatten() {
-            if let Some(sub_network) = decision.sub_networks.get_mut(slot) {
-                *sub_network = NO_SUB_NETWORK;
-            }
         }
     }
 

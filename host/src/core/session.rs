@@ -102,6 +102,7 @@ impl AgentCore<'_> {
             self.alone = self.sender;
         }
         self.judge.clear();
+        self.handed_over = Default::default();
         self.announcements = 0;
         self.resync_due = false;
         self.mcu_link = None;
@@ -205,6 +206,8 @@ impl AgentCore<'_> {
         }
         let seed = self.twin.seed();
         self.judge.clear();
+        // Frames of the session before are dropped, and this one begins with no application.
+        self.handed_over = Default::default();
         self.upload_ended(out);
         self.change_link(LinkState::InSession);
         self.last_heard = now;

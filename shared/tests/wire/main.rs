@@ -6,6 +6,7 @@ mod document;
 mod fingerprint;
 mod message;
 mod oracle;
+mod other_codec;
 #[path = "../common/property.rs"]
 mod property;
 mod round_trip;

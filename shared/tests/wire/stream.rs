@@ -186,6 +186,30 @@ proptest! {
         prop_assert_eq!(events, read(&stream));
     }
 
+    /// A frame's place is used again for any other one: nothing of the one before is left.
+    #[test]
+    fn a_frame_is_replaced_whole(
+        first in content(), header in header(), body in content(), longest in any::<bool>(),
+    ) {
+        let put = |body: Vec<u8>| move |place: &mut [u8]| {
+            place[..body.len()].copy_from_slice(&body);
+            Ok(body.len())
+        };
+        let mut frame = Frame::build(header, put(first)).expect("it fits");
+        let fault = frame.fill(header, |place| {
+            place.fill(0xff);
+            Err(BodyFault::TooLong)
+        });
+        prop_assert_eq!(fault, Err(BodyFault::TooLong));
+        prop_assert_eq!(frame, Frame::EMPTY);
+        if longest {
+            frame.fill(header, put(vec![0xff; MAX_BODY])).expect("it fits");
+        }
+        frame.fill(header, put(body.clone())).expect("it fits");
+        prop_assert_eq!(frame, Frame::of_packet(&packet_of(header, &body)));
+        prop_assert_eq!(frame.bytes().last(), Some(&0));
+    }
+
     /// Our encoder and reader agree with the crate `cobs` on any packet.
     #[test]
     fn frames_are_those_of_another_implementation(header in header(), body in content()) {

@@ -20,10 +20,6 @@ const SLICE: u32 = 9_000;
 pub const SEARCH: u32 = 50_000;
 /// What finding and judging a level to ask for takes, while a clock is held.
 const PROBE: u32 = 9_000;
-/// What naming a shortfall takes.
-const SHORTFALL: u32 = 9_000;
-// Else no slice would ever have room for them.
-const _: () = assert!(PROBE <= SLICE && SHORTFALL <= SLICE);
 
 /// Most slices of one decision that follow the step which asked for it: each judges a level at
 /// least, but for one that only finds what to ask for and one that only names what is missing.
@@ -233,7 +229,8 @@ impl Controller<'_> {
         let (candidate, reason) = self.choose(current.as_ref(), &best, round, deciding.at);
         let mut verdict = Verdict::new(candidate, reason);
         if !self.held.is_free() {
-            if ask.is_none() && !effort.has(PROBE) {
+            // That takes a slice of its own, as does naming a shortfall below.
+            if ask.is_none() && !effort.has(SLICE) {
                 return None;
             }
             verdict.ask = ask.unwrap_or_else(|| self.ask(board, policy, &candidate, effort));
@@ -261,7 +258,7 @@ impl Controller<'_> {
         verdict.reason = Reason::Infeasible;
         verdict.shortfall = match (round, self.standing) {
             (Some(round), _) if over => {
-                if !effort.has(SHORTFALL) {
+                if !effort.has(SLICE) {
                     return None;
                 }
                 let thermal = self.cap_is_thermal(self.power_caps());

@@ -216,6 +216,8 @@ struct Standing {
 impl<'p> Controller<'p> {
     /// A controller of a board; without a policy it decides nothing.
     #[must_use]
+    // So that it is built in its place, and not on the stack beside it.
+    #[inline]
     pub fn new(policy: Option<PolicyView<'p>>) -> Self {
         Self {
             policy,

@@ -36,49 +36,51 @@ pub(crate) const TYPICAL_DECISION: Budget =
     Budget { name: "typical decision", unit: "instructions", limit: 15_500, aim: 3_000 };
 /// The dearest step or slice known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
-    Budget { name: "worst step", unit: "instructions", limit: 33_000, aim: 40_000 };
+    Budget { name: "worst step", unit: "instructions", limit: 37_500, aim: 40_000 };
 /// The controller's steps of the dearest control period known, without frames: outcomes and a
 /// telemetry with its decision.
 pub(crate) const WORST_PERIOD: Budget =
-    Budget { name: "steps a period", unit: "instructions", limit: 990_000, aim: 120_000 };
+    Budget { name: "steps a period", unit: "instructions", limit: 116_000, aim: 120_000 };
 
 /// Reading and writing the dearest frame of the largest body.
 pub(crate) const FRAME: Budget =
     Budget { name: "frame", unit: "instructions", limit: 2_850, aim: 3_000 };
 /// The dearest control period known of four applications: frames read, decision, frames written.
 pub(crate) const PERIOD: Budget =
-    Budget { name: "period", unit: "instructions", limit: 1_010_000, aim: 120_000 };
+    Budget { name: "period", unit: "instructions", limit: 115_000, aim: 120_000 };
 /// Most stack that the release image was seen to use.
 pub(crate) const STACK_HIGH_WATER: Budget =
-    Budget { name: "stack high water", unit: "B", limit: 2_816, aim: 4 * 1024 };
+    Budget { name: "stack high water", unit: "B", limit: 2_944, aim: 4 * 1024 };
 /// Most stack that the release image can use.
 pub(crate) const STACK_BOUND: Budget =
     Budget { name: "stack bound", unit: "B", limit: 4 * 1024, aim: 4 * 1024 };
 
 /// The cases of the dearest control periods found.
 pub(crate) const WORST_PERIODS: &[CaseId] = &[
-    CaseId { seed: 1, index: 343 },
-    CaseId { seed: 3, index: 268 },
-    CaseId { seed: 2, index: 682 },
-    CaseId { seed: 3, index: 667 },
-    CaseId { seed: 2, index: 295 },
+    CaseId { seed: 1, index: 620 },
+    CaseId { seed: 2, index: 891 },
+    CaseId { seed: 3, index: 532 },
+    CaseId { seed: 1, index: 740 },
+    CaseId { seed: 2, index: 268 },
 ];
 
 /// The dearest cases found, measured by every run: the most of any step first, then of whole
-/// decisions and periods; among them what was dearest before the search became cheaper.
+/// decisions and periods; among them what was dearest before decisions were bounded.
 /// `cargo xtask sizes --search` looks for dearer ones.
 pub(crate) const WORST_CASES: &[CaseId] = &[
+    CaseId { seed: 3, index: 231 },
+    CaseId { seed: 1, index: 490 },
+    CaseId { seed: 3, index: 293 },
+    CaseId { seed: 2, index: 998 },
+    CaseId { seed: 1, index: 620 },
+    CaseId { seed: 2, index: 286 },
+    CaseId { seed: 1, index: 740 },
+    CaseId { seed: 3, index: 532 },
     CaseId { seed: 1, index: 1151 },
     CaseId { seed: 1, index: 343 },
-    CaseId { seed: 1, index: 228 },
     CaseId { seed: 3, index: 268 },
     CaseId { seed: 2, index: 188 },
-    CaseId { seed: 1, index: 1188 },
-    CaseId { seed: 3, index: 267 },
     CaseId { seed: 3, index: 667 },
-    CaseId { seed: 2, index: 295 },
-    CaseId { seed: 2, index: 564 },
-    CaseId { seed: 2, index: 496 },
 ];
 
 impl Budget {

@@ -134,7 +134,7 @@ pub(crate) fn application(application: &ApplicationReport) -> String {
             line,
             ", adapted at {} from {from_images} of its images (number {times}): accuracy \
              {accuracy_pct:.2} % since the first",
-            time(*time_us),
+            time(*time_us).trim_start(),
         );
         if let Some(before) = adaptation.accuracy_before_pct {
             let _ = write!(line, ", {before:.2} % before");

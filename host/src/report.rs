@@ -60,7 +60,7 @@ use crate::clock::Time;
 use crate::core::{Decider, LinkState, UploadStage};
 use crate::explain;
 use crate::platform::Platform;
-use crate::runtime::{Runtime, Served};
+use crate::runtime::{Adaptation, Runtime, Served};
 
 /// Which report it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +198,12 @@ pub struct ApplicationReport {
     /// Share of these, %: accuracy as measured, on other images than `accuracy_bp`'s. `None` where
     /// nothing was inferred.
     pub measured_accuracy_pct: Option<f64>,
+    /// Of the images inferred, those that left at an early exit of their network.
+    #[serde(default)]
+    pub early: u64,
+    /// Where its model was adapted to its images in the background; `None` = it is as shipped.
+    #[serde(default)]
+    pub adaptation: Option<AdaptationReport>,
     /// Latency of the inference that half of them do not exceed, µs.
     pub latency_p50_us: Option<u32>,
     /// Latency that 99 % do not exceed, µs.
@@ -208,6 +214,26 @@ pub struct ApplicationReport {
     pub response_p99_us: Option<u32>,
     /// Mean slowdown the controller has learned, 0.001.
     pub slowdown_permille: Option<u32>,
+}
+
+/// How the model of an application was adapted to its images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdaptationReport {
+    /// Adaptations so far.
+    pub times: u32,
+    /// When the first inference with the last of them ended, µs since the agent's start.
+    pub time_us: u64,
+    /// Images that its statistics were taken from.
+    pub from_images: u32,
+    /// Images inferred since the first adaptation.
+    pub images: u64,
+    /// Of these, images whose label was found.
+    pub right: u64,
+    /// Share of these, %.
+    pub accuracy_pct: f64,
+    /// Share of the images before the first adaptation whose label was found, %; `None` where there
+    /// were none.
+    pub accuracy_before_pct: Option<f64>,
 }
 
 /// A report; the fields are described in the [module](self).
@@ -380,6 +406,10 @@ pub fn report<P: Platform>(
     }
 }
 
+fn share_pct(right: u64, images: u64) -> Option<f64> {
+    (images > 0).then(|| 100.0 * right as f64 / images as f64)
+}
+
 /// The report of one application.
 fn application<P: Platform>(
     slot: u8,
@@ -432,8 +462,22 @@ fn application<P: Platform>(
         tiles_run: Some(served.images / served.done.max(1)).filter(|images| *images > 0),
         images: served.images,
         right: served.right,
-        measured_accuracy_pct: (served.images > 0)
-            .then(|| 100.0 * served.right as f64 / served.images as f64),
+        measured_accuracy_pct: share_pct(served.right, served.images),
+        early: served.early,
+        adaptation: served.adaptation.map(|Adaptation { adapted, at, images, right }| {
+            AdaptationReport {
+                times: adapted.times,
+                time_us: at.us(),
+                from_images: adapted.images,
+                images,
+                right,
+                accuracy_pct: share_pct(right, images).unwrap_or_default(),
+                accuracy_before_pct: share_pct(
+                    served.right.saturating_sub(right),
+                    served.images.saturating_sub(images),
+                ),
+            }
+        }),
         latency_p50_us: served.latency.at(500),
         latency_p99_us: served.latency.at(990),
         response_p50_us: served.response.at(500),

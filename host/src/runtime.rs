@@ -12,7 +12,7 @@ use coshift_shared::units::{MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK};
 
 use crate::clock::Time;
 use crate::core::{Action, AgentCore, Caps, Event, Outcome};
-use crate::engine::{EngineFault, Job, Ran};
+use crate::engine::{Adapted, EngineFault, Job, Ran};
 use crate::notice::Notice;
 use crate::platform::{Platform, Readings};
 use crate::quantiles::Quantiles;
@@ -130,8 +130,25 @@ pub struct Served {
     pub images: u64,
     /// Of these, images whose label was found.
     pub right: u64,
+    /// Of these, images that left at an early exit.
+    pub early: u64,
+    /// Its model's, where that was adapted.
+    pub adaptation: Option<Adaptation>,
     /// When its targets were set last.
     pub set_at: Time,
+}
+
+/// How the model of an application was adapted to its images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adaptation {
+    /// What is in use.
+    pub adapted: Adapted,
+    /// When the first inference with it ended.
+    pub at: Time,
+    /// Images inferred since the first adaptation.
+    pub images: u64,
+    /// Of these, images whose label was found.
+    pub right: u64,
 }
 
 /// The job that runs.
@@ -397,7 +414,7 @@ impl<'p, P: Platform> Runtime<'p, P> {
             }
         }
         let missed = response_us > deadline_us;
-        served.count(&ran, response_us, missed);
+        served.count(now, &ran, response_us, missed);
         served.late_by_host += u64::from(wall_us > deadline_us && !missed);
         out.push(finished(Ending::Served {
             start: job.start,
@@ -424,13 +441,24 @@ impl<'p, P: Platform> Runtime<'p, P> {
 }
 
 impl Served {
-    fn count(&mut self, ran: &Ran, response_us: u64, missed: bool) {
+    fn count(&mut self, now: Time, ran: &Ran, response_us: u64, missed: bool) {
         self.done += 1;
         self.misses += u64::from(missed);
         self.latency.add(ran.latency_us);
         self.response.add(u32::try_from(response_us).unwrap_or(u32::MAX));
         self.images += u64::from(ran.images);
         self.right += u64::from(ran.right);
+        self.early += u64::from(ran.early);
+        if ran.adapted.times > 0 {
+            let adapted = ran.adapted;
+            let first = Adaptation { adapted, at: now, images: 0, right: 0 };
+            let adaptation = self.adaptation.get_or_insert(first);
+            if adaptation.adapted != adapted {
+                (adaptation.adapted, adaptation.at) = (adapted, now);
+            }
+            adaptation.images += u64::from(ran.images);
+            adaptation.right += u64::from(ran.right);
+        }
         if ran.images > 0 {
             self.wall.add(ran.wall_us);
         }
@@ -480,6 +508,8 @@ impl<P: Platform> Runtime<'_, P> {
                     wall: Quantiles::default(),
                     images: 0,
                     right: 0,
+                    early: 0,
+                    adaptation: None,
                     set_at: now,
                 });
             }

@@ -13,6 +13,8 @@
 //! | `latency_us`, `response_us` | latency that counts; time from release to end, on a virtual board the board's |
 //! | `wall_us` | time this machine inferred, 0 where it did not |
 //! | `images`, `right` | images inferred; of these, images whose label was found |
+//! | `early` | of the images inferred, those that left at an early exit |
+//! | `adapted` | adaptations of the model before it ran |
 //!
 //! Columns from `start_us` on are empty for requests that were not served.
 
@@ -27,7 +29,8 @@ use crate::queue::Request;
 
 /// The columns.
 pub const HEADER: &str = "end_us,application,request,ending,release_us,deadline_us,missed,start_us,\
-                          sub_network,level,settled,latency_us,response_us,wall_us,images,right";
+                          sub_network,level,settled,latency_us,response_us,wall_us,images,right,\
+                          early,adapted";
 
 /// A request that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,13 +100,13 @@ impl std::fmt::Display for Finished {
         let Ending::Served { start, sub_network, level, settled, response_us, ran, .. } =
             self.ending
         else {
-            return f.write_str(",,,,,,,,");
+            return f.write_str(",,,,,,,,,,");
         };
-        let Ran { latency_us, wall_us, images, right } = ran;
+        let Ran { latency_us, wall_us, images, right, early, adapted } = ran;
         let level = level.map_or_else(String::new, |level| level.to_string());
         let (start_us, settled) = (start.us(), u8::from(settled));
         write!(f, "{start_us},{sub_network},{level},{settled},")?;
-        write!(f, "{latency_us},{response_us},{wall_us},{images},{right}")
+        write!(f, "{latency_us},{response_us},{wall_us},{images},{right},{early},{}", adapted.times)
     }
 }
 
@@ -145,7 +148,7 @@ impl TraceFile {
 mod tests {
     use super::{Ending, Finished, HEADER};
     use crate::clock::Time;
-    use crate::engine::Ran;
+    use crate::engine::{Adapted, Ran};
     use crate::queue::Request;
 
     fn finished(ending: Ending) -> Finished {
@@ -156,7 +159,9 @@ mod tests {
 
     #[test]
     fn a_line_has_a_value_for_every_column() {
-        let ran = Ran { latency_us: 30_000, wall_us: 4_000, images: 8, right: 7 };
+        let adapted = Adapted { times: 2, images: 100 };
+        let (latency_us, wall_us) = (30_000, 4_000);
+        let ran = Ran { latency_us, wall_us, images: 8, right: 7, early: 5, adapted };
         let served = finished(Ending::Served {
             start: Time::from_us(20_000),
             sub_network: 3,
@@ -167,7 +172,7 @@ mod tests {
             ran,
         });
         let line = served.to_string();
-        assert_eq!(line, "50000,cam0,7,served,1000,33000,1,20000,3,9,1,30000,49000,4000,8,7");
+        assert_eq!(line, "50000,cam0,7,served,1000,33000,1,20000,3,9,1,30000,49000,4000,8,7,5,2");
         let columns = HEADER.split(',').count();
         for ending in [Ending::Dropped, Ending::Failed, served.ending] {
             assert_eq!(finished(ending).to_string().split(',').count(), columns, "{ending:?}");

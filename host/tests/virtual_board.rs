@@ -126,6 +126,10 @@ fn what_is_wrong_is_one_clear_line() {
     let more = ["--images", images.to_str().unwrap()];
     refused(&run("virtual:xavier_nx", &more), &["images", "12×12", "28×28"]);
 
+    let more = |option, value| run("virtual:xavier_nx", &[option, value]);
+    refused(&more("--corrupt", "fog"), &["--corrupt", "\"fog\"", "noise, blur or contrast"]);
+    refused(&more("--adapt", "31"), &["--adapt 31", "32 to 250"]);
+
     // A truncated weight file.
     let weights = model.join("weights.safetensors");
     let whole = std::fs::read(&weights).unwrap();

@@ -4,7 +4,7 @@
 
 use crate::layout::Layout;
 use crate::model::Calibrated;
-use crate::train::network::{Statistics, Values, forward};
+use crate::train::network::{Statistics, Values, measured};
 
 /// Images a forward pass.
 const BATCH: usize = 250;
@@ -34,8 +34,8 @@ pub fn adapted(
         .collect();
     for images in images.chunks(BATCH * len) {
         let count = (images.len() / len) as f32;
-        let measured = forward(layout, &units, values, images, None).statistics;
-        for ((mean, variance), (new_mean, new_variance)) in sums.iter_mut().zip(measured) {
+        let new = measured(layout, &units, values, images);
+        for ((mean, variance), (new_mean, new_variance)) in sums.iter_mut().zip(new) {
             mean.iter_mut().zip(new_mean).for_each(|(sum, new)| *sum += count * new);
             variance.iter_mut().zip(new_variance).for_each(|(sum, new)| *sum += count * new);
         }

@@ -6,6 +6,7 @@
 //! largest sub-network; after that nothing is allocated.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -71,7 +72,9 @@ impl Exiting {
 #[derive(Debug)]
 pub struct Network {
     layout: Layout,
-    packed: Packed,
+    /// Shared with networks of other statistics.
+    packed: Arc<Packed>,
+    nets: Vec<SubNet>,
     plans: Vec<Plan>,
     /// Of the largest sub-network in each buffer.
     sizes: Sizes,
@@ -176,7 +179,43 @@ impl Network {
                 plan
             })
             .collect();
-        Ok(Self { layout, packed, plans, sizes, isa: Isa::best(), selected: AtomicUsize::new(0) })
+        Ok(Self {
+            layout,
+            packed: Arc::new(packed),
+            nets: nets.iter().map(|calibrated| calibrated.net.clone()).collect(),
+            plans,
+            sizes,
+            isa: Isa::best(),
+            selected: AtomicUsize::new(0),
+        })
+    }
+
+    /// The same network with other statistics: the weights are shared with this one, only what each
+    /// sub-network has of its own is there twice. Starts on the sub-network that is selected here. A
+    /// [`Workspace`] for this one has room for the other.
+    ///
+    /// # Panics
+    /// If `nets` are not this network's sub-networks in its order, or if values or statistics are not
+    /// in the shape of the layout.
+    #[must_use]
+    pub fn recalibrated(&self, values: &Values, nets: &[Calibrated]) -> Self {
+        assert!(
+            self.nets.iter().eq(nets.iter().map(|calibrated| &calibrated.net)),
+            "other sub-networks than the network's"
+        );
+        let plan = |calibrated: &Calibrated| {
+            let units = self.layout.units(&calibrated.net);
+            Plan::new(&self.layout, values, &self.packed, &units, &calibrated.statistics)
+        };
+        Self {
+            layout: self.layout.clone(),
+            packed: Arc::clone(&self.packed),
+            nets: self.nets.clone(),
+            plans: nets.iter().map(plan).collect(),
+            sizes: self.sizes,
+            isa: self.isa,
+            selected: AtomicUsize::new(self.selected()),
+        }
     }
 
     /// The same network on another instruction set.

@@ -6,6 +6,7 @@ use common::family;
 use common::random::{calibrated, noise, values};
 use coshift_engine::adapt::{PRIOR_IMAGES, adapted};
 use coshift_engine::layout::Layout;
+use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::{Statistics, forward};
 use coshift_engine::train::random::Random;
 
@@ -47,4 +48,42 @@ fn statistics_move_towards_those_of_the_images() {
         .map(|((own, a), b)| (PRIOR_IMAGES as f32 * own + 250.0 * a + 50.0 * b) / 316.0)
         .collect();
     assert_close(&flat(&moved.statistics), &want);
+}
+
+#[test]
+fn a_recalibrated_network_is_one_made_of_the_same_statistics() {
+    let (layout, mut random) = (Layout::new(&family()).unwrap(), Random(62));
+    let values = values(&layout, &mut random);
+    let nets: Vec<_> = [layout.family().smallest(), layout.family().largest()]
+        .map(|net| calibrated(&layout, &values, &net, 40, &mut random))
+        .into();
+    let network = Network::new(layout.clone(), values.clone(), &nets).unwrap();
+    network.select(1).unwrap();
+    let images = noise(32 * 64, &mut random);
+    let spoilt: Vec<f32> = images.iter().map(|x| 0.2 * x + 0.5).collect();
+    let moved: Vec<_> = nets.iter().map(|net| adapted(&layout, &values, net, &spoilt)).collect();
+    let again = network.recalibrated(&values, &moved);
+    let whole = Network::new(layout, values, &moved).unwrap();
+    assert_eq!(again.selected(), 1);
+    let mut space = Workspace::default();
+    space.reserve(&network, 32);
+    let bytes = space.bytes();
+    for index in 0..2 {
+        let mut run = |network: &Network| network.run(index, &spoilt, &mut space).unwrap().to_vec();
+        let (before, found, want) = (run(&network), run(&again), run(&whole));
+        assert_eq!(found, want);
+        assert_ne!(found, before);
+    }
+    assert_eq!(space.bytes(), bytes, "room for the one is room for the other");
+}
+
+#[test]
+#[should_panic(expected = "other sub-networks")]
+fn a_network_of_other_sub_networks_is_refused() {
+    let (layout, mut random) = (Layout::new(&family()).unwrap(), Random(63));
+    let values = values(&layout, &mut random);
+    let nets = [layout.family().smallest(), layout.family().largest()]
+        .map(|net| calibrated(&layout, &values, &net, 8, &mut random));
+    let network = Network::new(layout, values.clone(), &nets[..1]).unwrap();
+    let _ = network.recalibrated(&values, &nets[1..]);
 }

@@ -43,7 +43,8 @@ impl Engine for BoardEngine {
         std::thread::sleep(Duration::from_micros(latency_us.into()).saturating_sub(wall));
         let inferred = judged.images > 0;
         let wall_us = u32::try_from(wall.as_micros()).unwrap_or(u32::MAX);
-        let Judged { images, right } = judged;
-        Ok(Ran { latency_us, wall_us: if inferred { wall_us } else { 0 }, images, right })
+        let Judged { images, right, early, adapted } = judged;
+        let wall_us = if inferred { wall_us } else { 0 };
+        Ok(Ran { latency_us, wall_us, images, right, early, adapted })
     }
 }

@@ -1,14 +1,18 @@
 //! Inference of a virtual board's requests: model folders, labelled images.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use coshift_engine::corrupt::Corruption;
 use coshift_engine::images::{Half, ImageSet};
-use coshift_engine::network::{Network, Workspace};
+use coshift_engine::model;
+use coshift_engine::network::{Exiting, Network, Workspace};
 use coshift_engine::tensors::FileFault;
 use coshift_engine::train::random::Random;
 use coshift_shared::policy::PolicyView;
 
-use super::{Infer, Job, Judged};
+use super::adapting::{Adapter, Material};
+use super::{Adapted, Infer, Job, Judged};
 
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,41 @@ pub enum ModelFault {
         /// Sub-network it names.
         id: u32,
     },
+    /// A sub-network takes other images than its family's largest.
+    #[error(
+        "--model {}: sub-network {index} takes images of {values} values, expected {expected}: one \
+         size for all",
+        folder.display()
+    )]
+    Size {
+        /// The model folder.
+        folder: PathBuf,
+        /// The sub-network.
+        index: usize,
+        /// Values of its images.
+        values: usize,
+        /// Values of the family's images.
+        expected: usize,
+    },
+    /// The thread that adapts does not start.
+    #[error("--adapt: cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What models are given.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Folder with the images; `None` = the model's own.
+    pub images: Option<&'a Path>,
+    /// How the images are made worse.
+    pub corruption: Option<Corruption>,
+    /// Images inferred per request.
+    pub tiles_run: usize,
+    /// Images that the model is adapted from in the background, within [`super::ADAPTATION_IMAGES`];
+    /// `None` = it stays as it is.
+    pub adapt: Option<usize>,
+    /// Of the images' order, of their corruption and of the sample that adaptation takes.
+    pub seed: u64,
 }
 
 /// Models for the networks of a policy, with the images to infer.
@@ -57,9 +96,9 @@ pub struct Models {
 #[derive(Debug)]
 struct Loaded {
     table: u8,
-    network: Network,
-    /// Index in the model of each of the table's sub-networks.
-    sub_networks: Vec<usize>,
+    network: Arc<Network>,
+    /// Of each of the table's sub-networks: its index in the model, and when images leave early.
+    sub_networks: Vec<(usize, Exiting)>,
     /// Images as the network takes them, in the order they come.
     images: Vec<f32>,
     labels: Vec<u8>,
@@ -67,13 +106,16 @@ struct Loaded {
     next: usize,
     /// Images of a request that are inferred.
     tiles_run: usize,
+    /// The next images, `[tiles_run, image]`, and which they are.
     batch: Vec<f32>,
+    places: Vec<usize>,
+    adapter: Option<Adapter>,
 }
 
 impl Models {
-    /// Loads a model folder for the network of the policy that names its hash. The images come from
-    /// `images`, else from the model folder, in an order drawn by `seed`, again and again;
-    /// `tiles_run` of them are inferred per request. Gives the name of the network.
+    /// Loads a model folder for the network of the policy that names its hash. The images come in an
+    /// order drawn by the seed, again and again. Images leave at early exits, where the model has
+    /// some, as the policy's row says. Gives the name of the network.
     ///
     /// # Errors
     /// [`ModelFault`] names the file and what is wrong.
@@ -81,12 +123,28 @@ impl Models {
         &mut self,
         policy: &PolicyView<'_>,
         folder: &Path,
-        images: Option<&Path>,
-        tiles_run: usize,
-        seed: u64,
+        input: &Input<'_>,
     ) -> Result<String, ModelFault> {
-        let (network, model) = Network::load(folder)?;
-        // `Network::load` has compared it with the weights.
+        let model::Loaded { model, layout, values, nets } = model::Loaded::read(folder)?;
+        // Kept only to adapt: the network holds its own, packed.
+        let material = input.adapt.map(|count| {
+            let (layout, values, nets) = (layout.clone(), values.clone(), nets.clone());
+            (Material { layout, values, nets }, count)
+        });
+        let network = Network::new(layout, values, &nets).map_err(|fault| FileFault::Content {
+            path: folder.join(model::FILE).display().to_string(),
+            why: fault.to_string(),
+        })?;
+        let network = Arc::new(network);
+        let expected = network.image_len();
+        for index in 0..network.len() {
+            let values = network.image_len_of(index).unwrap_or_default();
+            if values != expected {
+                let folder = folder.to_owned();
+                return Err(ModelFault::Size { folder, index, values, expected });
+            }
+        }
+        // `Loaded::read` has compared it with the weights.
         let hash = model.hash().unwrap_or_default();
         let tables =
             || (0..policy.tables()).filter_map(|index| Some((index, policy.table(index)?)));
@@ -105,7 +163,7 @@ impl Models {
             .map(|row| {
                 let place = usize::try_from(row.id).unwrap_or(usize::MAX);
                 if place < network.len() {
-                    return Ok(place);
+                    return Ok((place, Exiting::of_row(row.exit_threshold)));
                 }
                 Err(ModelFault::NoSubNetwork {
                     folder: folder.to_owned(),
@@ -115,9 +173,21 @@ impl Models {
                 })
             })
             .collect::<Result<_, _>>()?;
-        let set = ImageSet::read_for(images.unwrap_or(folder), Half::Test, &model.family)?;
+        let from = input.images.unwrap_or(folder);
+        let mut set = ImageSet::read_for(from, Half::Test, &model.family)?;
+        if let Some(corruption) = input.corruption {
+            corruption.apply(&mut set, input.seed);
+        }
         let mut order: Vec<usize> = (0..set.len()).collect();
-        Random(seed).shuffle(&mut order);
+        Random(input.seed).shuffle(&mut order);
+        let adapter = material
+            .map(|(material, count)| {
+                Adapter::start(material, Arc::clone(&network), count, input.seed)
+            })
+            .transpose()
+            .map_err(ModelFault::Thread)?;
+        // No call allocates.
+        self.space.reserve(&network, input.tiles_run);
         self.loaded.push(Loaded {
             table: index,
             network,
@@ -125,8 +195,10 @@ impl Models {
             images: order.iter().flat_map(|place| set.normalised(*place, 1)).collect(),
             labels: order.iter().map(|place| set.labels[*place]).collect(),
             next: 0,
-            tiles_run,
-            batch: Vec::new(),
+            tiles_run: input.tiles_run,
+            batch: Vec::with_capacity(input.tiles_run * expected),
+            places: Vec::with_capacity(input.tiles_run),
+            adapter,
         });
         Ok(table.name().into())
     }
@@ -143,27 +215,36 @@ impl Infer for Models {
         let Some(loaded) = self.loaded.iter_mut().find(|loaded| loaded.table == job.table) else {
             return Ok(Judged::default());
         };
-        let place = loaded.sub_networks.get(usize::from(job.sub_network));
-        let place = *place.ok_or_else(|| format!("no sub-network {}", job.sub_network))?;
+        let sub_network = loaded.sub_networks.get(usize::from(job.sub_network));
+        let (index, exiting) =
+            *sub_network.ok_or_else(|| format!("no sub-network {}", job.sub_network))?;
+        let adapted = (loaded.adapter.as_mut())
+            .map_or(Adapted::default(), |adapter| adapter.renew(&mut loaded.network));
         let size = loaded.network.image_len();
         let classes = loaded.network.layout().family().classes;
         loaded.batch.clear();
-        let mut labels = Vec::with_capacity(loaded.tiles_run);
+        loaded.places.clear();
         for _ in 0..loaded.tiles_run {
             let image = loaded.next;
             loaded.batch.extend_from_slice(&loaded.images[image * size..][..size]);
-            labels.push(loaded.labels[image]);
+            loaded.places.push(image);
             loaded.next = (image + 1) % loaded.labels.len();
         }
         let logits = loaded
             .network
-            .run(place, &loaded.batch, &mut self.space)
+            .run_exiting(index, &loaded.batch, exiting, &mut self.space)
             .map_err(|fault| fault.to_string())?;
         let mut right = 0;
-        for (row, label) in logits.chunks_exact(classes).zip(&labels) {
+        for (row, place) in logits.chunks_exact(classes).zip(&loaded.places) {
             let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            right += u32::from(best.is_some_and(|(class, _)| class == usize::from(*label)));
+            let label = usize::from(loaded.labels[*place]);
+            right += u32::from(best.is_some_and(|(class, _)| class == label));
         }
-        Ok(Judged { images: u32::try_from(labels.len()).unwrap_or(u32::MAX), right })
+        let early = self.space.exits().flatten().count();
+        if let Some(adapter) = &mut loaded.adapter {
+            adapter.see(&loaded.batch);
+        }
+        let count = |images: usize| u32::try_from(images).unwrap_or(u32::MAX);
+        Ok(Judged { images: count(loaded.places.len()), right, early: count(early), adapted })
     }
 }

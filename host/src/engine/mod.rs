@@ -1,13 +1,17 @@
 //! Engines: what runs a sub-network on a request.
 
+#[cfg(feature = "engine")]
+mod adapting;
 mod board;
 #[cfg(feature = "engine")]
 mod inference;
 mod scripted;
 
+#[cfg(feature = "engine")]
+pub use adapting::IMAGES as ADAPTATION_IMAGES;
 pub use board::BoardEngine;
 #[cfg(feature = "engine")]
-pub use inference::{ModelFault, Models};
+pub use inference::{Input, ModelFault, Models};
 pub use scripted::ScriptedEngine;
 
 use std::sync::Arc;
@@ -48,6 +52,19 @@ pub struct Ran {
     pub images: u32,
     /// Of these, images whose label was found.
     pub right: u32,
+    /// Of these, images that left at an early exit.
+    pub early: u32,
+    /// What the model that ran had been adapted to.
+    pub adapted: Adapted,
+}
+
+/// How far a model is adapted to the images that come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Adapted {
+    /// Times since the start; 0 = it is as it was shipped.
+    pub times: u32,
+    /// Images that the statistics in use were taken from.
+    pub images: u32,
 }
 
 impl Ran {
@@ -84,6 +101,10 @@ pub struct Judged {
     pub images: u32,
     /// Of these, images whose label was found.
     pub right: u32,
+    /// Of these, images that left at an early exit.
+    pub early: u32,
+    /// What the model that ran had been adapted to.
+    pub adapted: Adapted,
 }
 
 /// Runs networks on images.

@@ -38,10 +38,10 @@ pub struct EngineArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub batch: usize,
     /// Turns of every sub-network.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 20)]
     pub rounds: usize,
     /// Inferences a turn, beside the first one after the switch.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     pub runs: usize,
     /// One JSON object a line.
     #[arg(long)]

@@ -19,9 +19,9 @@ use sources::{BoardLaw, MeasuredTable};
 
 /// Finds the sub-networks of a family that are worth having on a board.
 ///
-/// Evolution (NSGA-II) from a seed, then changes of one part each; with --measured the front of the measured ones. Accuracy and
-/// latency each come from one source, by which the 13 published levels of ofa-mbv3-1.2 are scored
-/// as well: the command fails where the front found is worse than one of them.
+/// Evolution (NSGA-II) from a seed, then changes of one part each; with --measured the front of the
+/// measured ones. Accuracy and latency each come from one source, by which the 13 published levels of
+/// ofa-mbv3-1.2 are scored as well: the command fails where the front found is worse than one of them.
 #[derive(Args, Debug)]
 pub struct SearchArgs {
     /// Family: ofa-mbv3-1.0, ofa-mbv3-1.2, coshift-28 or a description as JSON.

@@ -55,6 +55,24 @@ pub fn forward(
     images: &[f32],
     statistics: Option<&Statistics>,
 ) -> Pass {
+    pass(layout, units, values, images, (statistics, statistics.is_none()))
+}
+
+/// Statistics of the images in a sub-network, each unit's after normalisation by those before it. Only
+/// the maps of the unit at work are held, not those of every unit as by [`forward`].
+#[must_use]
+pub fn measured(layout: &Layout, units: &[Unit], values: &Values, images: &[f32]) -> Statistics {
+    pass(layout, units, values, images, (None, false)).statistics
+}
+
+/// A forward pass; `keeps` what the backward pass needs.
+fn pass(
+    layout: &Layout,
+    units: &[Unit],
+    values: &Values,
+    images: &[f32],
+    (statistics, keeps): (Option<&Statistics>, bool),
+) -> Pass {
     let family = layout.family();
     let side = units.first().map_or(family.resolution, |unit| unit.side);
     let (mut height, mut width) = (side, side);
@@ -125,7 +143,7 @@ pub fn forward(
                 *out += kept;
             }
         }
-        if statistics.is_none() {
+        if keeps {
             let (height, width) = (in_height, in_width);
             kept.push(Kept { input, conv, mean, inverse, kernel, stages, excited, height, width });
         }

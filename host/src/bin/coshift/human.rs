@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use coshift_host::core::{Decider, LinkState, UploadStage};
-use coshift_host::report::{ApplicationReport, Report, UploadReport};
+use coshift_host::report::{AdaptationReport, ApplicationReport, Report, UploadReport};
 
 /// What makes a new line: another decision or another decider.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,6 +124,21 @@ pub(crate) fn application(application: &ApplicationReport) -> String {
             application.tiles.map_or_else(|| "unknown".into(), |tiles| tiles.to_string()),
             milliseconds(application.wall_p50_us),
         );
+    }
+    if application.early > 0 {
+        let _ = write!(line, ", {} images left early", application.early);
+    }
+    if let Some(adaptation) = &application.adaptation {
+        let AdaptationReport { times, time_us, from_images, accuracy_pct, .. } = adaptation;
+        let _ = write!(
+            line,
+            ", adapted at {} from {from_images} of its images (number {times}): accuracy \
+             {accuracy_pct:.2} % since the first",
+            time(*time_us).trim_start(),
+        );
+        if let Some(before) = adaptation.accuracy_before_pct {
+            let _ = write!(line, ", {before:.2} % before");
+        }
     }
     line
 }

@@ -11,7 +11,7 @@ use coshift_host::clock::Time;
 use coshift_host::control;
 use coshift_host::core::Caps;
 #[cfg(feature = "engine")]
-use coshift_host::engine::Models;
+use coshift_host::engine::{ADAPTATION_IMAGES, Input, Models};
 use coshift_host::engine::{BoardEngine, Infer, ScriptedEngine};
 use coshift_host::inputs;
 use coshift_host::link::LinkSpec;
@@ -86,6 +86,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     tiles_run: u16,
+    /// Make the test images worse: noise, blur or contrast, with :1 to :5 (3 if not given)
+    #[arg(long, value_name = "KIND", requires = "model")]
+    corrupt: Option<String>,
+    /// Adapt the models to their images in the background: normalisation from the last NUMBER (32 to
+    /// 250) of one image in four, again and again, while they run
+    #[arg(long, value_name = "NUMBER", requires = "model")]
+    adapt: Option<u16>,
     // Brackets in a doc comment would be links.
     #[arg(long, value_name = "LINK", help = LINK_HELP)]
     link: String,
@@ -112,7 +119,7 @@ pub(crate) struct Arguments {
     /// Standard deviation of the latencies, percent of their mean
     #[arg(long, value_name = "PERCENT", default_value = "1%")]
     noise: String,
-    /// Seed of the noise
+    /// Seed of the noise, of the images' order and of the sample that --adapt takes
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// End after this time, like 10s [default: when stopped]
@@ -215,9 +222,21 @@ fn inference(
     applications: &[ApplicationSpec],
 ) -> Result<Option<Box<dyn Infer>>, Fault> {
     let mut models = Models::default();
+    let corruption = (arguments.corrupt.as_deref().map(str::parse).transpose())
+        .map_err(|why: String| format!("--corrupt {why}"))?;
+    let (least, most) = ADAPTATION_IMAGES;
+    if let Some(found) = arguments.adapt.filter(|count| !(least..=most).contains(count)) {
+        return Err(format!("--adapt {found}: expected {least} to {most}").into());
+    }
+    let input = Input {
+        images: arguments.images.as_deref(),
+        corruption,
+        tiles_run: usize::from(arguments.tiles_run),
+        adapt: arguments.adapt.map(usize::from),
+        seed: arguments.seed,
+    };
     for folder in &arguments.model {
-        let (images, tiles_run) = (arguments.images.as_deref(), usize::from(arguments.tiles_run));
-        models.load(policy, folder, images, tiles_run, arguments.seed)?;
+        models.load(policy, folder, &input)?;
     }
     for spec in applications {
         let table = policy.table_named(&spec.network).map(|(index, _)| index);

@@ -10,6 +10,7 @@ use coshift_engine::model::Loaded;
 use coshift_engine::network::{Network, Workspace};
 use serde::Serialize;
 
+use crate::alone::compare;
 use coshift_engine::images::{DEBIAN, Half, ImageSet};
 
 /// Images a call; shares of threads are whole calls, so that results do not depend on their number.
@@ -43,6 +44,10 @@ pub struct EvalArgs {
     /// Seed of the noise.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Measures what `train --alone` learned in these folders instead, each beside the model's
+    /// sub-network of the same shape. Needs training images too, to calibrate the normalisation.
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with = "corrupt")]
+    pub alone: Vec<PathBuf>,
 }
 
 /// Accuracy of one sub-network.
@@ -85,6 +90,17 @@ pub struct Robust {
 /// # Errors
 /// Names what is missing or does not fit.
 pub fn run(args: &EvalArgs) -> Result<()> {
+    if !args.alone.is_empty() {
+        let data = args.data.as_deref().unwrap_or(Path::new(DEBIAN));
+        return compare(&args.alone, &args.model, data, args.threads, &mut |compared| {
+            if args.json {
+                println!("{}", serde_json::to_string(compared)?);
+            } else {
+                println!("{compared}");
+            }
+            Ok(())
+        });
+    }
     if args.corrupt.is_some() {
         return robust(args, Path::new(DEBIAN), &mut |robust| {
             if args.json {

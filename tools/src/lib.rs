@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "engine")]
+pub mod alone;
+#[cfg(feature = "engine")]
 pub mod bench;
 #[cfg(feature = "engine")]
 pub mod eval;

@@ -1,4 +1,4 @@
-//! `coshift-tools train`: trains the super-network of a family.
+//! `coshift-tools train`: trains the super-network of a family, or one sub-network of it alone.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -9,6 +9,7 @@ use coshift_engine::family::{COSHIFT_28, Family, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::model::Calibrated;
 use coshift_engine::network::Network;
+use coshift_engine::train::alone::keep_only;
 use coshift_engine::train::checkpoint::Checkpoint;
 use coshift_engine::train::network::{Statistics, Values, forward};
 use coshift_engine::train::optimiser::{self, Optimiser};
@@ -16,6 +17,7 @@ use coshift_engine::train::random::Random;
 use coshift_engine::train::sandwich::{Batch, gradients, sample};
 use serde::{Deserialize, Serialize};
 
+use crate::alone::named;
 use crate::eval::accuracy_pct;
 use coshift_engine::images::{self, DEBIAN, Half, ImageSet};
 
@@ -27,7 +29,7 @@ pub const CALIBRATION_IMAGES: usize = 2_000;
 pub const VALIDATION_IMAGES: usize = 2_000;
 
 /// Trains the dynamic super-network for 28×28 grey images.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub struct TrainArgs {
     /// Folder with the IDX files of the data set.
     #[arg(long, value_name = "DIR", default_value = DEBIAN)]
@@ -42,6 +44,13 @@ pub struct TrainArgs {
     /// Stops after this many epochs of this run, to be resumed later.
     #[arg(long, value_name = "N")]
     pub stop_after: Option<u32>,
+    /// Trains one sub-network alone, from labels only: its index in --model, or its description as
+    /// model.json has it ({"depths":…,"kernels":…,"expands":…}).
+    #[arg(long, value_name = "INDEX|JSON", conflicts_with_all = ["warm_up", "random"])]
+    pub alone: Option<String>,
+    /// Model folder that --alone counts in.
+    #[arg(long, value_name = "DIR", default_value = "models/coshift-28")]
+    pub model: PathBuf,
     /// What the training is determined by.
     #[command(flatten)]
     pub settings: Settings,
@@ -80,6 +89,10 @@ pub struct Settings {
     /// Trains on the first N images only, for trials.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+    /// The sub-network that is trained alone; `None` = the whole super-network.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<SubNet>,
 }
 
 /// Runs the command.
@@ -88,7 +101,10 @@ pub struct Settings {
 /// Names what is missing or does not fit.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let family: Family = serde_json::from_str(COSHIFT_28).context("the built-in description")?;
-    train(&family, args, &mut |line| println!("{line}"))
+    let mut args = args.clone();
+    args.settings.alone =
+        args.alone.as_deref().map(|text| named(&family, text, &args.model)).transpose()?;
+    train(&family, &args, &mut |line| println!("{line}"))
 }
 
 /// Trains a family; tells `report` of each epoch when its checkpoint is written.
@@ -140,7 +156,10 @@ fn begun(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint
         "{}: is there already: --resume goes on from it, another --out starts anew",
         path.display()
     );
-    let values = optimiser::start(layout, &mut Random(settings.seed));
+    let mut values = optimiser::start(layout, &mut Random(settings.seed));
+    if let Some(net) = &settings.alone {
+        keep_only(layout, net, &mut values);
+    }
     let optimiser = Optimiser::new(layout, &values);
     let settings = serde_json::to_string(settings)?;
     Ok(Checkpoint { values, optimiser, epochs: 0, seconds: 0.0, settings })
@@ -181,18 +200,18 @@ pub fn split(mut train: ImageSet) -> (ImageSet, ImageSet) {
 }
 
 /// One line of the training log.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Line {
     /// Epochs done.
     pub epoch: u32,
-    /// Mean cross-entropy of the largest sub-network on augmented images, nats.
+    /// Mean cross-entropy, on augmented images, of the sub-network that learns from the labels: the
+    /// largest, or the one that is trained alone; nats.
     pub loss: f32,
-    /// Accuracy of the largest sub-network on augmented images, %.
+    /// Its accuracy on them, %.
     pub train_pct: f64,
-    /// Accuracy of the largest sub-network on the images kept aside, %.
-    pub largest_pct: f64,
-    /// Accuracy of the smallest one on them, %.
-    pub smallest_pct: f64,
+    /// Accuracy on the images kept aside, %: of the `largest` and the `smallest` sub-network, or of
+    /// the one that is trained `alone`.
+    pub validation: Vec<(&'static str, f64)>,
     /// Seconds of training, all runs together.
     pub seconds: f64,
     /// Seconds that the remaining epochs take at the pace of this one.
@@ -201,16 +220,14 @@ pub struct Line {
 
 impl std::fmt::Display for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { epoch, loss, train_pct, validation, seconds, left_s } = self;
+        let validation: Vec<String> =
+            validation.iter().map(|(name, pct)| format!("{name} {pct:.2} %")).collect();
         write!(
             f,
-            "epoch {}: loss {:.4}, train {:.2} %, validation: largest {:.2} %, smallest {:.2} %, {:.0} s, {:.0} min left",
-            self.epoch,
-            self.loss,
-            self.train_pct,
-            self.largest_pct,
-            self.smallest_pct,
-            self.seconds,
-            self.left_s / 60.0
+            "epoch {epoch}: loss {loss:.4}, train {train_pct:.2} %, validation: {}, {seconds:.0} s, {:.0} min left",
+            validation.join(", "),
+            left_s / 60.0
         )
     }
 }
@@ -224,13 +241,13 @@ fn log(path: &Path, line: &Line) -> Result<()> {
         .open(path)
         .with_context(|| path.display().to_string())?;
     if new {
-        writeln!(file, "epoch,loss,train_pct,largest_pct,smallest_pct,seconds")?;
+        let names: String =
+            line.validation.iter().map(|(name, _)| format!("{name}_pct,")).collect();
+        writeln!(file, "epoch,loss,train_pct,{names}seconds")?;
     }
-    writeln!(
-        file,
-        "{},{:.5},{:.3},{:.3},{:.3},{:.1}",
-        line.epoch, line.loss, line.train_pct, line.largest_pct, line.smallest_pct, line.seconds
-    )?;
+    let judged: String = line.validation.iter().map(|(_, pct)| format!("{pct:.3},")).collect();
+    let Line { epoch, loss, train_pct, seconds, .. } = line;
+    writeln!(file, "{epoch},{loss:.5},{train_pct:.3},{judged}{seconds:.1}")?;
     Ok(())
 }
 
@@ -280,11 +297,14 @@ fn epoch(
         let images: Vec<f32> =
             chunk.iter().flat_map(|index| augmented(train, *index, &mut random)).collect();
         let labels: Vec<u8> = chunk.iter().map(|index| train.labels[*index]).collect();
-        let mut nets = vec![family.largest()];
-        if state.epochs >= settings.warm_up {
-            nets.push(family.smallest());
-            nets.extend((0..settings.random).map(|_| sample(family, &mut random)));
-        }
+        let nets = match &settings.alone {
+            Some(net) => vec![net.clone()],
+            None if state.epochs < settings.warm_up => vec![family.largest()],
+            None => {
+                let others = (0..settings.random).map(|_| sample(family, &mut random));
+                [family.largest(), family.smallest()].into_iter().chain(others).collect()
+            }
+        };
         let batch = Batch { images: &images, labels: &labels };
         let (gradient, progress) =
             gradients(layout, &state.values, &nets, batch, settings.smoothing, settings.shares);
@@ -296,17 +316,25 @@ fn epoch(
     state.epochs += 1;
     state.seconds += start.elapsed().as_secs_f64();
     let average = &state.optimiser.average;
-    let nets = [family.largest(), family.smallest()]
-        .map(|net| Calibrated { statistics: calibrate(layout, &net, average, train), net });
+    let judged = match &settings.alone {
+        Some(net) => vec![("alone", net.clone())],
+        None => vec![("largest", family.largest()), ("smallest", family.smallest())],
+    };
+    let nets: Vec<Calibrated> = (judged.iter().map(|(_, net)| net.clone()))
+        .map(|net| Calibrated { statistics: calibrate(layout, &net, average, train), net })
+        .collect();
     let network = Network::new(layout.clone(), average.clone(), &nets)?;
-    let judge = |index| accuracy_pct(&network, index, validation, settings.shares);
+    let validation = (judged.iter().enumerate())
+        .map(|(index, (name, _))| {
+            Ok((*name, accuracy_pct(&network, index, validation, settings.shares)?))
+        })
+        .collect::<Result<_>>()?;
     let left = settings.epochs - state.epochs;
     Ok(Line {
         epoch: state.epochs,
         loss: loss / steps.max(1) as f32,
         train_pct: 100.0 * right as f64 / (steps * settings.batch).max(1) as f64,
-        largest_pct: judge(0)?,
-        smallest_pct: judge(1)?,
+        validation,
         seconds: state.seconds,
         left_s: start.elapsed().as_secs_f64() * f64::from(left),
     })

@@ -9,7 +9,10 @@ use coshift_engine::images::{Half, ImageSet};
 use coshift_engine::layout::Layout;
 use coshift_engine::model::Model;
 use coshift_engine::network::Network;
+use coshift_engine::train::alone::used;
+use coshift_engine::train::optimiser;
 use coshift_engine::train::random::Random;
+use coshift_tools::alone::{Compared, compare, named};
 use coshift_tools::eval::{EvalArgs, Measured, eval};
 use coshift_tools::pack::{PackArgs, pack};
 use coshift_tools::train::{CHECKPOINT, Settings, TrainArgs, checkpoint, train};
@@ -97,8 +100,17 @@ fn arguments(data: &Path, out: &Path) -> TrainArgs {
         shares: 2,
         seed: 7,
         limit: None,
+        alone: None,
     };
-    TrainArgs { data: data.into(), out: out.into(), resume: false, stop_after: None, settings }
+    TrainArgs {
+        data: data.into(),
+        out: out.into(),
+        resume: false,
+        stop_after: None,
+        alone: None,
+        model: NOWHERE.into(),
+        settings,
+    }
 }
 
 #[test]
@@ -134,6 +146,150 @@ fn a_resumed_training_equals_one_without_a_break() {
     assert_eq!(whole.optimiser, parts.optimiser, "bit for bit");
     assert_eq!((whole.epochs, parts.epochs), (3, 3));
     assert_ne!(early.values, whole.values);
+}
+
+/// A sub-network of [`family`] that is neither its smallest nor its largest.
+const MIDDLE: &str = r#"{"depths":[1,2],"kernels":[3,3,5,3],"expands":[2,1,1,2]}"#;
+
+fn alone(net: &str, args: TrainArgs) -> TrainArgs {
+    let alone = Some(named(&family(), net, Path::new(NOWHERE)).unwrap());
+    TrainArgs { settings: Settings { alone, ..args.settings }, ..args }
+}
+
+#[test]
+fn a_sub_network_alone_trains_its_own_weights_only() {
+    let data = data("alone-data", 10);
+    let layout = Layout::new(&family()).unwrap();
+    let (whole, parts, shared) =
+        (fresh("alone-whole"), fresh("alone-parts"), fresh("alone-shared"));
+    let mut judged = Vec::new();
+    train(&family(), &alone(MIDDLE, arguments(&data, &whole)), &mut |line| {
+        judged.push((line.epoch, line.validation[0].0, line.validation.len()));
+    })
+    .unwrap();
+    assert_eq!(judged, [(1, "alone", 1), (2, "alone", 1), (3, "alone", 1)]);
+    let log = std::fs::read_to_string(whole.join("log.csv")).unwrap();
+    assert!(log.starts_with("epoch,loss,train_pct,alone_pct,seconds\n1,"), "{log}");
+
+    let (state, settings) = checkpoint(&layout, &whole.join(CHECKPOINT)).unwrap();
+    let net = settings.alone.unwrap();
+    let start = optimiser::start(&layout, &mut Random(settings.seed));
+    let used = used(&layout, &net);
+    for (index, parameter) in layout.parameters.iter().enumerate() {
+        let mut moved = 0;
+        for (place, used) in used[index].iter().enumerate() {
+            let value = state.values[index][place];
+            if *used == 0.0 {
+                assert_eq!(value, 0.0, "{} {place}", parameter.name);
+                assert_eq!(state.optimiser.average[index][place], 0.0, "{}", parameter.name);
+            } else {
+                moved += usize::from(value != start[index][place]);
+            }
+        }
+        let trained = used[index].iter().filter(|used| **used != 0.0).count();
+        // A channel that is never above 0 learns nothing.
+        assert!(10 * moved >= 9 * trained, "{}: {moved} of {trained}", parameter.name);
+    }
+
+    // Bit for bit, with a break; only with the same sub-network.
+    let first = TrainArgs { stop_after: Some(1), ..alone(MIDDLE, arguments(&data, &parts)) };
+    train(&family(), &first, &mut |_| ()).unwrap();
+    let rest = |args| TrainArgs { resume: true, ..args };
+    let error = train(&family(), &rest(arguments(&data, &parts)), &mut |_| ()).unwrap_err();
+    assert!(error.to_string().contains("was trained with"), "{error}");
+    train(&family(), &rest(alone(MIDDLE, arguments(&data, &parts))), &mut |_| ()).unwrap();
+    let (again, _) = checkpoint(&layout, &parts.join(CHECKPOINT)).unwrap();
+    assert_eq!((&again.values, &again.optimiser), (&state.values, &state.optimiser));
+
+    // The largest alone is the super-network's training without the others.
+    train(&family(), &arguments(&data, &shared), &mut |_| ()).unwrap();
+    let (shared, _) = checkpoint(&layout, &shared.join(CHECKPOINT)).unwrap();
+    let largest = serde_json::to_string(&family().largest()).unwrap();
+    let (few, many) = (fresh("alone-largest"), fresh("alone-warm-up"));
+    train(&family(), &alone(&largest, arguments(&data, &few)), &mut |_| ()).unwrap();
+    let mut warm_up = arguments(&data, &many);
+    warm_up.settings.warm_up = 3;
+    train(&family(), &warm_up, &mut |_| ()).unwrap();
+    let [few, many] = [few, many].map(|out| checkpoint(&layout, &out.join(CHECKPOINT)).unwrap().0);
+    assert_ne!(few.values, shared.values);
+    // The largest uses no transform; in the super-network's training they stay the identity.
+    let used = self::used(&layout, &family().largest());
+    for ((few, many), used) in few.values.iter().zip(&many.values).zip(&used) {
+        for ((few, many), used) in few.iter().zip(many).zip(used) {
+            assert!(*used == 0.0 || few == many, "{few} {many}");
+        }
+    }
+}
+
+#[test]
+fn a_sub_network_alone_is_compared_with_the_shared_weights() {
+    let data = data("compare-data", 200);
+    let (run, out) = (fresh("compare-run"), fresh("compare-model"));
+    let mut args = arguments(&data, &run);
+    args.settings.batch = 20;
+    args.settings.epochs = 8;
+    train(&family(), &args, &mut |_| ()).unwrap();
+    let packing = PackArgs {
+        from: run.clone(),
+        out: out.clone(),
+        data: data.clone(),
+        count: 3,
+        random: 3,
+        seed: 1,
+        note: None,
+        threads: 2,
+    };
+    pack(&family(), &packing).unwrap();
+    let model = Model::read(&out).unwrap();
+    let smallest = &model.sub_networks[0];
+    assert_eq!(named(&family(), "0", &out).unwrap(), smallest.net);
+
+    let (first, second) = (fresh("compare-smallest"), fresh("compare-middle"));
+    for (net, folder) in
+        [(&serde_json::to_string(&smallest.net).unwrap()[..], &first), (MIDDLE, &second)]
+    {
+        let args = TrainArgs { out: folder.clone(), ..args.clone() };
+        train(&family(), &TrainArgs { stop_after: Some(6), ..alone(net, args) }, &mut |_| ())
+            .unwrap();
+    }
+    let mut all = Vec::new();
+    let folders = [first.clone(), second];
+    compare(&folders, &out, &data, 2, &mut |compared| {
+        all.push(compared.clone());
+        Ok(())
+    })
+    .unwrap();
+    let Compared { epochs, of_epochs, index, macs, alone_pct, shared_pct, images, .. } = all[0];
+    assert_eq!((epochs, of_epochs, index, macs, images), (6, 8, Some(0), smallest.macs, 200));
+    assert_eq!(shared_pct, Some(smallest.accuracy_pct));
+    // Better than the third that guessing reaches.
+    assert!(alone_pct > 45.0, "{alone_pct} %");
+    let line = all[0].to_string();
+    assert!(line.contains("6 of 8 epochs") && line.contains("sub-network 0"), "{line}");
+    let in_model = model.sub_networks.iter().any(|sub| sub.macs == all[1].macs);
+    assert!(in_model || all[1].index.is_none() && all[1].shared_pct.is_none());
+
+    // What is no such training, and what such a training is not.
+    let fails = |trainings: &[PathBuf], words: &str| {
+        let error = compare(trainings, &out, &data, 1, &mut |_| Ok(())).unwrap_err();
+        assert!(format!("{error:#}").contains(words), "{error:#}: no {words}");
+    };
+    fails(&[run], "not a training with --alone");
+    fails(&[NOWHERE.into()], CHECKPOINT);
+    let error = pack(&family(), &PackArgs { from: first, ..packing }).unwrap_err().to_string();
+    assert!(error.contains("one sub-network alone"), "{error}");
+    for (text, words) in [
+        ("7000", "sub-networks"),
+        ("middle", "expected an index or"),
+        (r#"{"depths":[1,3],"kernels":[3,3,5,3],"expands":[2,1,1,2]}"#, "depths"),
+        (r#"{"depths":[1,2],"kernels":[3,3,5],"expands":[2,1,1,2]}"#, "kernels"),
+    ] {
+        let error = format!("{:#}", named(&family(), text, &out).unwrap_err());
+        assert!(error.starts_with("--alone") && error.contains(words), "{error}: no {words}");
+    }
+    let wider = Family { feature_mix: 24, ..family() };
+    let error = named(&wider, "0", &out).unwrap_err().to_string();
+    assert!(error.contains("another family"), "{error}");
 }
 
 #[test]
@@ -188,6 +344,7 @@ fn eval_args(model: &Path) -> EvalArgs {
         corrupt: None,
         adapt: None,
         seed: 1,
+        alone: vec![],
     }
 }
 

@@ -5,6 +5,7 @@ mod common;
 use common::family;
 use coshift_engine::family::{Family, SubNet};
 use coshift_engine::layout::Layout;
+use coshift_engine::train::alone::{keep_only, used};
 use coshift_engine::train::network::{Values, forward};
 use coshift_engine::train::optimiser;
 use coshift_engine::train::random::Random;
@@ -78,6 +79,37 @@ fn shares_give_the_sum_of_their_gradients() {
         for ((a, b), whole) in first.iter().zip(&second).zip(whole) {
             assert!(((a + b) / 2.0 - whole).abs() <= 1e-5 * (1.0 + whole.abs()));
         }
+    }
+}
+
+#[test]
+fn what_a_sub_network_uses_is_what_it_has_gradients_of() {
+    let layout = Layout::new(&family()).unwrap();
+    let mut random = Random(5);
+    let mut values = optimiser::start(&layout, &mut random);
+    values.iter_mut().flatten().for_each(|value| *value += 0.05 * random.normal());
+    let images: Vec<f32> = (0..16 * 64).map(|_| random.normal()).collect();
+    let labels: Vec<u8> = (0..16).map(|_| random.below(4) as u8).collect();
+    let mut nets = vec![family().largest(), family().smallest()];
+    nets.extend((0..20).map(|_| sample(&family(), &mut random)));
+    for net in nets {
+        let batch = Batch { images: &images, labels: &labels };
+        let (found, _) = gradients(&layout, &values, std::slice::from_ref(&net), batch, 0.0, 1);
+        let used = used(&layout, &net);
+        for ((found, used), parameter) in found.iter().zip(&used).zip(&layout.parameters) {
+            let outside = found.iter().zip(used).filter(|(d, used)| **used == 0.0 && **d != 0.0);
+            assert_eq!(outside.count(), 0, "{net:?} {}", parameter.name);
+            // Of what is used, a channel that an activation shuts off has no gradient.
+            let inside = found.iter().zip(used).filter(|(d, used)| **used != 0.0 && **d != 0.0);
+            let (inside, all) = (inside.count(), used.iter().filter(|used| **used != 0.0).count());
+            assert!(2 * inside >= all, "{net:?} {}: {inside} of {all}", parameter.name);
+        }
+        // Without the others it is the same network.
+        let mut alone = values.clone();
+        keep_only(&layout, &net, &mut alone);
+        let units = layout.units(&net);
+        let whole = forward(&layout, &units, &values, &images, None).logits;
+        assert_eq!(forward(&layout, &units, &alone, &images, None).logits, whole, "{net:?}");
     }
 }
 

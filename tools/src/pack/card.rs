@@ -73,6 +73,8 @@ impl Card<'_> {
             shares,
             seed,
             limit,
+            // `pack` refuses such a training.
+            alone: _,
         } = self.settings;
         let limit = limit.map(|limit| format!(" --limit {limit}")).unwrap_or_default();
         format!(

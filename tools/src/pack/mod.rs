@@ -92,6 +92,11 @@ pub fn pack(family: &Family, args: &PackArgs) -> Result<()> {
     ensure!(args.count >= 2, "--count: at least 2, the smallest and the largest");
     let layout = Layout::new(family)?;
     let (state, settings) = checkpoint(&layout, &args.from.join(CHECKPOINT))?;
+    ensure!(
+        settings.alone.is_none(),
+        "{}: trained one sub-network alone, nothing to choose from: eval --alone measures it",
+        args.from.display()
+    );
     let values = state.optimiser.average;
     let (train, validation) = split(ImageSet::read_for(&args.data, Half::Train, family)?);
     ensure!(

@@ -1,5 +1,6 @@
 //! Training of super-networks on the CPU.
 
+pub mod alone;
 pub mod checkpoint;
 pub mod network;
 pub mod optimiser;

@@ -345,7 +345,7 @@ pub(crate) fn patches(
 }
 
 /// Places of the centre `small`×`small` taps in a `large`×`large` kernel.
-fn centre(large: usize, small: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn centre(large: usize, small: usize) -> impl Iterator<Item = usize> {
     let margin = (large - small) / 2;
     (0..small * small).map(move |tap| (tap / small + margin) * large + tap % small + margin)
 }

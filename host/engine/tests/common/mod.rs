@@ -1,5 +1,6 @@
 //! A small member of the family with every kind of layer.
 
+#[cfg(feature = "candle")]
 #[allow(dead_code, reason = "not every test binary uses all of it")]
 pub(crate) mod graph;
 #[allow(dead_code, reason = "as above")]

@@ -1,13 +1,14 @@
 //! The CUDA kernels, compiled for the host, against the kernels of the CPU over random shapes; and
 //! kernels with a fault, which must not pass.
 
+#[allow(dead_code, reason = "not every test binary uses all of it")]
 #[path = "common/emulated.rs"]
 mod emulated;
 
 use coshift_engine::cuda::launch::{
-    After, Bands, Depthwise, Folded, KERNELS, Launch, Place, Pointwise, Stem, Tile, Vector,
+    After, Bands, Depthwise, Folded, Fused, KERNELS, Launch, Place, Pointwise, Stem, Tile, Vector,
 };
-use coshift_engine::cuda::tiles::TILES;
+use coshift_engine::cuda::tiles::{TILES, WHOLES};
 use coshift_engine::family::Activation;
 use coshift_engine::kernels::blocked::{
     Affine, DepthwiseShape, Isa, Lanes, blocked, blocks, depthwise_map, in_lanes, panels,
@@ -201,6 +202,67 @@ fn depthwise(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), St
     Ok(())
 }
 
+fn fused(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), String> {
+    for case in cases {
+        let mut random = Random(500 + case as u64);
+        let whole = &WHOLES[case % WHOLES.len()];
+        let side = 1 + random.below(whole.pixels.isqrt());
+        let (inputs, outputs) = (1 + random.below(90), 1 + random.below(40));
+        let (row, images) = (inputs + random.below(20), 1 + random.below(3));
+        let (kernel, stride) = ([3, 5, 7, 9][case / 2 % 4], 1 + case / 8 % 2);
+        let (area, out) = (side * side, side.div_ceil(stride).pow(2));
+        let activation = ACTIVATIONS[case % 3];
+        let weight = panels(&noise(outputs * row, &mut random), row, outputs);
+        let taps = panels(&noise(outputs * kernel * kernel, &mut random), kernel * kernel, outputs);
+        let folds: Vec<_> = (0..4).map(|_| lanes(&noise(outputs, &mut random))).collect();
+        let affine = |first: usize| {
+            let (scale, shift) = (&folds[first][..], &folds[first + 1][..]);
+            Affine { scale, shift, activation }
+        };
+        let shape =
+            DepthwiseShape { blocks: blocks(outputs), height: side, width: side, kernel, stride };
+        let (mut xs, mut ys, mut all_sums) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..images {
+            let x = blocked(&noise(area * inputs, &mut random), inputs);
+            let mut wide = vec![Lanes::ZERO; blocks(outputs) * area];
+            let panels = (&weight[..], row);
+            pointwise_map(Isa::best(), &x, (area, inputs), panels, affine(0), None, &mut wide);
+            let mut y = vec![Lanes::ZERO; blocks(outputs) * out];
+            depthwise_map(Isa::best(), &wide, shape, &taps, affine(2), &mut y, None);
+            all_sums.extend(sums(&y, out, out));
+            xs.extend(x);
+            ys.extend(y);
+        }
+        let mut memory = Memory::default();
+        let layer = Fused {
+            x: memory.put(&xs),
+            weight: memory.put(&weight),
+            row,
+            folded: Folded { scale: memory.put(&folds[0]), shift: memory.put(&folds[1]) },
+            taps: memory.put(&taps),
+            tap_folded: Folded { scale: memory.put(&folds[2]), shift: memory.put(&folds[3]) },
+            y: memory.room(ys.len()),
+            sums: (case % 2 == 0 || case % 3 == 0).then(|| memory.room(all_sums.len())),
+            images,
+            inputs,
+            outputs,
+            side,
+            kernel,
+            stride,
+            activation,
+        };
+        let wanted: Vec<_> = std::iter::once((layer.y, ys))
+            .chain(layer.sums.map(|place| (place, all_sums)))
+            .collect();
+        let what = format!(
+            "{} case {case}: {images} × {side}² × {inputs} of {row} to {outputs}, {kernel}²/{stride}",
+            whole.kernel
+        );
+        check(kernels, &mut memory, &layer.launch(whole), &wanted, (&what, case as u64))?;
+    }
+    Ok(())
+}
+
 fn stem(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), String> {
     for case in cases {
         let mut random = Random(300 + case as u64);
@@ -304,6 +366,11 @@ fn depthwise_equals_the_cpu() {
 }
 
 #[test]
+fn two_layers_at_once_equal_the_cpu() {
+    fused(Emulated::kernels(), 0..64).unwrap();
+}
+
+#[test]
 fn the_first_convolution_equals_the_cpu() {
     stem(Emulated::kernels(), 0..40).unwrap();
 }
@@ -316,7 +383,7 @@ fn vector_layers_equal_the_cpu() {
 type Check = fn(&Emulated, std::ops::Range<usize>) -> Result<(), String>;
 
 /// What a kernel could have wrong: file, what stands there, what stands there then, who must notice.
-const MUTANTS: [(&str, &str, &str, Check); 12] = [
+const MUTANTS: [(&str, &str, &str, Check); 16] = [
     // A barrier before the tiles are read, and before they are overwritten.
     (
         "pointwise.cuh",
@@ -361,6 +428,26 @@ const MUTANTS: [(&str, &str, &str, Check); 12] = [
         "        if (row < half)",
         depthwise,
     ),
+    // The map between two layers goes where tiles are still read, or is read before it is there.
+    (
+        "fused.cuh",
+        "            __syncthreads();\n#pragma unroll\n            for (int j = 0; j < P; j++) {\n                const int pixel",
+        "#pragma unroll\n            for (int j = 0; j < P; j++) {\n                const int pixel",
+        fused,
+    ),
+    (
+        "fused.cuh",
+        "            __syncthreads();\n        }\n        const int out_side",
+        "        }\n        const int out_side",
+        fused,
+    ),
+    (
+        "fused.cuh",
+        "            // The rows go where the map was.\n            __syncthreads();\n",
+        "",
+        fused,
+    ),
+    ("fused.cuh", "min(a.kernel, a.side - left)", "min(a.kernel, a.side + 1 - left)", fused),
     // The sums of one image overwritten by those of the next.
     (
         "vector.cuh",
@@ -394,7 +481,8 @@ fn every_kernel_that_a_launch_may_name_is_there() {
         };
         Emulated::kernels().run(&launch, &mut Memory::default(), 1).unwrap();
     }
-    for tile in &TILES {
-        assert!(KERNELS.contains(&tile.kernel), "{}", tile.kernel);
+    let tiles = TILES.iter().map(|tile| tile.kernel);
+    for kernel in tiles.chain(WHOLES.iter().map(|whole| whole.kernel)) {
+        assert!(KERNELS.contains(&kernel), "{kernel}");
     }
 }

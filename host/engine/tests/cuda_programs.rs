@@ -78,11 +78,16 @@ fn compare(
     let program = network.program(index, 1, multiprocessors).unwrap();
     let mut memory = memory(network, index, &program, &image);
     let mut compared = vec![false; units.len()];
-    let mut gated = None;
+    let (mut gated, mut fused) = (None, 0);
     for launch in &program.launches {
         Emulated::kernels().run(launch, &mut memory, seed).unwrap();
         let (Some(number), Some(output)) = (launch.unit, launch.output) else { continue };
         let unit = &units[number];
+        if launch.kernel.starts_with("fused") {
+            // The layer before has its map in no memory.
+            compared[number - 1] = true;
+            fused += 1;
+        }
         let count = blocks(unit.outputs) * unit.out_side() * unit.out_side();
         if unit.squeeze.is_some() && gated.is_none() {
             // Its outputs still lack their factors.
@@ -108,6 +113,7 @@ fn compare(
     let what = format!("{} {index}: logits", network.layout().family().name);
     assert_close(&found, &want_logits, &what);
     assert_eq!(top(&found), top(&want_logits), "{what}");
+    println!("{what}: {} launches, {fused} of them two layers", program.launches.len());
 }
 
 #[test]
@@ -148,10 +154,11 @@ fn random_sub_networks(mut family: Family, resolutions: &[usize], count: usize) 
 
 #[test]
 fn random_sub_networks_equal_the_candle_graph() {
-    random_sub_networks(serde_json::from_str(OFA_12).unwrap(), &[32, 44, 64], 60);
-    random_sub_networks(serde_json::from_str(OFA_10).unwrap(), &[36, 52, 60], 40);
-    random_sub_networks(serde_json::from_str(COSHIFT_28).unwrap(), &[28], 60);
-    random_sub_networks(family(), &[8], 40);
+    // 200 in all, few of them large.
+    random_sub_networks(serde_json::from_str(OFA_12).unwrap(), &[32, 44, 64], 30);
+    random_sub_networks(serde_json::from_str(OFA_10).unwrap(), &[36, 52, 60], 20);
+    random_sub_networks(serde_json::from_str(COSHIFT_28).unwrap(), &[28], 100);
+    random_sub_networks(family(), &[8], 50);
 }
 
 #[test]

@@ -338,6 +338,85 @@ impl Depthwise {
     }
 }
 
+/// A pointwise convolution and the depthwise one that alone reads its map, for small maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fused {
+    /// `[images][input blocks][side²][16]`.
+    pub x: Place,
+    /// Panels of the first.
+    pub weight: Place,
+    /// Length of a panel.
+    pub row: usize,
+    /// Scale and shift of the first.
+    pub folded: Folded,
+    /// Of the second, `[blocks][kernel²][16]`.
+    pub taps: Place,
+    /// Scale and shift of the second.
+    pub tap_folded: Folded,
+    /// `[images][blocks][out side²][16]`.
+    pub y: Place,
+    /// `[images][blocks][16]`: sums over all pixels.
+    pub sums: Option<Place>,
+    /// Images.
+    pub images: usize,
+    /// Channels of the input.
+    pub inputs: usize,
+    /// Channels of the output and of the map between.
+    pub outputs: usize,
+    /// Height and width of the input and of the map between.
+    pub side: usize,
+    /// Odd.
+    pub kernel: usize,
+    /// 1 or 2.
+    pub stride: usize,
+    /// Activation of both.
+    pub activation: Option<Activation>,
+}
+
+/// A kernel for [`Fused`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole {
+    /// Name of the kernel.
+    pub kernel: &'static str,
+    /// Pixels that the map between may have.
+    pub pixels: usize,
+    /// Slices of the inputs.
+    pub slices: usize,
+    /// Threads of a block.
+    pub threads: usize,
+}
+
+impl Fused {
+    /// Its launch.
+    ///
+    /// # Panics
+    /// If the map is larger than the kernel takes.
+    #[must_use]
+    pub fn launch(&self, whole: &Whole) -> Launch {
+        let Self { x, weight, folded, taps, tap_folded, y, sums, side, .. } = *self;
+        assert!(side * side <= whole.pixels, "{side}² pixels for {}", whole.kernel);
+        let mut pointers = [x, weight, folded.scale, folded.shift, taps].map(Some).to_vec();
+        pointers.extend([Some(tap_folded.scale), Some(tap_folded.shift), Some(y), sums]);
+        Launch {
+            kernel: whole.kernel,
+            grid: [1, blocks(self.outputs), self.images].map(count),
+            threads: count(whole.threads),
+            pointers,
+            numbers: vec![
+                number(self.inputs),
+                number(self.row),
+                number(self.outputs),
+                number(side),
+                number(self.kernel),
+                number(self.stride),
+                After::Activation(self.activation).code(),
+            ],
+            unit: None,
+            output: Some(y),
+        }
+    }
+}
+
 /// A layer on one vector an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vector {
@@ -412,6 +491,8 @@ pub const KERNELS: &[&str] = &[
     "depthwise_7_2_1",
     "depthwise_7_2_4",
     "depthwise_any",
+    "fused_64",
+    "fused_256",
     "vector_1",
     "vector_4",
 ];

@@ -1,6 +1,8 @@
 //! A sub-network as a list of launches.
 
-use super::launch::{After, Depthwise, Folded, Launch, Place, Pointwise, Space, Stem, Vector};
+use super::launch::{
+    After, Depthwise, Folded, Fused, Launch, Place, Pointwise, Space, Stem, Vector,
+};
 use super::tiles;
 use crate::exec::arena::Buffer;
 use crate::exec::packed::Panels;
@@ -167,27 +169,11 @@ impl Build {
                 means,
                 ..
             } => {
-                let area = side * side;
-                let x = match from {
-                    Feed::Map(buffer) => self.map(slot(buffer), blocks, area),
-                    Feed::Image { layer, side: image, stride } => {
-                        let wide = self.map(Slot::Wide, blocks, area);
-                        self.stem(layer, (image, channels), blocks, stride, wide);
-                        wide
-                    }
-                    Feed::Layer { layer, from } => {
-                        let wide = self.map(Slot::Wide, blocks, area);
-                        let x = self.map(slot(from), 0, 0);
-                        self.pointwise(layer, x, None, Some(wide), (blocks, area), false);
-                        wide
-                    }
-                };
-                let y = self.map(Slot::Middle, blocks, side.div_ceil(stride).pow(2));
-                let mut layer = Depthwise {
-                    x,
+                let depthwise = Depthwise {
+                    x: self.map(Slot::Wide, 0, 0),
                     weight: shared(weight),
                     folded: folded(fold),
-                    y,
+                    y: self.map(Slot::Middle, blocks, side.div_ceil(stride).pow(2)),
                     sums: None,
                     images,
                     channels: blocks * LANES,
@@ -197,13 +183,7 @@ impl Build {
                     stride,
                     activation,
                 };
-                let bands = tiles::for_depthwise(&layer, self.multiprocessors);
-                if means {
-                    let rows = side.div_ceil(stride);
-                    self.summed = (rows.div_ceil(bands.rows), rows * rows);
-                    layer.sums = Some(self.map(Slot::Sums, blocks, self.summed.0));
-                }
-                self.unit(layer.launch(bands));
+                self.fused(from, depthwise, channels, means);
             }
             Step::Reduce { inputs, weight, blocks, bias } => {
                 let x = self.map(Slot::Sums, 0, 0);
@@ -225,7 +205,8 @@ impl Build {
                 let x = self.map(slot(from), 0, 0);
                 let add = add.map(|add| self.map(slot(add), blocks, pixels));
                 let y = (!pooled).then(|| self.map(slot(to), blocks, pixels));
-                self.pointwise(layer, x, add, y, (blocks, pixels), pooled);
+                let layer = self.layer(layer, x, add, y, (blocks, pixels));
+                self.pointwise(layer, pooled);
             }
             Step::Mix { layer, blocks } => {
                 let x = self.map(Slot::Sums, 0, 0);
@@ -244,6 +225,60 @@ impl Build {
                 self.launches.push(layer.launch());
             }
         }
+    }
+
+    /// A layer and the depthwise one that reads its map; `means`: the sums of its outputs are wanted.
+    fn fused(&mut self, from: Feed, mut depthwise: Depthwise, channels: usize, means: bool) {
+        let Depthwise { height: side, stride, .. } = depthwise;
+        let (blocks, area) = (depthwise.channels / LANES, side * side);
+        let rows = side.div_ceil(stride);
+        match from {
+            Feed::Map(buffer) => depthwise.x = self.map(slot(buffer), blocks, area),
+            Feed::Image { layer, side: image, stride } => {
+                let wide = self.map(Slot::Wide, blocks, area);
+                self.stem(layer, (image, channels), blocks, stride, wide);
+            }
+            Feed::Layer { layer, from } => {
+                let x = self.map(slot(from), 0, 0);
+                let mut both = Fused {
+                    x,
+                    weight: shared(layer.weight.place),
+                    row: layer.weight.row,
+                    folded: folded(layer.fold),
+                    taps: depthwise.weight,
+                    tap_folded: depthwise.folded,
+                    y: depthwise.y,
+                    sums: None,
+                    images: self.images,
+                    inputs: layer.inputs,
+                    outputs: depthwise.channels,
+                    side,
+                    kernel: depthwise.kernel,
+                    stride,
+                    activation: layer.activation,
+                };
+                let first = self.layer(layer, x, None, Some(depthwise.x), (blocks, area));
+                let one = tiles::for_fused(&both, &first, &depthwise, self.multiprocessors);
+                if let Some(whole) = one.filter(|_| layer.activation == depthwise.activation) {
+                    if means {
+                        self.summed = (1, rows * rows);
+                        both.sums = Some(self.map(Slot::Sums, blocks, 1));
+                    }
+                    // The first layer's map is nowhere.
+                    self.units += 1;
+                    self.unit(both.launch(whole));
+                    return;
+                }
+                self.map(Slot::Wide, blocks, area);
+                self.pointwise(first, false);
+            }
+        }
+        let bands = tiles::for_depthwise(&depthwise, self.multiprocessors);
+        if means {
+            self.summed = (rows.div_ceil(bands.rows), rows * rows);
+            depthwise.sums = Some(self.map(Slot::Sums, blocks, self.summed.0));
+        }
+        self.unit(depthwise.launch(bands));
     }
 
     fn stem(
@@ -269,23 +304,21 @@ impl Build {
         self.unit(stem.launch());
     }
 
-    /// A pointwise layer; `summed`: it leaves the sums of its outputs.
-    fn pointwise(
-        &mut self,
+    /// A pointwise layer, without the sums and the factors that may belong to it.
+    fn layer(
+        &self,
         layer: Conv,
         x: Place,
         add: Option<Place>,
         y: Option<Place>,
         (blocks, pixels): (usize, usize),
-        summed: bool,
-    ) {
-        let gates = std::mem::take(&mut self.gated).then(|| self.map(Slot::Gates, 0, 0));
-        let mut pointwise = Pointwise {
+    ) -> Pointwise {
+        Pointwise {
             x,
             weight: shared(layer.weight.place),
             row: layer.weight.row,
             folded: folded(layer.fold),
-            gates,
+            gates: None,
             add,
             y,
             sums: None,
@@ -294,13 +327,18 @@ impl Build {
             outputs: blocks * LANES,
             pixels,
             activation: layer.activation,
-        };
-        let tile = tiles::for_pointwise(&pointwise, self.multiprocessors);
-        if summed {
-            self.summed = (tile.over(pixels), pixels);
-            pointwise.sums = Some(self.map(Slot::Sums, blocks, self.summed.0));
         }
-        self.unit(pointwise.launch(tile));
+    }
+
+    /// A pointwise layer; `summed`: it leaves the sums of its outputs.
+    fn pointwise(&mut self, mut layer: Pointwise, summed: bool) {
+        layer.gates = std::mem::take(&mut self.gated).then(|| self.map(Slot::Gates, 0, 0));
+        let tile = tiles::for_pointwise(&layer, self.multiprocessors);
+        if summed {
+            self.summed = (tile.over(layer.pixels), layer.pixels);
+            layer.sums = Some(self.map(Slot::Sums, layer.outputs / LANES, self.summed.0));
+        }
+        self.unit(layer.launch(tile));
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a layer is made of")]

@@ -23,7 +23,8 @@ type Run = unsafe extern "C" fn(*const c_char, *const u32, u32, *const c_void, u
 /// The kernels, ready to run.
 pub(crate) struct Emulated(Run);
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels/cuda");
+/// Where the kernels' sources are.
+pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels/cuda");
 
 impl Emulated {
     /// The kernels as they are, compiled once.
@@ -51,23 +52,8 @@ impl Emulated {
     }
 
     fn compiled(folder: &Path) -> Self {
-        let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
         let library = scratch("kernels.so");
-        let output = Command::new(&compiler)
-            .args(["-x", "c++", "-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"])
-            // The fibres jump between stacks, which its longjmp takes for an error.
-            .arg("-U_FORTIFY_SOURCE")
-            .args(["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"])
-            .arg("-include")
-            .arg(folder.join("emulation.h"))
-            .arg(folder.join("kernels.cu"))
-            .arg("-o")
-            .arg(&library)
-            .output();
-        let output = output.unwrap_or_else(|error| {
-            panic!("{compiler}: {error}; install a C++ compiler (g++), or name one by CXX")
-        });
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        compile(&folder.join("kernels.cu"), folder, &library);
         let name = CString::new(library.to_str().unwrap()).unwrap();
         // SAFETY: the library was just compiled from the project's sources; its initialisers only
         // build a list. It is never unloaded.
@@ -115,8 +101,30 @@ impl Emulated {
     }
 }
 
+/// Compiles a source to a library of the host, the emulation read first.
+pub(crate) fn compile(source: &Path, folder: &Path, library: &Path) {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let output = Command::new(&compiler)
+        .args(["-x", "c++", "-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"])
+        // The fibres jump between stacks, which its longjmp takes for an error.
+        .arg("-U_FORTIFY_SOURCE")
+        .args(["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"])
+        .arg("-I")
+        .arg(folder)
+        .arg("-include")
+        .arg(folder.join("emulation.h"))
+        .arg(source)
+        .arg("-o")
+        .arg(library)
+        .output();
+    let output = output.unwrap_or_else(|error| {
+        panic!("{compiler}: {error}; install a C++ compiler (g++), or name one by CXX")
+    });
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A path of its own.
-fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("{}-{count}-{name}", std::process::id());

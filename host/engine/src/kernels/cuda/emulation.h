@@ -177,6 +177,8 @@ template <class T> T &shared() {
 struct Kernel {
     const char *name;
     unsigned threads;
+    // Of its argument.
+    size_t bytes;
     void (*body)(const void *);
     Kernel *next;
 };
@@ -184,8 +186,8 @@ static Kernel *kernels;
 
 struct Register {
     Kernel kernel;
-    Register(const char *name, unsigned threads, void (*body)(const void *))
-        : kernel{name, threads, body, kernels} {
+    Register(const char *name, unsigned threads, size_t bytes, void (*body)(const void *))
+        : kernel{name, threads, bytes, body, kernels} {
         kernels = &kernel;
     }
 };
@@ -195,7 +197,7 @@ struct Register {
 #define COSHIFT_SHARED(type, name) type &name = emulated::shared<type>()
 #define COSHIFT_KERNEL(name, Args, threads, run)                                                   \
     static emulated::Register name##_registered(                                                   \
-        #name, threads, [](const void *args) { run(*static_cast<const Args *>(args)); });
+        #name, threads, sizeof(Args), [](const void *args) { run(*static_cast<const Args *>(args)); });
 
 static inline void __syncthreads() { emulated::pause(); }
 

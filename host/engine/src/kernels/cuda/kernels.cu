@@ -1,5 +1,6 @@
 // The kernels by their names; launch.rs says when which one runs.
 #include "depthwise.cuh"
+#include "fused.cuh"
 #include "pointwise.cuh"
 #include "stem.cuh"
 #include "vector.cuh"
@@ -33,6 +34,13 @@ DEPTHWISE(depthwise_7_1_4, 7, 1, 4)
 DEPTHWISE(depthwise_7_2_1, 7, 2, 1)
 DEPTHWISE(depthwise_7_2_4, 7, 2, 4)
 DEPTHWISE(depthwise_any, 0, 0, 1)
+
+#define FUSED(name, ...)                                                                           \
+    using name##_shape = Fused<__VA_ARGS__>;                                                       \
+    COSHIFT_KERNEL(name, FusedArgs, name##_shape::THREADS, name##_shape::run)
+// Pixels of the map at most.
+FUSED(fused_64, 2, 2, 4, 3)
+FUSED(fused_256, 8, 1, 4, 2)
 
 COSHIFT_KERNEL(vector_1, VectorArgs, VECTOR_THREADS, Vector<1>::run)
 COSHIFT_KERNEL(vector_4, VectorArgs, VECTOR_THREADS, Vector<4>::run)

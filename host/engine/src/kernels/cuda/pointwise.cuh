@@ -102,15 +102,17 @@ template <int WM, int WN, int S, int P, int STAGES> struct PointwiseTile {
         }
     }
 
-    __device__ static void run(const PointwiseArgs &a) {
-        COSHIFT_SHARED(Shared, shared);
+    // Where a thread is in the tile: its first pixel and its first output.
+    __device__ static int pixel() { return threadIdx.x % SLICE / 32 % WN * 8 * P + threadIdx.x % 8; }
+    __device__ static int output() {
+        return threadIdx.x % SLICE / 32 / WN * LANES + threadIdx.x % 32 / 8 * 4;
+    }
+
+    // The products of the tile, of each of a thread's pixels j with j % S equal to its slice. Where
+    // the tile lies is `blockIdx`'s first two. Shared memory may still be read by others then.
+    __device__ static void product(const PointwiseArgs &a, Shared &shared, float4 (&sums)[P]) {
         const int slice = threadIdx.x / SLICE, place = threadIdx.x % SLICE;
-        const int warp = place / 32, lane = place % 32;
-        // Within the tile.
-        const int pixel = warp % WN * 8 * P + lane % 8;
-        const int output = warp / WN * LANES + lane / 8 * 4;
         const int input_blocks = (a.inputs + LANES - 1) / LANES;
-        const int output_blocks = (a.outputs + LANES - 1) / LANES;
         const int image = blockIdx.z;
         const float *x = a.x + long(image) * input_blocks * a.pixels * LANES;
         const float *gates = a.gates ? a.gates + image * input_blocks * LANES : nullptr;
@@ -123,7 +125,6 @@ template <int WM, int WN, int S, int P, int STAGES> struct PointwiseTile {
             }
             commit();
         }
-        float4 sums[P];
 #pragma unroll
         for (int j = 0; j < P; j++) {
             sums[j] = zero4();
@@ -140,7 +141,8 @@ template <int WM, int WN, int S, int P, int STAGES> struct PointwiseTile {
             }
             commit();
             if (round * S + slice < input_blocks) {
-                multiply(shared.stages[slice][round % STAGES], gates != nullptr, pixel, output, sums);
+                multiply(shared.stages[slice][round % STAGES], gates != nullptr, pixel(), output(),
+                         sums);
             }
         }
         wait<0>();
@@ -164,6 +166,15 @@ template <int WM, int WN, int S, int P, int STAGES> struct PointwiseTile {
                 }
             }
         }
+    }
+
+    __device__ static void run(const PointwiseArgs &a) {
+        COSHIFT_SHARED(Shared, shared);
+        const int slice = threadIdx.x / SLICE, warp = threadIdx.x % SLICE / 32;
+        const int pixel = PointwiseTile::pixel(), output = PointwiseTile::output();
+        const int output_blocks = (a.outputs + LANES - 1) / LANES, image = blockIdx.z;
+        float4 sums[P];
+        product(a, shared, sums);
         const int output_block = blockIdx.y * WM + output / LANES;
         float4 total = zero4();
         if (output_block < output_blocks) {
@@ -189,7 +200,7 @@ template <int WM, int WN, int S, int P, int STAGES> struct PointwiseTile {
         }
         if (a.sums) {
             __syncthreads();
-            const int row = (slice * WN + warp % WN) * 8 + lane % 8;
+            const int row = (slice * WN + warp % WN) * 8 + threadIdx.x % 8;
             const float4 sum =
                 sum_of_rows(total, shared.sums, row, S * WN * 8, output / 4, OUTPUTS / 4);
             if (row == 0 && output_block < output_blocks) {

@@ -2,6 +2,7 @@
 //!
 //! * [`adapt`] — normalisation re-calibrated from images without labels
 //! * [`corrupt`] — images made worse on purpose
+//! * [`cuda`] — inference on NVIDIA GPUs
 //! * [`export`] — a sub-network for other runtimes
 //! * [`family`] — the OFA-MobileNetV3 family, described by data
 //! * [`layout`] — the layers of a super-network and what a sub-network uses of them
@@ -23,6 +24,7 @@ pub mod candle_blocked;
 #[cfg(feature = "candle")]
 pub mod candle_ops;
 pub mod corrupt;
+pub mod cuda;
 mod exec;
 pub mod export;
 pub mod family;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::cuda::program::Program;
 use crate::exec::arena::Sizes;
 use crate::exec::packed::Packed;
 use crate::exec::plan::Plan;
@@ -17,7 +18,7 @@ use crate::exec::steps::{Early, Pass, WHOLE};
 use crate::exec::team::Team;
 use crate::exec::trace;
 use crate::family::{FamilyFault, SubNet};
-use crate::kernels::blocked::{Isa, Lanes, blocks};
+use crate::kernels::blocked::{Isa, Lanes, blocks, values};
 use crate::layout::Layout;
 use crate::model::{self, Calibrated, Loaded, Model};
 use crate::tensors::FileFault;
@@ -44,7 +45,18 @@ pub enum RunFault {
         /// Values of one image.
         expected: usize,
     },
+    /// More images a call, or fewer, than a device takes.
+    #[error("{found} images a call, expected 1 to {most}")]
+    Batch {
+        /// Images asked for.
+        found: usize,
+        /// The most.
+        most: usize,
+    },
 }
+
+/// Images a call that a grid of blocks of threads can count.
+const MOST_IMAGES: usize = 65_535;
 
 /// When images leave at early exits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -235,6 +247,40 @@ impl Network {
     #[must_use]
     pub fn resident_bytes(&self) -> usize {
         size_of_val(&self.packed.lanes[..]) + self.plans.iter().map(Plan::bytes).sum::<usize>()
+    }
+
+    /// Sub-network `index` as launches of CUDA kernels, for `images` a call on a device with so many
+    /// multiprocessors. Early exits are left out: every image goes to the end.
+    ///
+    /// # Errors
+    /// [`RunFault`]: no such sub-network, or a number of images that no launch can have.
+    pub fn program(
+        &self,
+        index: usize,
+        images: usize,
+        multiprocessors: usize,
+    ) -> Result<Program, RunFault> {
+        let last = self.plans.len().saturating_sub(1);
+        let plan = self.plans.get(index).ok_or(RunFault::Index { index, last })?;
+        if !(1..=MOST_IMAGES).contains(&images) {
+            return Err(RunFault::Batch { found: images, most: MOST_IMAGES });
+        }
+        let channels = self.layout.family().image_channels;
+        Ok(Program::new(plan, channels, images, multiprocessors))
+    }
+
+    /// The weights that all sub-networks share, as programs read them
+    /// ([`crate::cuda::launch::Space::Weights`]).
+    #[must_use]
+    pub fn shared_values(&self) -> &[f32] {
+        values(&self.packed.lanes)
+    }
+
+    /// The folded normalisations of sub-network `index` ([`crate::cuda::launch::Space::Own`]), `None`
+    /// where there is none.
+    #[must_use]
+    pub fn own_values(&self, index: usize) -> Option<&[f32]> {
+        self.plans.get(index).map(|plan| values(&plan.own))
     }
 
     /// The layout.

@@ -1,5 +1,7 @@
 //! A small member of the family with every kind of layer.
 
+#[allow(dead_code, reason = "as below")]
+pub(crate) mod emulated;
 #[cfg(feature = "candle")]
 #[allow(dead_code, reason = "not every test binary uses all of it")]
 pub(crate) mod graph;

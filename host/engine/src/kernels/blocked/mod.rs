@@ -51,6 +51,13 @@ impl Lanes {
     pub const ZERO: Self = Self([0.0; LANES]);
 }
 
+/// The values of blocks, one after another.
+#[must_use]
+pub fn values(lanes: &[Lanes]) -> &[f32] {
+    // SAFETY: `Lanes` is 16 `f32` in their order without padding, and any `f32` is aligned in it.
+    unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len() * LANES) }
+}
+
 /// Blocks that hold this many channels.
 #[must_use]
 pub const fn blocks(channels: usize) -> usize {

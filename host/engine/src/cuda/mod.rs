@@ -1,0 +1,15 @@
+//! Inference on NVIDIA GPUs.
+//!
+//! * [`launch`] — one launch of a kernel, as data
+//! * [`tiles`] — how a layer is cut
+//! * [`program`] — a sub-network as a list of launches
+//! * `device` — running programs on a device (feature `cuda`)
+//!
+//! The kernels are CUDA C++ in `kernels/cuda`. All but `device` builds and is tested without a GPU and
+//! without CUDA: a test compiles the kernels with the host's C++ compiler and runs programs on them.
+
+#[cfg(feature = "cuda")]
+pub mod device;
+pub mod launch;
+pub mod program;
+pub mod tiles;

@@ -1,0 +1,311 @@
+// As much of the CUDA driver as the engine uses, for machines without a GPU: memory is the host's,
+// kernels run as emulation.h does it. Compiled as libcuda.so by tests/cuda_device.rs.
+//
+// What a stream is given is done when somebody waits for it, not before, and in its order: a call that
+// reads results too early, or changes what is still to be copied, finds wrong values. Memory starts as
+// NaN. During a capture everything but a launch is an error, as are copies beyond an allocation.
+#include "emulation.h"
+
+#include "kernels.cu"
+
+#include <chrono>
+#include <cstdlib>
+#include <deque>
+#include <functional>
+#include <map>
+#include <vector>
+
+#define API extern "C" __attribute__((visibility("default"))) int
+
+namespace {
+
+// As cuda.h numbers them.
+enum { SUCCESS = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, LAUNCH_FAILED = 719, IN_CAPTURE = 900 };
+
+using Time = std::chrono::steady_clock::time_point;
+
+struct Launch {
+    emulated::Kernel *kernel;
+    unsigned grid[3], threads;
+    std::vector<char> argument;
+};
+
+struct Graph {
+    std::vector<Launch> launches;
+};
+
+struct Stream {
+    bool capturing = false;
+    Graph captured;
+    std::deque<std::function<int()>> todo;
+};
+
+struct Event {
+    Time time;
+};
+
+std::map<uintptr_t, size_t> device_memory, host_memory;
+Stream *only;
+uint64_t seed = 1;
+thread_local void *current;
+int context;
+
+bool within(const std::map<uintptr_t, size_t> &memory, uintptr_t at, size_t bytes) {
+    auto next = memory.upper_bound(at);
+    if (next == memory.begin()) {
+        return false;
+    }
+    --next;
+    return at + bytes <= next->first + next->second;
+}
+
+int allocate(std::map<uintptr_t, size_t> &memory, void **to, size_t bytes) {
+    if (bytes == 0 || (only && only->capturing)) {
+        return bytes ? IN_CAPTURE : INVALID;
+    }
+    *to = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (!*to) {
+        return OUT_OF_MEMORY;
+    }
+    memset(*to, 0xff, bytes);
+    memory[uintptr_t(*to)] = bytes;
+    return SUCCESS;
+}
+
+int finish(Stream *stream) {
+    if (stream->capturing) {
+        return IN_CAPTURE;
+    }
+    while (!stream->todo.empty()) {
+        auto next = std::move(stream->todo.front());
+        stream->todo.pop_front();
+        if (const int fault = next()) {
+            return fault;
+        }
+    }
+    return SUCCESS;
+}
+
+int later(Stream *stream, std::function<int()> work) {
+    if (stream->capturing) {
+        return IN_CAPTURE;
+    }
+    stream->todo.push_back(std::move(work));
+    return SUCCESS;
+}
+
+int run(const Launch &launch) {
+    const int fault = coshift_emulate(launch.kernel->name, launch.grid, launch.threads,
+                                      launch.argument.data(), seed++);
+    return fault ? LAUNCH_FAILED : SUCCESS;
+}
+
+} // namespace
+
+API cuInit(unsigned) { return SUCCESS; }
+API cuDeviceGet(int *device, int ordinal) {
+    *device = 0;
+    return ordinal == 0 ? SUCCESS : 101;
+}
+API cuDeviceGetCount(int *count) {
+    *count = 1;
+    return SUCCESS;
+}
+API cuDeviceGetName(char *name, int, int) {
+    strcpy(name, "the host, emulated");
+    return SUCCESS;
+}
+API cuDeviceGetAttribute(int *value, int attribute, int) {
+    // Multiprocessors, capability; memory pools and what else is asked: none.
+    *value = attribute == 16 ? 16 : attribute == 75 ? 8 : attribute == 76 ? 7 : 0;
+    return SUCCESS;
+}
+API cuDevicePrimaryCtxRetain(void **to, int) {
+    *to = &context;
+    return SUCCESS;
+}
+API cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+API cuCtxGetCurrent(void **to) {
+    *to = current;
+    return SUCCESS;
+}
+API cuCtxSetCurrent(void *to) {
+    current = to;
+    return SUCCESS;
+}
+API cuCtxSynchronize() { return only ? finish(only) : SUCCESS; }
+
+API cuModuleLoadData(void **module, const void *image) {
+    // The number that a file of machine code for devices begins with.
+    *module = &context;
+    return *static_cast<const uint32_t *>(image) == 0xba55ed50 ? SUCCESS : 200;
+}
+API cuModuleUnload(void *) { return SUCCESS; }
+API cuModuleGetFunction(void **function, void *, const char *name) {
+    for (emulated::Kernel *kernel = emulated::kernels; kernel; kernel = kernel->next) {
+        if (!strcmp(kernel->name, name)) {
+            *function = kernel;
+            return SUCCESS;
+        }
+    }
+    return NOT_FOUND;
+}
+
+API cuStreamCreate(void **to, unsigned) {
+    *to = only = new Stream;
+    return SUCCESS;
+}
+API cuStreamDestroy_v2(void *stream) {
+    const int fault = finish(static_cast<Stream *>(stream));
+    only = nullptr;
+    delete static_cast<Stream *>(stream);
+    return fault;
+}
+API cuStreamSynchronize(void *stream) { return finish(static_cast<Stream *>(stream)); }
+// One stream: what it waits for is done.
+API cuStreamWaitEvent(void *stream, void *, unsigned) {
+    return static_cast<Stream *>(stream)->capturing ? IN_CAPTURE : SUCCESS;
+}
+API cuStreamBeginCapture_v2(void *stream, int) {
+    Stream *s = static_cast<Stream *>(stream);
+    if (s->capturing) {
+        return IN_CAPTURE;
+    }
+    s->capturing = true;
+    s->captured = {};
+    return SUCCESS;
+}
+API cuStreamEndCapture(void *stream, void **graph) {
+    Stream *s = static_cast<Stream *>(stream);
+    s->capturing = false;
+    *graph = new Graph(std::move(s->captured));
+    return SUCCESS;
+}
+API cuGraphInstantiateWithFlags(void **to, void *graph, unsigned long long) {
+    *to = new Graph(*static_cast<Graph *>(graph));
+    return SUCCESS;
+}
+API cuGraphUpload(void *, void *) { return SUCCESS; }
+API cuGraphDestroy(void *graph) {
+    delete static_cast<Graph *>(graph);
+    return SUCCESS;
+}
+API cuGraphExecDestroy(void *graph) {
+    delete static_cast<Graph *>(graph);
+    return SUCCESS;
+}
+API cuGraphLaunch(void *graph, void *stream) {
+    const Graph *g = static_cast<Graph *>(graph);
+    return later(static_cast<Stream *>(stream), [g] {
+        for (const Launch &launch : g->launches) {
+            if (const int fault = run(launch)) {
+                return fault;
+            }
+        }
+        return int(SUCCESS);
+    });
+}
+API cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned high,
+                   unsigned deep, unsigned shared, void *stream, void **arguments, void **) {
+    emulated::Kernel *kernel = static_cast<emulated::Kernel *>(function);
+    if (high != 1 || deep != 1 || shared != 0 || threads > kernel->threads || !x || !y || !z ||
+        y > 65535 || z > 65535) {
+        return INVALID;
+    }
+    const char *bytes = static_cast<const char *>(arguments[0]);
+    const Launch launch = {kernel, {x, y, z}, threads, {bytes, bytes + kernel->bytes}};
+    Stream *s = static_cast<Stream *>(stream);
+    if (s->capturing) {
+        s->captured.launches.push_back(launch);
+        return SUCCESS;
+    }
+    return later(s, [launch] { return run(launch); });
+}
+
+API cuMemAlloc_v2(void **to, size_t bytes) { return allocate(device_memory, to, bytes); }
+API cuMemHostAlloc(void **to, size_t bytes, unsigned) { return allocate(host_memory, to, bytes); }
+API cuMemFree_v2(void *at) {
+    const int fault = only ? finish(only) : SUCCESS;
+    device_memory.erase(uintptr_t(at));
+    free(at);
+    return fault;
+}
+API cuMemFreeHost(void *at) {
+    const int fault = only ? finish(only) : SUCCESS;
+    host_memory.erase(uintptr_t(at));
+    free(at);
+    return fault;
+}
+API cuMemsetD8Async(void *at, unsigned char value, size_t bytes, void *stream) {
+    if (!within(device_memory, uintptr_t(at), bytes)) {
+        return INVALID;
+    }
+    return later(static_cast<Stream *>(stream), [=] {
+        memset(at, value, bytes);
+        return int(SUCCESS);
+    });
+}
+API cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
+    if (!within(device_memory, uintptr_t(to), bytes)) {
+        return INVALID;
+    }
+    const char *source = static_cast<const char *>(from);
+    // Memory that is not pinned is read at once.
+    if (!within(host_memory, uintptr_t(from), bytes)) {
+        const std::vector<char> values(source, source + bytes);
+        return later(static_cast<Stream *>(stream), [=] {
+            memcpy(to, values.data(), bytes);
+            return int(SUCCESS);
+        });
+    }
+    return later(static_cast<Stream *>(stream), [=] {
+        memcpy(to, source, bytes);
+        return int(SUCCESS);
+    });
+}
+API cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
+    Stream *s = static_cast<Stream *>(stream);
+    if (!within(device_memory, uintptr_t(from), bytes)) {
+        return INVALID;
+    }
+    const int fault = later(s, [=] {
+        memcpy(to, from, bytes);
+        return int(SUCCESS);
+    });
+    // Memory that is not pinned is waited for.
+    return fault || within(host_memory, uintptr_t(to), bytes) ? fault : finish(s);
+}
+
+API cuEventCreate(void **to, unsigned) {
+    *to = new Event{};
+    return SUCCESS;
+}
+API cuEventDestroy_v2(void *event) {
+    const int fault = only ? finish(only) : SUCCESS;
+    delete static_cast<Event *>(event);
+    return fault;
+}
+API cuEventRecord(void *event, void *stream) {
+    return later(static_cast<Stream *>(stream), [event] {
+        static_cast<Event *>(event)->time = std::chrono::steady_clock::now();
+        return int(SUCCESS);
+    });
+}
+API cuEventSynchronize(void *) { return only ? finish(only) : SUCCESS; }
+API cuEventQuery(void *) { return only ? finish(only) : SUCCESS; }
+API cuEventElapsedTime(float *ms, void *start, void *end) {
+    const auto time = static_cast<Event *>(end)->time - static_cast<Event *>(start)->time;
+    *ms = std::chrono::duration<float, std::milli>(time).count();
+    return SUCCESS;
+}
+API cuEventElapsedTime_v2(float *ms, void *start, void *end) {
+    return cuEventElapsedTime(ms, start, end);
+}
+API cuGetErrorName(int, const char **name) {
+    *name = "an error";
+    return SUCCESS;
+}
+API cuGetErrorString(int, const char **name) {
+    *name = "an error";
+    return SUCCESS;
+}

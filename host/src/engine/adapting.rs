@@ -91,7 +91,7 @@ impl Adapter {
         seed: u64,
     ) -> std::io::Result<Self> {
         let (shared, len) = (Arc::new(Shared::default()), network.image_len());
-        let room = vec![0.0; count * len];
+        let room = vec![0.0; count.max(1) * len];
         lock(&shared.exchange).images.clone_from(&room);
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new()

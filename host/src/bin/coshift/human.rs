@@ -129,18 +129,24 @@ pub(crate) fn application(application: &ApplicationReport) -> String {
         let _ = write!(line, ", {} images left early", application.early);
     }
     if let Some(adaptation) = &application.adaptation {
-        let AdaptationReport { times, time_us, from_images, accuracy_pct, .. } = adaptation;
-        let _ = write!(
-            line,
-            ", adapted at {} from {from_images} of its images (number {times}): accuracy \
-             {accuracy_pct:.2} % since the first",
-            time(*time_us).trim_start(),
-        );
-        if let Some(before) = adaptation.accuracy_before_pct {
-            let _ = write!(line, ", {before:.2} % before");
-        }
+        let _ = write!(line, ", {}", adapted(adaptation));
     }
     line
+}
+
+/// How an application's model was adapted to its images.
+fn adapted(adaptation: &AdaptationReport) -> String {
+    let AdaptationReport { times, time_us, from_images, accuracy_pct, .. } = adaptation;
+    let at = time(*time_us);
+    let mut text = format!(
+        "adapted at {} from {from_images} of its images (number {times}): accuracy \
+         {accuracy_pct:.2} % since the first",
+        at.trim_start(),
+    );
+    if let Some(before) = adaptation.accuracy_before_pct {
+        let _ = write!(text, ", {before:.2} % before");
+    }
+    text
 }
 
 /// Energy since the start, where something counts it.
@@ -283,4 +289,27 @@ pub(crate) fn summary(report: &Report) -> String {
         let _ = writeln!(text, "{}", application(served));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AdaptationReport, adapted};
+
+    #[test]
+    fn an_adaptation_says_when_from_what_and_what_it_changed() {
+        let mut adaptation = AdaptationReport {
+            times: 3,
+            time_us: 7_146_000,
+            from_images: 100,
+            images: 2_000,
+            right: 1_092,
+            accuracy_pct: 54.6,
+            accuracy_before_pct: Some(17.47),
+        };
+        let since = "adapted at 7.146s from 100 of its images (number 3): accuracy 54.60 % since \
+                     the first";
+        assert_eq!(adapted(&adaptation), format!("{since}, 17.47 % before"));
+        adaptation.accuracy_before_pct = None;
+        assert_eq!(adapted(&adaptation), since);
+    }
 }

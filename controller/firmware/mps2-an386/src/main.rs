@@ -1,37 +1,18 @@
-//! Firmware for the Arm MPS2 AN386: the super-loop around the controller's node.
-//!
-//! ```text
-//! drain the port -> node -> send -> feed the watchdog -> sleep until an interrupt
-//! ```
+//! Firmware for the Arm MPS2 AN386: the shared super-loop on this board.
 //!
 //! It runs on the newest valid policy of its two slots, or on the one compiled in. After an upload it
 //! restarts between two passes.
-//!
-//! One pass takes in at most [`BYTES_A_PASS`] bytes, so that time is looked at often however
-//! much comes, and none while a decision is under way: each pass does a slice of it, and what comes
-//! meanwhile waits in the receive queue. The watchdog is fed only at the end of a whole pass.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
 mod image {
-    use core::ops::Range;
-
     use coshift_controller::store::Upload;
     use coshift_controller::{Identity, Node};
-    use coshift_mps2_an386::board::{self, Active, Board, RamSlot, Uart};
-    use coshift_mps2_an386::policy;
-    use coshift_shared::frame::Frame;
+    use coshift_firmware::slots::{Active, Opened};
+    use coshift_firmware::super_loop::SuperLoop;
+    use coshift_mps2_an386::board::{self, Board, RamSlot};
+    use coshift_shared::policy::PolicyView;
     use coshift_shared::protocol::VersionRange;
-    use coshift_shared::time::Instant;
-    use coshift_shared::to_host::Mode;
-
-    /// Most bytes taken in before the clock is looked at again: one frame of the largest size.
-    const BYTES_A_PASS: usize = 64;
-    /// Longest wait for the last frames before a restart, µs: they fill a queue of 1 KiB at most,
-    /// which takes 90 ms at 115,207 baud.
-    const FAREWELL_US: u32 = 200_000;
-    /// Passes between two measurements of the stack, which take some thousand instructions.
-    const PASSES_A_MEASUREMENT: u8 = 64;
 
     /// The node with its policy store.
     type Loop = Node<'static, Upload<RamSlot>>;
@@ -39,52 +20,41 @@ mod image {
     #[cortex_m_rt::entry]
     fn main() -> ! {
         let Some(mut board) = Board::take() else { board::reset() };
-        let (node, active) = boot(&mut board);
+        let (node, mut active) = boot(&mut board);
         #[cfg(feature = "panic-probe")]
         probe(&mut board.uart);
-        let mut mode = Mode::Boot;
-        let mut passes = 0_u8;
-        let mut inbox = Inbox { buffer: [0; BYTES_A_PASS], waiting: 0..0 };
-        loop {
-            let busy = pass(&mut board, node, &mut inbox);
-            if node.controller().mode() != mode {
-                mode = node.controller().mode();
-                let Ok(()) = board.indicator.show(mode);
-                defmt::info!("mode {=str}, session {=u16}", name(mode), node.session());
-            }
-            passes = passes.wrapping_add(1);
-            if passes.is_multiple_of(PASSES_A_MEASUREMENT) {
-                measure(&board, node);
-            }
-            board.watchdog.feed();
-            if let Some(switch) = node.switch() {
-                farewell(&board.uart);
-                active.switch(switch)
-            }
-            if !busy {
-                board.sleep();
-            }
+        // Not on the stack, of which the decision takes most.
+        let board = cortex_m::singleton!(: SuperLoop<Board> = SuperLoop::new(board));
+        let Some(board) = board else { board::reset() };
+        let switch = board.run(node);
+        if active.prepare(switch).is_err() {
+            defmt::error!("the policy was not revoked; it runs on");
         }
+        board::restart()
     }
 
     /// The node on the policy of this boot, and the slot that it is in. Apart from the loop, whose
     /// stack would else have room for a second node for ever.
     #[inline(never)]
-    fn boot(board: &mut Board) -> (&'static mut Loop, Active) {
+    fn boot(board: &mut Board) -> (&'static mut Loop, Active<RamSlot>) {
+        let boot = board.boot;
         let identity = Identity {
-            version: version(),
+            version: coshift_firmware::version!(),
             boot_nonce: board.nonce,
-            reset_cause: board.boot.cause,
-            last_fault: board.boot.fault,
-            fault_detail: board.boot.detail,
+            reset_cause: boot.cause,
+            last_fault: boot.fault,
+            fault_detail: boot.detail,
         };
-        announce(board);
-        let built_in = policy::built_in().unwrap_or_else(|_| {
-            defmt::error!("the policy compiled in is damaged");
-            None
-        });
+        defmt::info!(
+            "coshift {=str}, boot {=u32}, reset cause {=u8}, last fault {=u8} ({=u32:#010x})",
+            env!("CARGO_PKG_VERSION"),
+            boot.boots,
+            boot.cause as u8,
+            boot.fault as u8,
+            boot.detail
+        );
         let Some(slots) = board.slots.take() else { board::reset() };
-        let (policy, active, store) = slots.open(built_in);
+        let Opened { policy, active, store } = board::open_slots(slots, built_in());
         match &policy {
             Some(policy) => {
                 defmt::info!("policy {=u32}, CRC {=u32:08x}", policy.sequence(), policy.crc());
@@ -98,105 +68,20 @@ mod image {
         (node, active)
     }
 
-    /// Waits until the agent was told what there was to tell. A port that nobody empties does not
-    /// keep the board from restarting.
-    fn farewell(uart: &Uart) {
-        let since = board::now_us();
-        while !uart.is_sent() && board::now_us().wrapping_sub(since) < FAREWELL_US {}
-    }
-
-    /// Bytes read, of which those in `waiting` were not taken in yet.
-    struct Inbox {
-        buffer: [u8; BYTES_A_PASS],
-        waiting: Range<usize>,
-    }
-
-    /// One pass without its sleep; true where bytes were taken in or a decision or the
-    /// store's work is under way.
-    fn pass(board: &mut Board, node: &mut Loop, inbox: &mut Inbox) -> bool {
-        let uart = &mut board.uart;
-        if inbox.waiting.is_empty() && !node.is_deciding() {
-            inbox.waiting = 0..uart.read(&mut inbox.buffer).len();
+    /// The policy compiled in; `None` where there is none, or it was damaged afterwards.
+    fn built_in() -> Option<PolicyView<'static>> {
+        let image = coshift_firmware::built_in_policy!();
+        let policy = PolicyView::open(image).ok();
+        if policy.is_none() && !image.is_empty() {
+            defmt::error!("the policy compiled in is damaged");
         }
-        let mut busy = node.is_deciding();
-        while !node.is_deciding()
-            && let Some(byte) = inbox.waiting.next().and_then(|at| inbox.buffer.get(at).copied())
-        {
-            busy = true;
-            timed(node, |node, local| node.feed(byte, local, &mut |frame| send(uart, frame)));
-        }
-        timed(node, |node, local| node.poll(local, &mut |frame| send(uart, frame)));
-        busy || node.is_deciding() || node.is_busy()
-    }
-
-    /// Does one step and notes its cost where it is the worst so far.
-    fn timed(node: &mut Loop, step: impl FnOnce(&mut Loop, Instant)) {
-        let before = board::ticks();
-        step(node, Instant::from_us(board::now_us()));
-        let cost = board::ticks().wrapping_sub(before);
-        let work = node.controller_mut().work_mut();
-        work.worst_step_ticks = work.worst_step_ticks.max(cost);
-    }
-
-    fn send(uart: &mut Uart, frame: &Frame) {
-        // A frame without room is dropped whole and counted; its peer sees a gap and goes on.
-        let _ = uart.send(frame.bytes());
-    }
-
-    /// Tells the controller what only the board can measure.
-    fn measure(board: &Board, node: &mut Loop) {
-        let counters = board.uart.counters();
-        let work = node.controller_mut().work_mut();
-        work.stack_high_water = u16::try_from(board::stack_high_water()).unwrap_or(u16::MAX);
-        work.queue_high_water = counters.receive_high_water;
-        work.queue_overruns = u16::try_from(counters.overruns).unwrap_or(u16::MAX);
-    }
-
-    fn announce(board: &Board) {
-        let boot = &board.boot;
-        defmt::info!(
-            "coshift {=str}, boot {=u32}, reset cause {=u8}, last fault {=u8} ({=u32:#010x})",
-            env!("CARGO_PKG_VERSION"),
-            boot.boots,
-            boot.cause as u8,
-            boot.fault as u8,
-            boot.detail
-        );
-    }
-
-    /// The version of the package: major, minor, patch.
-    fn version() -> [u8; 3] {
-        const VERSION: [u8; 3] = [
-            number(env!("CARGO_PKG_VERSION_MAJOR")),
-            number(env!("CARGO_PKG_VERSION_MINOR")),
-            number(env!("CARGO_PKG_VERSION_PATCH")),
-        ];
-        VERSION
-    }
-
-    /// A decimal number, read while compiling.
-    const fn number(text: &str) -> u8 {
-        match u8::from_str_radix(text, 10) {
-            Ok(number) => number,
-            Err(_) => panic!("each part of the version fits one byte"),
-        }
-    }
-
-    fn name(mode: Mode) -> &'static str {
-        match mode {
-            Mode::Unused => "?",
-            Mode::Boot => "boot",
-            Mode::AwaitPolicy => "await policy",
-            Mode::Run => "run",
-            Mode::Hold => "hold",
-            Mode::Safe => "safe",
-        }
+        policy
     }
 
     /// A panic path on purpose: the release image with this feature must not link.
     #[cfg(feature = "panic-probe")]
-    fn probe(uart: &mut Uart) {
-        let mut buffer = [0; BYTES_A_PASS];
+    fn probe(uart: &mut board::Uart) {
+        let mut buffer = [0; 64];
         if let [index, ..] = *uart.read(&mut buffer) {
             let value = buffer[usize::from(index)];
             uart.send(&[value]);

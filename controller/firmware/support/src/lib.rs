@@ -9,9 +9,12 @@
 //! * [`ina3221`] — the driver of that sensor, over the I2C of embedded-hal
 //! * [`slots`] — the two slots of the policy store at boot
 //! * [`stm32f4_flash`] — a sector of an STM32F4's flash as one of them
-//! * `armv7m` — stack guard, high-water mark, retained memory and fault handler of a Cortex-M3, M4
-//!   or M7; on the microcontroller only. All `unsafe` of this package is there and in `logger`.
-//! * `logger` — defmt over RTT without a panic path; on the microcontroller only
+//! * `armv7m` — stack guard, high-water mark, retained memory and account of faults of a Cortex-M3,
+//!   M4 or M7; on the microcontroller only. Its handlers of faults and panics are feature
+//!   `fault-handlers`, its clock `systick-clock`. All `unsafe` of this package is there and in
+//!   `logger`.
+//! * `logger` — defmt over RTT without a panic path; on the microcontroller only, feature
+//!   `rtt-logger`
 //!
 //! Everything else touches no register and is tested on the host.
 #![cfg_attr(target_os = "none", no_std)]
@@ -31,7 +34,7 @@
 pub mod armv7m;
 pub mod ina3221;
 pub mod light;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", feature = "rtt-logger"))]
 pub mod logger;
 pub mod port;
 pub mod rails;

@@ -11,8 +11,8 @@ pub const WORDS: usize = 7;
 
 const MAGIC: u32 = 0x436f_7348;
 
-/// What the loop was at, noted before anything that could hang in the hardware. After a hang it
-/// is the fault's detail.
+/// What the loop was at, noted before anything that could hang in the hardware. After a hang it is
+/// the fault's detail, where nothing knows the place better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u32)]
 pub enum Activity {
@@ -46,7 +46,8 @@ pub struct BootReport {
     pub cause: ResetCause,
     /// The last fault since power-on.
     pub fault: FaultCode,
-    /// What the fault left: see [`FaultCode`]; of a hang, the [`Activity`].
+    /// What the fault left: see [`FaultCode`]; of a hang that the watchdog gave no warning of, the
+    /// [`Activity`].
     pub detail: u32,
 }
 
@@ -110,10 +111,15 @@ impl Record {
         (BootReport { boots, cause, fault, detail }, next)
     }
 
-    /// Notes a fault that ends in a reset by the firmware.
+    /// Notes a fault that ends in a reset: by the watchdog where its warning found a hang, else by the
+    /// firmware.
     #[must_use]
     pub fn fault(self, fault: FaultCode, detail: u32) -> Self {
-        Self { cause: ResetCause::Software, fault, detail, ..self }
+        let cause = match fault {
+            FaultCode::Hang => ResetCause::Watchdog,
+            _ => ResetCause::Software,
+        };
+        Self { cause, fault, detail, ..self }
     }
 
     /// Notes a reset on purpose; the last fault stays as it is.
@@ -220,6 +226,16 @@ mod tests {
         let kept = record.fault(FaultCode::StackOverflow, 7).store();
         let (report, _) = Record::load(kept).boot(Some(ResetCause::Watchdog));
         assert_eq!(told(report), (2, ResetCause::Software, FaultCode::StackOverflow, 7));
+    }
+
+    #[test]
+    fn a_hang_that_the_watchdog_warned_of_is_told_with_its_place() {
+        let (_, record) = Record::POWER_ON.boot(None);
+        let kept = record.at(Activity::Storage).fault(FaultCode::Hang, 0x2a54).store();
+        for hardware in [None, Some(ResetCause::Watchdog)] {
+            let (report, _) = Record::load(kept).boot(hardware);
+            assert_eq!(told(report), (2, ResetCause::Watchdog, FaultCode::Hang, 0x2a54));
+        }
     }
 
     #[test]

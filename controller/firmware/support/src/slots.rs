@@ -14,7 +14,7 @@ pub trait Lend: Slot {
 /// The slot that the image runs on. Nobody else has it, so it is not written.
 #[derive(Debug)]
 pub struct Active<S> {
-    /// `None` where the image runs on the policy compiled in.
+    /// `None` where the image runs on the policy compiled in, or on a copy.
     slot: Option<S>,
 }
 
@@ -34,7 +34,7 @@ pub fn open<S: Lend>(a: S, b: S, built_in: Option<PolicyView<'static>>) -> Opene
     let (active, spare) = match newest(&a.view(), &b.view()) {
         None => {
             let store = Upload::new(a, built_in.as_ref());
-            return Opened { policy: built_in, active: Active { slot: None }, store };
+            return Opened { policy: built_in, active: Active::none(), store };
         }
         Some(Which::A) => (a, b),
         Some(Which::B) => (b, a),
@@ -45,6 +45,12 @@ pub fn open<S: Lend>(a: S, b: S, built_in: Option<PolicyView<'static>>) -> Opene
 }
 
 impl<S: Slot> Active<S> {
+    /// No slot: the image runs on the policy compiled in, or on a copy.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { slot: None }
+    }
+
     /// Prepares the restart that the store asks for; the board resets itself next, whatever comes
     /// of it: where the revocation was not written, the same policy runs on.
     ///

@@ -21,6 +21,9 @@ use crate::port::Port;
 pub const BYTES_A_PASS: usize = 64;
 /// Passes between two measurements of the board.
 pub const PASSES_A_MEASUREMENT: u8 = 64;
+/// Longest wait for the last frames before a switch, µs: a queue of 1 KiB takes 90 ms at 115,200
+/// baud.
+pub const FAREWELL_US: u32 = 200_000;
 
 /// The loop.
 #[derive(Debug)]
@@ -38,16 +41,20 @@ impl<P: Port> SuperLoop<P> {
         Self { port, buffer: [0; BYTES_A_PASS], waiting: 0..0, passes: 0 }
     }
 
-    /// Runs until the policy store wants a switch and everything is sent; on a board without a
+    /// Runs until the policy store wants a switch and everything is sent, or [`FAREWELL_US`] is over:
+    /// a port that nobody empties does not keep the board from restarting. On a board without a
     /// store ([`coshift_controller::store::NoStore`]), for ever. The board does the switch and
     /// restarts.
     pub fn run<S: PolicyStore>(&mut self, node: &mut Node<'_, S>) -> Switch {
+        let mut farewell = None;
         loop {
             let busy = self.pass(node);
-            if let Some(switch) = node.switch()
-                && self.port.is_sent()
-            {
-                return switch;
+            if let Some(switch) = node.switch() {
+                let now = self.port.now_us();
+                let since = *farewell.get_or_insert(now);
+                if self.port.is_sent() || now.wrapping_sub(since) >= FAREWELL_US {
+                    return switch;
+                }
             }
             // Work of the store is due whenever there is time.
             if !busy && !node.is_busy() {

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use coshift_controller::store::{Answer, PolicyStore, Switch};
 use coshift_controller::{Identity, Node};
 use coshift_firmware::port::{Measured, Port};
-use coshift_firmware::super_loop::{BYTES_A_PASS, PASSES_A_MEASUREMENT, SuperLoop};
+use coshift_firmware::super_loop::{BYTES_A_PASS, FAREWELL_US, PASSES_A_MEASUREMENT, SuperLoop};
 use coshift_shared::kind::Kind;
 use coshift_shared::policy::{
     Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
@@ -15,8 +16,8 @@ use coshift_shared::schema::FINGERPRINT;
 use coshift_shared::session::Sender;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{
-    Application, Change, Degrade, Hello, Objective, Query, Question, Targets, Telemetry,
-    Temperature, ToController,
+    Application, Change, Degrade, Hello, Objective, PolicyBegin, PolicyChunk, PolicyCommit, Query,
+    Question, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{FaultCode, Mode, ResetCause, Status, ToHost};
 use coshift_shared::units::{Age, NO_POWER_CAP, NO_TEMP_CAP};
@@ -39,10 +40,16 @@ struct Bench {
     room: usize,
     fed: u32,
     attended: Vec<(Mode, u16)>,
+    slept: u32,
+    /// The port never gets rid of what it was given.
+    stuck: bool,
+    /// Time that passes at each reading of the clock, µs.
+    us_a_reading: u32,
 }
 
 impl Port for Bench {
     fn now_us(&mut self) -> u32 {
+        self.us = self.us.wrapping_add(self.us_a_reading);
         self.us
     }
 
@@ -69,7 +76,7 @@ impl Port for Bench {
     }
 
     fn is_sent(&mut self) -> bool {
-        true
+        !self.stuck
     }
 
     fn attend(&mut self, mode: Mode, session: u16) {
@@ -87,7 +94,8 @@ impl Port for Bench {
     }
 
     fn sleep(&mut self) {
-        unreachable!("a single pass does not sleep");
+        self.slept += 1;
+        assert!(self.slept < 1_000, "it waits for ever");
     }
 }
 
@@ -179,6 +187,52 @@ fn a_full_send_queue_costs_frames_and_nothing_else() {
     bench.port().us = bench.port().us.wrapping_add(100_000);
     bench.pass(&mut node);
     assert!(matches!(sent(bench.port())[..], [(0, ToHost::Welcome(_))]));
+}
+
+/// A store whose board is to restart on the policy it was sent.
+struct Restarts;
+
+impl PolicyStore for Restarts {
+    fn begin(&mut self, _: &PolicyBegin) -> Answer {
+        Answer::NOTHING
+    }
+
+    fn chunk(&mut self, _: &PolicyChunk) -> Answer {
+        Answer::NOTHING
+    }
+
+    fn commit(&mut self, _: &PolicyCommit) -> Answer {
+        Answer::NOTHING
+    }
+
+    fn work(&mut self) -> Answer {
+        Answer::NOTHING
+    }
+
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    fn switch(&self) -> Option<Switch> {
+        Some(Switch::Uploaded)
+    }
+}
+
+#[test]
+fn the_last_frames_are_waited_for_but_not_for_ever() {
+    for stuck in [false, true] {
+        let mut bench = bench();
+        (bench.port().stuck, bench.port().us_a_reading) = (stuck, 1_000);
+        let mut node = Node::with_store(None, IDENTITY, VersionRange::OURS, Restarts);
+        assert_eq!(bench.run(&mut node), Switch::Uploaded);
+        let waited = bench.port().us.wrapping_sub(Instant::START.us());
+        // Two or three readings a pass.
+        assert_eq!(waited >= FAREWELL_US, stuck, "{waited}");
+        assert!(waited < FAREWELL_US + 10_000, "{waited}");
+        // The watchdog is fed all the while.
+        let Bench { fed, slept, .. } = *bench.port();
+        assert_eq!(fed, slept + 1);
+    }
 }
 
 /// A policy of the largest size, of equal levels and tables.

@@ -23,6 +23,7 @@
 mod image {
     use core::hint::black_box;
 
+    use coshift_firmware::port::Port;
     use coshift_mps2_an386::board::{self, Board};
 
     #[cortex_m_rt::entry]

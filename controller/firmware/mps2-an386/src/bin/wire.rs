@@ -20,6 +20,7 @@ mod image {
     use core::sync::atomic::{AtomicU32, Ordering};
 
     use coshift_controller::{Identity, Node};
+    use coshift_mps2_an386::blocks::Blocks;
     use coshift_mps2_an386::board::{self, StepTimer, Window};
     use coshift_shared::frame::Frame;
     use coshift_shared::kind::Kind;
@@ -60,7 +61,7 @@ mod image {
             board::reset()
         };
         state.store(RUNNING, Ordering::Relaxed);
-        let mut input = window.input;
+        let mut input = Blocks::new(window.input);
         let mut costs = costs.iter();
         let outcome = frames(&mut input, &timer, &mut costs)
             .and_then(|()| cases(&mut input, &timer, node, &mut costs));
@@ -73,15 +74,15 @@ mod image {
 
     /// Reads and writes every frame; `None` where one is damaged or there is no room for its costs.
     fn frames(
-        input: &mut &'static [u8],
+        input: &mut Blocks<'static>,
         timer: &StepTimer,
         costs: &mut Iter<'_, AtomicU32>,
     ) -> Option<()> {
         let mut sender = Sender::default();
         sender.open(SESSION);
-        for _ in 0..word(input)? {
-            let length = word(input)?;
-            let bytes = block(input, length)?;
+        for _ in 0..input.word()? {
+            let length = input.word()?;
+            let bytes = input.block(length)?;
             let mut reader = FrameReader::new();
             let before = timer.now();
             let message = read(&mut reader, bytes);
@@ -133,20 +134,20 @@ mod image {
 
     /// Runs every case; `None` where one is damaged or there is no room for its costs.
     fn cases(
-        input: &mut &'static [u8],
+        input: &mut Blocks<'static>,
         timer: &StepTimer,
         node: &mut Measured,
         costs: &mut Iter<'_, AtomicU32>,
     ) -> Option<()> {
-        for _ in 0..word(input)? {
-            let (length, periods) = (word(input)?, word(input)?);
-            let policy = PolicyView::open(block(input, length)?).ok()?;
+        for _ in 0..input.word()? {
+            let (length, periods) = (input.word()?, input.word()?);
+            let policy = PolicyView::open(input.block(length)?).ok()?;
             fresh(node, policy);
             let node = node.as_mut()?;
             let mut local = Instant::START;
             for _ in 0..periods {
-                let length = word(input)?;
-                let bytes = block(input, length)?;
+                let length = input.word()?;
+                let bytes = input.block(length)?;
                 local = local.after(PERIOD);
                 let before = timer.now();
                 let answered = period(node, bytes, local);
@@ -193,20 +194,6 @@ mod image {
             }
         }
         answered
-    }
-
-    fn word(input: &mut &'static [u8]) -> Option<u32> {
-        let (word, rest) = input.split_first_chunk()?;
-        *input = rest;
-        Some(u32::from_le_bytes(*word))
-    }
-
-    /// So many bytes, and past what fills them up to whole words.
-    fn block(input: &mut &'static [u8], length: u32) -> Option<&'static [u8]> {
-        let length = usize::try_from(length).ok()?;
-        let (filled, rest) = input.split_at_checked(length.checked_next_multiple_of(4)?)?;
-        *input = rest;
-        filled.get(..length)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use core::cell::Cell;
 
+use coshift_firmware::armv7m;
 use critical_section::Mutex;
 
 use super::registers::{TIMER0_CONTROL, TIMER0_RELOAD, TIMER0_VALUE};
@@ -44,11 +45,5 @@ pub fn ticks() -> u32 {
 
 /// Bits that differ from boot to boot where the time between two readings of the counter does.
 pub(super) fn jitter() -> u32 {
-    (0..64).fold(0, |mixed: u32, _| mix(mixed, ticks()))
-}
-
-/// Stirs a word into a hash (one round of MurmurHash3).
-pub(super) fn mix(hash: u32, word: u32) -> u32 {
-    let word = word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
-    (hash ^ word).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
+    (0..64).fold(0, |mixed: u32, _| armv7m::mix(mixed, ticks()))
 }

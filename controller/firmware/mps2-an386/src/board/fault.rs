@@ -2,44 +2,27 @@
 //! end of the emulator.
 
 use cortex_m_rt::{ExceptionFrame, exception};
-use coshift_shared::to_host::{FaultCode, ResetCause};
+use coshift_firmware::armv7m::fault::{self, Fault};
+use coshift_firmware::armv7m::retained;
+use coshift_shared::to_host::FaultCode;
 
-use super::registers::{CFSR, HFSR, MMFAR};
-use super::{guard, retained};
+use super::registers::HFSR;
 
-/// Access violation of data, stacking for an exception, or lazy saving of floating-point state.
-const CFSR_DATA_VIOLATION: u32 = 1 << 1;
-const CFSR_STACKING: u32 = 1 << 4;
-const CFSR_LAZY_STACKING: u32 = 1 << 5;
-const CFSR_ADDRESS_VALID: u32 = 1 << 7;
-
-/// Any fault of the core that nothing else takes. For it the MPU, and so the guard, is off.
+/// Any fault of the core that nothing else takes.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    let status = CFSR.read();
-    let address = MMFAR.read();
-    let stack_pointer = core::ptr::from_ref(frame) as usize;
-    let stacking = status & (CFSR_STACKING | CFSR_LAZY_STACKING) != 0;
-    let touched = status & CFSR_DATA_VIOLATION != 0
-        && status & CFSR_ADDRESS_VALID != 0
-        && guard::overrun(address as usize);
-    // The frame of a fault while stacking was never written.
-    let (fault, detail) = if stacking || touched || guard::overrun(stack_pointer) {
-        (FaultCode::StackOverflow, if touched { address } else { stack_pointer as u32 })
-    } else {
-        (FaultCode::HardFault, frame.pc())
-    };
-    retained::note_fault(ResetCause::Software, fault, detail);
-    end(fault, detail, status)
+    let fault = fault::account(frame);
+    retained::note_fault(fault.code, fault.detail);
+    end(fault)
 }
 
 #[cfg(feature = "development")]
-fn end(fault: FaultCode, detail: u32, status: u32) -> ! {
+fn end(Fault { code, detail, status }: Fault) -> ! {
     use super::semihosting::{EXIT_HARD_FAULT, EXIT_STACK_OVERFLOW, exit};
 
     super::log::abandon();
     let hard = HFSR.read();
-    if fault == FaultCode::StackOverflow {
+    if code == FaultCode::StackOverflow {
         defmt::error!("stack overflow at {=u32:#010x}, CFSR {=u32:#010x}", detail, status);
         exit(EXIT_STACK_OVERFLOW)
     }
@@ -53,9 +36,8 @@ fn end(fault: FaultCode, detail: u32, status: u32) -> ! {
 }
 
 #[cfg(not(feature = "development"))]
-fn end(_: FaultCode, _: u32, status: u32) -> ! {
-    // Sticky flags would be taken for those of the next fault.
-    CFSR.write(status);
+fn end(fault: Fault) -> ! {
+    fault::clear(fault.status);
     HFSR.write(HFSR.read());
     super::reset()
 }
@@ -71,13 +53,14 @@ unsafe extern "C" fn NonMaskableInt() {
 }
 
 extern "C" fn note_hang(pc: u32) {
-    retained::note_fault(ResetCause::Watchdog, FaultCode::Hang, pc);
+    retained::note_fault(FaultCode::Hang, pc);
 }
 
 /// An interrupt that no part of the image enabled.
 pub(super) fn unexpected_interrupt() -> ! {
-    retained::note_fault(ResetCause::Software, FaultCode::HardFault, 0);
-    end(FaultCode::HardFault, 0, 0)
+    let fault = Fault { code: FaultCode::HardFault, detail: 0, status: 0 };
+    retained::note_fault(fault.code, fault.detail);
+    end(fault)
 }
 
 #[cfg(feature = "development")]
@@ -87,21 +70,15 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 
     let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
     // First what must outlive this: formatting may fault in turn.
-    retained::note_fault(ResetCause::Software, FaultCode::Panic, line);
+    retained::note_fault(FaultCode::Panic, line);
     super::log::abandon();
     let message = defmt::Display2Format(&info.message());
     defmt::error!("panic at {=str}:{=u32}: {}", file, line, message);
     exit(EXIT_PANIC)
 }
 
-/// The release image must have no panic path: one that the linker can reach calls a symbol that
-/// does not exist.
 #[cfg(not(feature = "development"))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    unsafe extern "C" {
-        fn coshift_the_release_image_has_a_panic_path() -> !;
-    }
-    // SAFETY: never called: an image that could call it does not link.
-    unsafe { coshift_the_release_image_has_a_panic_path() }
+    fault::refuse_to_link()
 }

@@ -62,7 +62,5 @@ pub(super) const WATCHDOG_LOCK: Register = Register(0x4000_8c00);
 /// User LEDs of the FPGA I/O block, a bit each.
 pub(super) const LEDS: Register = Register(0x4002_8000);
 
-/// Fault status of the core: configurable, hard, and the addresses they tell.
-pub(super) const CFSR: Register = Register(0xe000_ed28);
+/// Hard fault status of the core.
 pub(super) const HFSR: Register = Register(0xe000_ed2c);
-pub(super) const MMFAR: Register = Register(0xe000_ed34);

@@ -7,9 +7,10 @@
 
 use core::{ptr, slice};
 
-use coshift_controller::store::{Slot, Switch, Upload};
+use coshift_controller::store::Slot;
+use coshift_firmware::slots::{Lend, Opened};
 use coshift_shared::policy::PolicyView;
-use coshift_shared::policy::slot::{MAX_SLOT, SlotView, Which, newest};
+use coshift_shared::policy::slot::MAX_SLOT;
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
@@ -41,77 +42,33 @@ pub struct RamSlot {
     base: usize,
 }
 
-/// Both slots.
-#[derive(Debug)]
-pub struct Slots {
-    a: RamSlot,
-    b: RamSlot,
+/// Both slots. To be called once, while the board is brought up.
+pub(super) fn take() -> [RamSlot; 2] {
+    [BASE, BASE.wrapping_add(SIZE)].map(|base| RamSlot { base })
 }
 
-/// The slot that the image runs on. It is not written any more before the next reset.
-#[derive(Debug)]
-pub struct Active {
-    /// Address of its revocation; `None` where the image runs on the policy compiled in.
-    revocation: Option<usize>,
+/// The newest valid policy, or the one compiled in, and the store on the other slot.
+#[cfg(not(feature = "in-place-store"))]
+pub fn open([a, b]: [RamSlot; 2], built_in: Option<PolicyView<'static>>) -> Opened<RamSlot> {
+    coshift_firmware::slots::open(a, b, built_in)
 }
 
-impl Slots {
-    /// To be called once, while the board is brought up.
-    pub(super) fn take() -> Self {
-        Self { a: RamSlot { base: BASE }, b: RamSlot { base: BASE.wrapping_add(SIZE) } }
-    }
-
-    /// The newest valid policy, or the one compiled in, and the store on the other slot.
-    #[cfg(not(feature = "in-place-store"))]
-    pub fn open(
-        self,
-        built_in: Option<PolicyView<'static>>,
-    ) -> (Option<PolicyView<'static>>, Active, Upload<RamSlot>) {
-        let Self { a, b } = self;
-        let chosen = newest(&a.view(), &b.view());
-        let (active, spare) = match chosen {
-            None => {
-                return (built_in, Active { revocation: None }, Upload::new(a, built_in.as_ref()));
-            }
-            Some(Which::A) => (a, b),
-            Some(Which::B) => (b, a),
-        };
-        let revocation = active.base.wrapping_add(active.view().revocation_offset());
-        let policy = SlotView::new(active.lend()).policy().or(built_in);
-        (policy, Active { revocation: Some(revocation) }, Upload::new(spare, policy.as_ref()))
-    }
-}
-
+/// The newest valid policy, or the one compiled in, and the store on the same slot: the image runs on
+/// a copy, and power that is lost in an upload leaves no policy.
 #[cfg(feature = "in-place-store")]
-impl Slots {
-    /// The newest valid policy, or the one compiled in, and the store on the same slot: the image
-    /// runs on a copy, and power that is lost in an upload leaves no policy.
-    pub fn open(
-        self,
-        built_in: Option<PolicyView<'static>>,
-    ) -> (Option<PolicyView<'static>>, Active, Upload<RamSlot>) {
-        let Self { a, b } = self;
-        let slot = if newest(&a.view(), &b.view()) == Some(Which::B) { b } else { a };
-        let copy: Option<&'static mut [u8; SIZE]> = cortex_m::singleton!(: [u8; SIZE] = [0; SIZE]);
-        let policy = copy.and_then(|copy| {
-            copy.copy_from_slice(slot.mapped().get(..SIZE)?);
-            SlotView::new(copy).policy()
-        });
-        let policy = policy.or(built_in);
-        (policy, Active { revocation: None }, Upload::new(slot, policy.as_ref()))
-    }
-}
+pub fn open([a, b]: [RamSlot; 2], built_in: Option<PolicyView<'static>>) -> Opened<RamSlot> {
+    use coshift_controller::store::Upload;
+    use coshift_firmware::slots::Active;
+    use coshift_shared::policy::slot::{SlotView, Which, newest};
 
-impl Active {
-    /// Does what the store asks for: restarts on the other slot.
-    pub fn switch(self, switch: Switch) -> ! {
-        if let (Switch::RollBack, Some(address)) = (switch, self.revocation) {
-            // SAFETY: an aligned word of the slot's trailer, behind every image. The slot is lent
-            // for reading, but nothing reads it any more: the reset comes next.
-            unsafe { ptr::write_volatile(address as *mut u32, 0) }
-        }
-        super::restart()
-    }
+    let slot = if newest(&a.view(), &b.view()) == Some(Which::B) { b } else { a };
+    let copy: Option<&'static mut [u8; SIZE]> = cortex_m::singleton!(: [u8; SIZE] = [0; SIZE]);
+    let policy = copy.and_then(|copy| {
+        copy.copy_from_slice(slot.mapped().get(..SIZE)?);
+        SlotView::new(copy).policy()
+    });
+    let policy = policy.or(built_in);
+    Opened { policy, active: Active::none(), store: Upload::new(slot, policy.as_ref()) }
 }
 
 impl RamSlot {
@@ -120,15 +77,6 @@ impl RamSlot {
         offset.is_multiple_of(unit)
             && length.is_multiple_of(unit)
             && offset.checked_add(length).is_some_and(|end| end <= SIZE)
-    }
-
-    /// The slot for reading alone, until the next reset: nobody can write it any more.
-    #[cfg(not(feature = "in-place-store"))]
-    fn lend(self) -> &'static [u8] {
-        // SAFETY: RAM of the board of which only the two slots are used; any bits make bytes. The
-        // only value that could write it is gone; `Active::switch` writes a word of the trailer,
-        // and nothing reads after that.
-        unsafe { slice::from_raw_parts(self.base as *const u8, SIZE) }
     }
 
     fn word(&mut self, offset: usize) -> *mut u32 {
@@ -199,6 +147,14 @@ impl Slot for RamSlot {
     fn mapped(&self) -> &[u8] {
         // SAFETY: RAM of the board of which only the two slots are used; any bits make bytes, and
         // while this borrow lives `self` cannot be written.
+        unsafe { slice::from_raw_parts(self.base as *const u8, SIZE) }
+    }
+}
+
+impl Lend for RamSlot {
+    fn lend(&self) -> &'static [u8] {
+        // SAFETY: as in `mapped`. The slot that is lent is in the hands of `slots::Active`, which
+        // writes it right before a restart, when nothing reads.
         unsafe { slice::from_raw_parts(self.base as *const u8, SIZE) }
     }
 }

@@ -1,9 +1,9 @@
 //! UART0, the port of the protocol: both directions fed by interrupts through queues.
 
 use cortex_m::peripheral::NVIC;
+use coshift_firmware::armv7m::Guarded;
 use heapless::spsc::Queue;
 
-use super::guarded::Guarded;
 use super::registers::UART0;
 use super::vectors::Interrupt;
 
@@ -33,6 +33,18 @@ static RECEIVED: Guarded<Receiver> = Guarded::new(Receiver {
     high_water: 0,
 });
 static TO_SEND: Guarded<Sender> = Guarded::new(Sender { queue: Queue::new(), dropped: 0 });
+
+/// Uses the receiver with interrupts held back.
+fn receiver<R>(use_it: impl FnOnce(&mut Receiver) -> R) -> R {
+    // SAFETY: the closures of this module use what they are given and call nothing that comes here.
+    unsafe { RECEIVED.with(use_it) }
+}
+
+/// Uses the sender with interrupts held back.
+fn sender<R>(use_it: impl FnOnce(&mut Sender) -> R) -> R {
+    // SAFETY: as in `receiver`.
+    unsafe { TO_SEND.with(use_it) }
+}
 
 struct Receiver {
     queue: Queue<u8, QUEUE>,
@@ -82,7 +94,7 @@ impl Uart {
     /// Moves received bytes into `buffer` and gives the part of it that was filled: empty when
     /// none wait.
     pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> &'a [u8] {
-        let count = RECEIVED.with(|receiver| {
+        let count = receiver(|receiver| {
             receiver.high_water = receiver.high_water.max(receiver.queue.len());
             let mut count = 0_usize;
             for place in buffer.iter_mut() {
@@ -103,7 +115,7 @@ impl Uart {
 
     /// Queues a frame to be sent, whole or not at all; false: there was no room, which is counted.
     pub fn send(&mut self, frame: &[u8]) -> bool {
-        TO_SEND.with(|sender| {
+        sender(|sender| {
             if sender.queue.capacity().saturating_sub(sender.queue.len()) < frame.len() {
                 sender.dropped = sender.dropped.wrapping_add(1);
                 return false;
@@ -117,23 +129,23 @@ impl Uart {
 
     /// Whether every byte queued was given to the hardware, and it could take another.
     pub fn is_sent(&self) -> bool {
-        TO_SEND.with(|sender| sender.queue.is_empty()) && UART0.state.read() & STATE_TX_FULL == 0
+        sender(|sender| sender.queue.is_empty()) && UART0.state.read() & STATE_TX_FULL == 0
     }
 
     /// No received byte waits.
     pub(super) fn is_idle(&self) -> bool {
-        RECEIVED.with(|receiver| receiver.queue.is_empty() && !receiver.stalled)
+        receiver(|receiver| receiver.queue.is_empty() && !receiver.stalled)
     }
 
     /// What went wrong so far.
     pub fn counters(&self) -> Counters {
-        let mut counters = RECEIVED.with(|receiver| Counters {
+        let mut counters = receiver(|receiver| Counters {
             overruns: receiver.overruns,
             stalls: receiver.stalls,
             dropped: 0,
             receive_high_water: u16::try_from(receiver.high_water).unwrap_or(u16::MAX),
         });
-        counters.dropped = TO_SEND.with(|sender| sender.dropped);
+        counters.dropped = sender(|sender| sender.dropped);
         counters
     }
 }
@@ -184,10 +196,10 @@ impl Sender {
 
 /// The receive interrupt.
 pub(super) fn on_receive() {
-    RECEIVED.with(Receiver::drain);
+    receiver(Receiver::drain);
 }
 
 /// The transmit interrupt: the UART takes bytes again.
 pub(super) fn on_transmit() {
-    TO_SEND.with(Sender::drain);
+    sender(Sender::drain);
 }

@@ -1,11 +1,11 @@
-//! Faults: noted for the next boot, then a reset.
+//! What a fault of the core was.
 
 use core::ptr;
 
-use cortex_m_rt::{ExceptionFrame, exception};
+use cortex_m_rt::ExceptionFrame;
 use coshift_shared::to_host::FaultCode;
 
-use super::{guard, retained};
+use super::guard;
 
 /// Configurable fault status, and the address of a memory fault, of every Armv7-M core.
 const CFSR: *mut u32 = 0xe000_ed28 as *mut u32;
@@ -17,9 +17,21 @@ const STACKING: u32 = 1 << 4;
 const LAZY_STACKING: u32 = 1 << 5;
 const ADDRESS_VALID: u32 = 1 << 7;
 
-/// Any fault of the core. For it the memory protection unit, and so the guard, is off.
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+/// A fault of the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// A hard fault, or the stack's overflow.
+    pub code: FaultCode,
+    /// What it left: see [`FaultCode`].
+    pub detail: u32,
+    /// The configurable fault status.
+    pub status: u32,
+}
+
+/// The account of a hard fault, from its handler: for that the memory protection unit, and so the
+/// guard, is off.
+#[must_use]
+pub fn account(frame: &ExceptionFrame) -> Fault {
     // SAFETY: registers of the core, read without effect.
     let (status, address) = unsafe { (ptr::read_volatile(CFSR), ptr::read_volatile(MMFAR)) };
     let stack_pointer = ptr::from_ref(frame) as usize;
@@ -28,43 +40,24 @@ unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
         && status & ADDRESS_VALID != 0
         && guard::overrun(address as usize);
     // The frame of a fault while stacking was never written.
-    let (fault, detail) = if stacking || touched || guard::overrun(stack_pointer) {
+    let (code, detail) = if stacking || touched || guard::overrun(stack_pointer) {
         (FaultCode::StackOverflow, if touched { address } else { stack_pointer as u32 })
     } else {
         (FaultCode::HardFault, frame.pc())
     };
-    // SAFETY: writing ones clears the sticky flags, which would be taken for the next fault's.
+    Fault { code, detail, status }
+}
+
+/// Clears sticky flags, which would be taken for those of the next fault.
+pub fn clear(status: u32) {
+    // SAFETY: writing ones clears flags and does nothing else.
     unsafe { ptr::write_volatile(CFSR, status) };
-    end(fault, detail)
 }
 
-/// An interrupt that no part of the image enabled.
-#[exception]
-unsafe fn DefaultHandler(_: i16) -> ! {
-    end(FaultCode::HardFault, 0)
-}
-
-fn end(fault: FaultCode, detail: u32) -> ! {
-    retained::note_fault(fault, detail);
-    super::reset()
-}
-
-#[cfg(feature = "development")]
-#[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
-    // First what must outlive this: formatting may fault in turn.
-    retained::note_fault(FaultCode::Panic, line);
-    let message = defmt::Display2Format(&info.message());
-    defmt::error!("panic at {=str}:{=u32}: {}", file, line, message);
-    super::reset()
-}
-
-/// The release image must have no panic path: one that the linker can reach calls a symbol that
-/// does not exist.
+/// Panic handler of a release image, which must have no panic path: one that the linker can reach
+/// calls a symbol that does not exist.
 #[cfg(not(feature = "development"))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+pub fn refuse_to_link() -> ! {
     unsafe extern "C" {
         fn coshift_the_release_image_has_a_panic_path() -> !;
     }

@@ -1,17 +1,21 @@
 //! The parts of an Armv7-M core (Cortex-M3, M4, M7) that every board needs: a stack with a guard
-//! and a high-water mark, memory kept over a reset, values shared with handlers, the fault handler.
+//! and a high-water mark, memory kept over a reset, values shared with handlers, what a fault was.
 //!
 //! A board's `memory.x` gives the stack its own region below the variables (see the template's).
 //! From the bottom: [`guard::OFFSET`] bytes of room for the fault handler, [`guard::SIZE`] bytes
 //! that the memory protection unit lets nobody touch, then what the image may use.
 
+#[cfg(feature = "systick-clock")]
 mod clock;
-mod fault;
+pub mod fault;
 pub mod guard;
 mod guarded;
+#[cfg(feature = "fault-handlers")]
+mod handlers;
 pub mod retained;
 pub mod stack;
 
+#[cfg(feature = "systick-clock")]
 pub use clock::SysTickClock;
 pub use guarded::Guarded;
 

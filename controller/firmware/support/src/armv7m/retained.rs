@@ -10,8 +10,9 @@ use crate::record::{Activity, BootReport, Record, WORDS};
 
 struct Kept(UnsafeCell<MaybeUninit<[u32; WORDS]>>);
 
-// SAFETY: one core; `boot` and `at` run in the main loop, `note_fault` in a handler that resets the
-// microcontroller and so never returns to words half written.
+// SAFETY: one core, and every access is volatile and through the cell: no reference is made. The main
+// loop writes, and handlers of faults and of the watchdog's warning, after which a reset comes; words
+// that such a handler found or left half written fail their checksum.
 unsafe impl Sync for Kept {}
 
 #[unsafe(link_section = ".uninit.retained")]
@@ -44,8 +45,8 @@ pub fn at(activity: Activity) {
     store(Record::load(raw()).at(activity));
 }
 
-/// Notes a fault that ends in a reset.
-pub(super) fn note_fault(fault: FaultCode, detail: u32) {
+/// Notes a fault, a hang included, that ends in a reset; to be called in its handler.
+pub fn note_fault(fault: FaultCode, detail: u32) {
     store(Record::load(raw()).fault(fault, detail));
 }
 

@@ -64,6 +64,25 @@ fn arguments_that_measure_nothing_are_named() {
 }
 
 #[test]
+fn a_device_that_is_not_there_is_named() {
+    let out = bench(&["--device", "cuda", "--json"]);
+    // With CUDA built in and a GPU there it is a run like any other.
+    if !(cfg!(feature = "cuda") && out.status.success()) {
+        assert!(!out.status.success());
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert!(text.starts_with("error: --device cuda: "), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let built = ["this program is built without CUDA", "no CUDA driver", "no CUDA device"];
+        let expected = if cfg!(feature = "cuda") { &built[1..] } else { &built[..1] };
+        assert!(expected.iter().any(|words| text.contains(words)), "{text}");
+        assert!(out.stdout.is_empty());
+    }
+    let out = bench(&["--check"]);
+    assert!(!out.status.success());
+    assert_eq!(String::from_utf8(out.stderr).unwrap(), "error: --check: with --device cuda only\n");
+}
+
+#[test]
 fn peers_that_are_not_there_are_named() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/coshift-28");
     for (python, words) in

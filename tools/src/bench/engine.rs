@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use coshift_engine::export;
 use coshift_engine::family::{Family, OFA_12, SubNet};
 use coshift_engine::layout::Layout;
@@ -19,18 +19,26 @@ use serde::Serialize;
 
 use super::growth;
 use super::measure::{measure, quantile};
-use super::peers::{Peers, off, planes};
+use super::peers::{On, Peers, off, planes};
 
 /// Largest difference of outputs between runtimes, as a share of the largest output.
-const MOST_OFF: f64 = 1e-4;
+pub(super) const MOST_OFF: f64 = 1e-4;
 
-/// Measures the latency of every sub-network on this machine's CPU.
+/// Measures the latency of every sub-network on this machine.
 #[derive(Args, Debug)]
 pub struct EngineArgs {
     /// Model folder. Default: the 13 published levels of Dynamic-OFA (OFA-MobileNetV3 w1.2) on
     /// random weights, on which the speed does not depend.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+    /// What runs them: this machine's CPU, or its first NVIDIA GPU (in programs that `cargo xtask
+    /// cuda` has built; the outputs are compared with the CPU's first).
+    #[arg(long, value_enum, default_value_t = Runner::Cpu)]
+    pub device: Runner,
+    /// With --device cuda: compares the outputs with the CPU's, of 200 random sub-networks too, and
+    /// measures nothing.
+    #[arg(long, conflicts_with = "peers")]
+    pub check: bool,
     /// Threads.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub threads: usize,
@@ -57,6 +65,15 @@ pub struct EngineArgs {
     /// Prints where the time of this sub-network goes, on one thread, in place of the table.
     #[arg(long, value_name = "INDEX")]
     pub profile: Option<usize>,
+}
+
+/// What runs the sub-networks.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runner {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
 }
 
 /// What one sub-network takes.
@@ -112,12 +129,12 @@ pub struct Peer {
 }
 
 /// What is measured.
-struct Subject {
-    network: Network,
+pub(super) struct Subject {
+    pub(super) network: Network,
     values: Values,
-    nets: Vec<Calibrated>,
+    pub(super) nets: Vec<Calibrated>,
     /// Of published sub-networks.
-    names: Vec<Option<String>>,
+    pub(super) names: Vec<Option<String>>,
 }
 
 /// Runs the command.
@@ -126,6 +143,14 @@ struct Subject {
 /// Names what is missing or does not fit.
 pub(super) fn run(args: &EngineArgs) -> Result<()> {
     check(args)?;
+    if args.device == Runner::Cuda {
+        #[cfg(feature = "cuda")]
+        return super::cuda::run(args);
+        #[cfg(not(feature = "cuda"))]
+        anyhow::bail!(
+            "--device cuda: this program is built without CUDA; `cargo xtask cuda` builds one"
+        );
+    }
     if let Some(path) = &args.growth {
         return growth::run(args, path);
     }
@@ -198,10 +223,14 @@ fn check(args: &EngineArgs) -> Result<()> {
     ensure!(args.threads > 0, "--threads: at least 1");
     ensure!(args.batch > 0, "--batch: at least 1");
     ensure!(args.rounds > 0 && args.runs > 0, "--rounds, --runs: at least 1");
+    let cuda = args.device == Runner::Cuda;
+    ensure!(cuda || !args.check, "--check: with --device cuda only");
+    ensure!(!cuda || args.growth.is_none(), "--growth: not with --device cuda");
+    ensure!(!cuda || args.profile.is_none(), "--profile: not with --device cuda");
     Ok(())
 }
 
-fn subject(args: &EngineArgs) -> Result<Subject> {
+pub(super) fn subject(args: &EngineArgs) -> Result<Subject> {
     if let Some(folder) = &args.model {
         let Loaded { layout, values, nets, .. } = Loaded::read(folder)?;
         let network = Network::new(layout, values.clone(), &nets)?;
@@ -235,7 +264,7 @@ pub(super) fn on_noise(
     Calibrated { net: net.clone(), statistics }
 }
 
-fn images(args: &EngineArgs, network: &Network) -> Vec<Vec<f32>> {
+pub(super) fn images(args: &EngineArgs, network: &Network) -> Vec<Vec<f32>> {
     let mut random = Random(2);
     (0..network.len())
         .map(|index| {
@@ -245,7 +274,7 @@ fn images(args: &EngineArgs, network: &Network) -> Vec<Vec<f32>> {
         .collect()
 }
 
-fn ms(time: Duration) -> f64 {
+pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
@@ -254,7 +283,7 @@ fn rows(args: &EngineArgs, subject: &Subject) -> Result<Vec<Row>> {
     let mut space = Workspace::with_threads(args.threads);
     space.reserve(network, args.batch);
     let images = images(args, network);
-    let mut peers = args.peers.then(|| Peers::start(args.threads)).transpose()?;
+    let mut peers = args.peers.then(|| Peers::start(args.threads, On::Cpu)).transpose()?;
     let runtimes = peers.as_ref().map_or(Vec::new(), |peers| peers.names.clone());
     let off = match &mut peers {
         Some(peers) => compared(peers, subject, &images, &mut space)?,
@@ -307,7 +336,7 @@ fn rows(args: &EngineArgs, subject: &Subject) -> Result<Vec<Row>> {
 
 /// Gives every sub-network to the other runtimes and compares their outputs with the engine's: the
 /// largest difference of each, as a share of the largest output.
-fn compared(
+pub(super) fn compared(
     peers: &mut Peers,
     Subject { network, values, nets, .. }: &Subject,
     images: &[Vec<f32>],

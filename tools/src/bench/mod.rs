@@ -1,5 +1,7 @@
 //! `coshift-tools bench`: how fast things run on this machine.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod engine;
 mod growth;
 mod growth_plot;

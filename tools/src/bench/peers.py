@@ -1,8 +1,10 @@
 """Runs ONNX models in other runtimes.
 
-Arguments: folder with {index}.onnx and {index}.f32 (the images), threads. First one line of JSON out:
-names of the runtimes, packages that are missing. Then a line "index runs channels side" in; out, for
-each runtime in turn, a line of JSON with the first call's outputs and the times of `runs` more, in ns.
+Arguments: folder with {index}.onnx and {index}.f32 (the images), threads, cpu or cuda. First one line
+of JSON out: names of the runtimes, packages that are missing. Then a line "index runs channels side"
+in; out, for each runtime in turn, a line of JSON with the first call's outputs and the times of `runs`
+more, in ns: on a CPU those of whole calls by the host's clock, on a GPU those of the network on images
+that are there already, by the GPU's events.
 """
 
 import json
@@ -10,7 +12,21 @@ import pathlib
 import sys
 import time
 
-FOLDER, THREADS = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+FOLDER, THREADS, DEVICE = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+
+
+def on_host(run):
+    """Outputs of a call on images of the host, and times of calls."""
+
+    def times(images, runs):
+        found = []
+        for _ in range(runs):
+            start = time.perf_counter_ns()
+            run(images)
+            found.append(time.perf_counter_ns() - start)
+        return found
+
+    return run, times
 
 
 def onnx_runtime():
@@ -23,18 +39,27 @@ def onnx_runtime():
         options.inter_op_num_threads = 1
         providers = ["CPUExecutionProvider"]
         session = onnxruntime.InferenceSession(path, options, providers=providers)
-        return lambda images: session.run(None, {"images": images})[0]
+        return on_host(lambda images: session.run(None, {"images": images})[0])
 
     return f"ONNX Runtime {onnxruntime.__version__}", load
 
 
-def pytorch():
+def pytorch(mode):
+    """`mode`: cpu, or on a GPU eager or graph."""
     import numpy  # noqa: F401
     import onnx
     import torch
     import torch.nn.functional as f
 
     torch.set_num_threads(THREADS)
+    device = "cpu" if mode == "cpu" else "cuda"
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            raise ImportError("torch with CUDA", name="torch with CUDA and a GPU")
+        # Outputs are compared within 1e-4: full precision on both sides, and the fastest algorithms.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True
 
     def conv(a, x, weight, bias=None):
         pads, strides = a.get("pads", [0]), a.get("strides", [1, 1])
@@ -53,7 +78,7 @@ def pytorch():
 
     def load(path):
         graph = onnx.load(path).graph
-        known = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in graph.initializer}
+        known = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()).to(device) for t in graph.initializer}
         nodes = []
         for node in graph.node:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
@@ -68,21 +93,76 @@ def pytorch():
             elif output not in swish:
                 merged.append((op, attributes, inputs, output))
 
-        def run(images):
+        def network(images):
+            values = dict(known, images=images)
+            for op, attributes, inputs, output in merged:
+                values[output] = op(attributes, *(values[name] for name in inputs))
+            return values[merged[-1][3]]
+
+        def on_cpu(images):
             with torch.inference_mode():
-                values = dict(known, images=torch.from_numpy(images))
-                for op, attributes, inputs, output in merged:
-                    values[output] = op(attributes, *(values[name] for name in inputs))
-                return values[merged[-1][3]].numpy()
+                return network(torch.from_numpy(images)).numpy()
 
-        return run
+        if mode == "cpu":
+            return on_host(on_cpu)
 
-    return f"PyTorch {torch.__version__}", load
+        # Made for the images of the first call.
+        made = {}
+
+        def prepared(images):
+            if not made:
+                there = made["images"] = torch.from_numpy(images).to(device)
+                beside = torch.cuda.Stream()
+                beside.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(beside):
+                    for _ in range(3):
+                        made["logits"] = network(there)
+                torch.cuda.current_stream().wait_stream(beside)
+                if mode == "graph":
+                    graph = made["graph"] = torch.cuda.CUDAGraph()
+                    with torch.cuda.graph(graph):
+                        made["logits"] = network(there)
+
+        def once():
+            if mode == "graph":
+                made["graph"].replay()
+            else:
+                made["logits"] = network(made["images"])
+
+        def on_gpu(images):
+            with torch.inference_mode():
+                prepared(images)
+                made["images"].copy_(torch.from_numpy(images))
+                once()
+                return made["logits"].cpu().numpy()
+
+        def times(images, runs):
+            with torch.inference_mode():
+                prepared(images)
+                found = []
+                for _ in range(runs):
+                    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                    torch.cuda.synchronize()
+                    start.record()
+                    once()
+                    end.record()
+                    end.synchronize()
+                    found.append(round(start.elapsed_time(end) * 1e6))
+                return found
+
+        return on_gpu, times
+
+    name = f"PyTorch {torch.__version__}"
+    return {"cpu": name, "eager": f"{name} eager", "graph": f"{name} CUDA graph"}[mode], load
 
 
 def main():
     peers, missing = [], []
-    for peer in onnx_runtime, pytorch:
+    known = {
+        "cpu": [onnx_runtime, lambda: pytorch("cpu")],
+        "cuda": [lambda: pytorch("eager"), lambda: pytorch("graph")],
+    }
+    for peer in known[DEVICE]:
         try:
             peers.append((*peer(), {}))
         except ImportError as error:
@@ -100,16 +180,12 @@ def main():
         for _, load, loaded in peers:
             if index not in loaded:
                 loaded[index] = load(path)
-            run, times = loaded[index], []
-            outputs = run(images)
-            for _ in range(runs):
-                start = time.perf_counter_ns()
-                run(images)
-                times.append(time.perf_counter_ns() - start)
+            run, times = loaded[index]
+            answer = {"outputs": run(images).ravel().tolist(), "times_ns": times(images, runs)}
             # Before the answer: threads that still spin for more work are not to slow down who comes
             # next, who runs as soon as it has read the answer.
             time.sleep(0.02)
-            print(json.dumps({"outputs": outputs.ravel().tolist(), "times_ns": times}), flush=True)
+            print(json.dumps(answer), flush=True)
 
 
 main()

@@ -22,6 +22,15 @@ pub(super) struct Peers {
     pub(super) names: Vec<String>,
 }
 
+/// What the other runtimes run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum On {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU: PyTorch alone, eager and as a captured graph.
+    Cuda,
+}
+
 /// What the Python says first.
 #[derive(Debug, Deserialize)]
 struct Hello {
@@ -50,7 +59,7 @@ impl Peers {
     ///
     /// # Errors
     /// Names the packages that are missing where no runtime is there.
-    pub(super) fn start(threads: usize) -> Result<Self> {
+    pub(super) fn start(threads: usize, on: On) -> Result<Self> {
         let python: OsString =
             std::env::var_os("COSHIFT_PYTHON").unwrap_or_else(|| "python3".into());
         let name = python.display().to_string();
@@ -58,6 +67,7 @@ impl Peers {
         std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
         let mut command = Command::new(&python);
         command.arg("-c").arg(SCRIPT).arg(&folder).arg(threads.to_string());
+        command.arg(if on == On::Cuda { "cuda" } else { "cpu" });
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.map_err(|error| {
             // Empty still.
@@ -76,10 +86,11 @@ impl Peers {
         };
         let Hello { names, missing } =
             serde_json::from_str(&peers.line()?).context("--peers: not an answer")?;
+        let packages = if on == On::Cuda { "onnx torch" } else { "onnx onnxruntime torch" };
         let lacks = || {
             format!(
-                "{name} has no {}: `pip install numpy onnx onnxruntime torch`, or COSHIFT_PYTHON \
-                 names another Python",
+                "{name} has no {}: `pip install numpy {packages}`, or COSHIFT_PYTHON names another \
+                 Python",
                 missing.join(" and no ")
             )
         };

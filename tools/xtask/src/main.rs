@@ -9,6 +9,7 @@ mod bench;
 mod board;
 mod budgets;
 mod ci;
+mod cuda;
 mod demo;
 mod embedded;
 mod environment;
@@ -47,6 +48,7 @@ enum Command {
     Setup(setup::Args),
     Test(test::Args),
     Ci(ci::Args),
+    Cuda(cuda::Args),
     Demo(demo::Args),
     Firmware(firmware::Args),
     Flash(flash::Args),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Ci(args) => ci::run(&args),
+        Command::Cuda(args) => cuda::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Firmware(args) => firmware::run(&args),
         Command::Flash(args) => flash::run(&args),

@@ -1,0 +1,326 @@
+//! `coshift-tools bench engine --device cuda`: the same sub-networks on an NVIDIA GPU.
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use coshift_engine::cuda::device::{Device, DeviceNetwork};
+use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
+use coshift_engine::layout::Layout;
+use coshift_engine::network::{Network, Workspace};
+use coshift_engine::train::optimiser;
+use coshift_engine::train::random::Random;
+use coshift_engine::train::sandwich::sample;
+use serde::Serialize;
+
+use super::engine::{EngineArgs, MOST_OFF, Peer, Subject, compared, images, ms, on_noise, subject};
+use super::measure::quantile;
+use super::peers::{On, Peers, off};
+
+/// What one sub-network takes on a GPU.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Row {
+    /// Name of the GPU.
+    device: String,
+    /// Index of the sub-network.
+    index: usize,
+    /// Published name, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// Height and width of its images, pixels.
+    resolution: usize,
+    /// Multiply-accumulates of one image.
+    macs: u64,
+    /// Images a call.
+    batch: usize,
+    /// Kernels of its graph.
+    kernels: usize,
+    /// Largest difference of its outputs from the CPU's, as a share of the largest output.
+    outputs_off: f64,
+    /// Median time of the graph on images that are on the GPU, by the GPU's events, ms.
+    graph_ms_p50: f64,
+    /// The shortest, ms.
+    graph_ms_min: f64,
+    /// Median time of a call, with the copies of images and logits, by the host's clock, ms.
+    call_ms_p50: f64,
+    /// Time that 99 % of the calls stay below, ms.
+    call_ms_p99: f64,
+    /// 10⁹ multiply-accumulates a second, at the graph's median.
+    gmac_per_s: f64,
+    /// Time that 99 % of the switches stay below, ns, the clock's own time included.
+    switch_ns_p99: u64,
+    /// Median time of the first call after a switch over the median of the others.
+    first_inference_over_steady: f64,
+    /// Bytes held on the GPU for all sub-networks: weights, what each has of its own, feature maps.
+    resident_bytes: usize,
+    /// The same sub-network in other runtimes on this GPU, by its events.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    peers: Vec<Peer>,
+}
+
+/// One sub-network compared with the CPU.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Checked {
+    device: String,
+    family: String,
+    index: usize,
+    resolution: usize,
+    macs: u64,
+    batch: usize,
+    /// Largest difference of the outputs, as a share of the largest output.
+    outputs_off: f64,
+    /// Whether the largest output of every image is at the same place.
+    same_top: bool,
+}
+
+fn open() -> Result<Device> {
+    Device::open(0).context("--device cuda")
+}
+
+/// Runs the command.
+pub(super) fn run(args: &EngineArgs) -> Result<()> {
+    let device = open()?;
+    if args.check {
+        return check(args, device);
+    }
+    if !args.json {
+        let (name, processors) = (device.name(), device.multiprocessors());
+        println!("{name}, {processors} multiprocessors, batch {}", args.batch);
+    }
+    let rows = rows(args, device)?;
+    if !args.json {
+        print!("{}", table(&rows));
+        return Ok(());
+    }
+    for row in rows {
+        println!("{}", serde_json::to_string(&row)?);
+    }
+    Ok(())
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut out =
+        " index   M MACs  graph ms     min  call ms     p99  kernels  GMAC/s     off".to_owned();
+    for peer in rows.first().map_or(&[][..], |row| &row.peers) {
+        // Writing into a string cannot fail.
+        let _ = write!(out, "  {:>28} ms  ratio", peer.runtime);
+    }
+    out.push('\n');
+    for row in rows {
+        let _ = write!(
+            out,
+            "{:>6} {:>8.1} {:>9.4} {:>7.4} {:>8.4} {:>7.4} {:>8} {:>7.0} {:>7.0e}",
+            row.index,
+            row.macs as f64 / 1e6,
+            row.graph_ms_p50,
+            row.graph_ms_min,
+            row.call_ms_p50,
+            row.call_ms_p99,
+            row.kernels,
+            row.gmac_per_s,
+            row.outputs_off,
+        );
+        for Peer { ms_p50, times_engine, .. } in &row.peers {
+            let _ = write!(out, "  {ms_p50:>31.4} {times_engine:>6.2}");
+        }
+        let _ = writeln!(out, "  {}", row.name.as_deref().unwrap_or_default());
+    }
+    out
+}
+
+/// Times of one sub-network.
+#[derive(Debug, Clone, Default)]
+struct Times {
+    graph: Vec<Duration>,
+    steady: Vec<Duration>,
+    first: Vec<Duration>,
+    switch: Vec<Duration>,
+    peers: Vec<Vec<Duration>>,
+}
+
+/// Switches measured for each first inference.
+const SWITCHES: usize = 64;
+
+fn rows(args: &EngineArgs, device: Device) -> Result<Vec<Row>> {
+    let subject = subject(args)?;
+    let Subject { network, nets, names, .. } = &subject;
+    let images = images(args, network);
+    let mut on_gpu = DeviceNetwork::new(device, network, args.batch).context("--device cuda")?;
+    let mut space = Workspace::default();
+    let outputs_off = agree(&mut on_gpu, network, &images, &mut space)?;
+    let mut peers = args.peers.then(|| Peers::start(args.threads, On::Cuda)).transpose()?;
+    let runtimes = peers.as_ref().map_or(Vec::new(), |peers| peers.names.clone());
+    let peers_off = match &mut peers {
+        Some(peers) => compared(peers, &subject, &images, &mut space)?,
+        None => vec![Vec::new(); nets.len()],
+    };
+    let layout = network.layout();
+    let (selector, mut times) = (on_gpu.selector(), vec![Times::default(); network.len()]);
+    for _ in 0..args.rounds {
+        for (index, times) in times.iter_mut().enumerate() {
+            let other = (index + network.len() - 1) % network.len();
+            on_gpu.run(other, &images[other])?;
+            black_box(Instant::now().elapsed());
+            for place in 0..SWITCHES {
+                let to = if place % 2 == 0 { other } else { index };
+                let start = Instant::now();
+                selector.select(black_box(to))?;
+                times.switch.push(start.elapsed());
+            }
+            for run in 0..=args.runs {
+                let start = Instant::now();
+                black_box(on_gpu.run_selected(&images[index])?);
+                let time = start.elapsed();
+                if run == 0 { &mut times.first } else { &mut times.steady }.push(time);
+            }
+            times.graph.extend(on_gpu.graph_times(index, &images[index], args.runs)?);
+            if let Some(peers) = &mut peers {
+                let size = (layout.family().image_channels, layout.family().side(&nets[index].net));
+                let answers = peers.run(index, args.runs, size)?;
+                times.peers.resize_with(answers.len(), Vec::new);
+                let all = times.peers.iter_mut().zip(&answers);
+                all.for_each(|(all, answer)| all.extend(answer.times()));
+            }
+        }
+    }
+    let row = |(index, mut times): (usize, Times)| {
+        for list in [&mut times.graph, &mut times.steady, &mut times.first, &mut times.switch] {
+            list.sort_unstable();
+        }
+        times.peers.iter_mut().for_each(|times| times.sort_unstable());
+        let (median, least) = (quantile(&times.graph, 0.5), quantile(&times.graph, 0.0));
+        let call = quantile(&times.steady, 0.5);
+        let net = &nets[index].net;
+        let macs = layout.cost(net).0;
+        let peer = |(place, times): (usize, &Vec<Duration>)| {
+            let (p50, min) = (quantile(times, 0.5), quantile(times, 0.0));
+            Peer {
+                runtime: runtimes[place].clone(),
+                ms_p50: ms(p50),
+                ms_min: ms(min),
+                times_engine: p50.as_secs_f64() / median.as_secs_f64(),
+                min_times_engine: min.as_secs_f64() / least.as_secs_f64(),
+                outputs_off: peers_off[index][place],
+            }
+        };
+        Row {
+            device: on_gpu.device().name().to_owned(),
+            index,
+            name: names[index].clone(),
+            resolution: layout.family().side(net),
+            macs,
+            batch: args.batch,
+            kernels: on_gpu.program(index).map_or(0, |program| program.launches.len()),
+            outputs_off: outputs_off[index].0,
+            graph_ms_p50: ms(median),
+            graph_ms_min: ms(least),
+            call_ms_p50: ms(call),
+            call_ms_p99: ms(quantile(&times.steady, 0.99)),
+            gmac_per_s: (macs * args.batch as u64) as f64 / median.as_secs_f64() / 1e9,
+            switch_ns_p99: quantile(&times.switch, 0.99).as_nanos() as u64,
+            first_inference_over_steady: quantile(&times.first, 0.5).as_secs_f64()
+                / call.as_secs_f64(),
+            resident_bytes: on_gpu.resident_bytes(),
+            peers: times.peers.iter().enumerate().map(peer).collect(),
+        }
+    };
+    Ok(times.into_iter().enumerate().map(row).collect())
+}
+
+/// Place of the largest value.
+fn top(logits: &[f32]) -> Option<usize> {
+    logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(place, _)| place)
+}
+
+/// Every sub-network on the GPU and on the CPU: the largest difference of the outputs as a share of
+/// the largest output, and whether the largest is at the same place for every image.
+///
+/// # Errors
+/// Where they differ by more than they may.
+fn agree(
+    on_gpu: &mut DeviceNetwork,
+    network: &Network,
+    images: &[Vec<f32>],
+    space: &mut Workspace,
+) -> Result<Vec<(f64, bool)>> {
+    let classes = network.layout().family().classes;
+    let mut all = Vec::new();
+    for (index, images) in images.iter().enumerate() {
+        let wanted = network.run(index, images, space)?.to_vec();
+        let found = on_gpu.run(index, images)?;
+        let rows = found.chunks_exact(classes).zip(wanted.chunks_exact(classes));
+        let same = rows.clone().all(|(found, wanted)| top(found) == top(wanted));
+        let off = rows.map(|(found, wanted)| off(found, wanted)).fold(0.0, f64::max);
+        let finite = found.iter().all(|value| value.is_finite());
+        ensure!(
+            finite && off <= MOST_OFF && same,
+            "{}, sub-network {index}: outputs on the GPU are {off:.1e} of the largest away from the \
+             CPU's, expected at most {MOST_OFF:.0e} and the same largest",
+            network.layout().family().name
+        );
+        all.push((off, same));
+    }
+    Ok(all)
+}
+
+/// `--check`: the levels (or the model's sub-networks) and 200 random ones.
+fn check(args: &EngineArgs, device: Device) -> Result<()> {
+    let known = subject(args)?;
+    let nets: Vec<SubNet> = known.nets.iter().map(|net| net.net.clone()).collect();
+    let mut subjects = vec![(known.network, nets)];
+    for (json, count, seed) in [(OFA_12, 60, 3), (OFA_10, 60, 4), (COSHIFT_28, 80, 5)] {
+        subjects.push(random_subject(json, count, seed)?);
+    }
+    let (mut worst, mut count) = (0.0_f64, 0);
+    let mut device = Some(device);
+    for (network, nets) in &subjects {
+        let images = images(args, network);
+        let device = device.take().map_or_else(open, Ok)?;
+        let name = device.name().to_owned();
+        let mut on_gpu =
+            DeviceNetwork::new(device, network, args.batch).context("--device cuda")?;
+        let found = agree(&mut on_gpu, network, &images, &mut Workspace::default())?;
+        let layout = network.layout();
+        for (index, (net, (outputs_off, same_top))) in nets.iter().zip(found).enumerate() {
+            let checked = Checked {
+                device: name.clone(),
+                family: layout.family().name.clone(),
+                index,
+                resolution: layout.family().side(net),
+                macs: layout.cost(net).0,
+                batch: args.batch,
+                outputs_off,
+                same_top,
+            };
+            if args.json {
+                println!("{}", serde_json::to_string(&checked)?);
+            }
+            (worst, count) = (worst.max(outputs_off), count + 1);
+        }
+    }
+    if !args.json {
+        println!(
+            "{count} sub-networks: outputs at most {worst:.1e} of the largest away from the CPU's"
+        );
+    }
+    Ok(())
+}
+
+/// A network of random sub-networks of a family on random weights.
+fn random_subject(json: &str, count: usize, seed: u64) -> Result<(Network, Vec<SubNet>)> {
+    let family: Family = serde_json::from_str(json)?;
+    let layout = Layout::new(&family)?;
+    let mut random = Random(seed);
+    let values = optimiser::start(&layout, &mut random);
+    let nets: Vec<_> = (0..count)
+        .map(|_| {
+            let sides = &family.resolutions;
+            let resolution = (!sides.is_empty()).then(|| sides[random.below(sides.len())]);
+            let net = SubNet { resolution, ..sample(&family, &mut random) };
+            on_noise(&layout, &values, &net, &mut random)
+        })
+        .collect();
+    let plain = nets.iter().map(|net| net.net.clone()).collect();
+    Ok((Network::new(layout, values, &nets)?, plain))
+}

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coshift_tests::need::Needs;
 use coshift_tests::qemu_rig::QemuRig;
-use coshift_tests::scenario::{self, Scenario};
+use coshift_tests::scenario::Scenario;
 
 /// Seed of faults.
 const SEED: u64 = 1;
@@ -25,77 +25,4 @@ fn play(scenario: &Scenario) {
     }
 }
 
-#[test]
-fn loop_closes() {
-    play(&scenario::LOOP_CLOSES);
-}
-
-#[test]
-fn target_changed() {
-    play(&scenario::TARGET_CHANGED);
-}
-
-#[test]
-fn co_runner() {
-    play(&scenario::CO_RUNNER);
-}
-
-#[test]
-fn restart() {
-    play(&scenario::RESTART);
-}
-
-#[test]
-fn garbage() {
-    play(&scenario::GARBAGE);
-}
-
-#[test]
-fn lossy() {
-    play(&scenario::LOSSY);
-}
-
-#[test]
-fn versions_differ() {
-    play(&scenario::VERSIONS_DIFFER);
-}
-
-#[test]
-fn policies_differ() {
-    play(&scenario::POLICIES_DIFFER);
-}
-
-#[test]
-fn stall() {
-    play(&scenario::STALL);
-}
-
-#[test]
-fn upload() {
-    play(&scenario::UPLOAD);
-}
-
-#[test]
-fn upload_cut() {
-    play(&scenario::UPLOAD_CUT);
-}
-
-#[test]
-fn upload_reset() {
-    play(&scenario::UPLOAD_RESET);
-}
-
-#[test]
-fn upload_lossy() {
-    play(&scenario::UPLOAD_LOSSY);
-}
-
-#[test]
-fn upload_refused() {
-    play(&scenario::UPLOAD_REFUSED);
-}
-
-#[test]
-fn watchdog() {
-    play(&scenario::WATCHDOG);
-}
+coshift_tests::scenario_tests!(play);

@@ -7,9 +7,7 @@ use std::process::Command;
 
 use coshift_controller::{Identity, Node};
 use coshift_shared::kind::Kind;
-use coshift_shared::policy::{
-    Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
-};
+use coshift_shared::policy::{Cell, Level, PolicyImage, PolicyView, TableImage};
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::schema::FINGERPRINT;
@@ -20,7 +18,7 @@ use coshift_shared::to_controller::{
     ToController,
 };
 use coshift_shared::to_host::{Decision, FaultCode, Mode, ResetCause, ToHost};
-use coshift_shared::units::{Age, NO_POWER_CAP, slowdown};
+use coshift_shared::units::{Age, slowdown};
 
 const PERIOD_US: u32 = 50_000;
 const SESSION: u16 = 42;
@@ -28,43 +26,19 @@ const SESSION: u16 = 42;
 /// A small board: four sub-networks at five levels.
 fn policy() -> Vec<u8> {
     let latency_us = |sub: u32, level: u32| 30_000 * (sub + 2) / (level + 2);
-    let sub_network = |index: u32| SubNetwork {
-        id: index,
-        model_hash: 0,
-        accuracy_bp: 7_000 + 200 * index as u16,
-        exit_threshold: u16::MAX,
-    };
-    let cell = |sub, level| Cell {
+    let accuracies = [7_000, 7_200, 7_400, 7_600];
+    let table = TableImage::sample("camera", &accuracies, 5, |sub, level| Cell {
         latency_us: latency_us(sub, level),
         energy_uj: latency_us(sub, level) * (4 + level * level) / 2,
-    };
-    let level = |index: u32| Level {
+    });
+    let levels = (0..5).map(|index| Level {
         cpu_khz: 1_190_400,
         gpu_khz: 200_000 * (index + 1),
         emc_khz: 1_600_000,
         idle_mw: 2_300 + 300 * index,
-    };
-    PolicyImage {
-        sequence: 1,
-        board: "test".into(),
-        runtime: "none".into(),
-        precision_bits: 32,
-        batch: 1,
-        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
-        power_cap_mw: NO_POWER_CAP,
-        temp_cap_mdeg_c: 85_000,
-        utilisation_permille: 900,
-        resistance_50mk_w: 0,
-        park_level: Some(0),
-        levels: (0..5).map(level).collect(),
-        tables: vec![TableImage {
-            name: "camera".into(),
-            sub_networks: (0..4).map(sub_network).collect(),
-            cells: (0..4).map(|sub| (0..5).map(|level| cell(sub, level)).collect()).collect(),
-        }],
-    }
-    .to_bytes()
-    .unwrap()
+    });
+    let image = PolicyImage::sample(levels.collect(), vec![table]);
+    PolicyImage { temp_cap_mdeg_c: 85_000, park_level: Some(0), ..image }.to_bytes().unwrap()
 }
 
 /// One step of a script: when, and what is fed.

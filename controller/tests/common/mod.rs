@@ -5,14 +5,14 @@
 pub mod random;
 
 use coshift_controller::{Controller, Input, Outputs};
-use coshift_shared::policy::{Cell, Level, PolicyImage, Settle, SubNetwork, TableImage};
+use coshift_shared::policy::{Cell, Level, PolicyImage, TableImage};
 use coshift_shared::time::{Duration, Instant};
 use coshift_shared::to_controller::{
     Application, Change, Degrade, Limits, Objective, Outcomes, Targets, Telemetry, Temperature,
     ToController,
 };
 use coshift_shared::to_host::{Decision, ToHost};
-use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, NO_TEMP_CAP, slowdown};
+use coshift_shared::units::{Age, NO_LEVEL, NO_TEMP_CAP, slowdown};
 
 /// Control period of the tests, µs.
 pub const PERIOD_US: u32 = 50_000;
@@ -69,45 +69,17 @@ pub fn peak_mw(sub_network: usize, level: usize, period_us: f64, slack: f64) -> 
 
 /// An image of these levels and tables, without caps.
 pub fn image(levels: Vec<Level>, tables: Vec<TableImage>, park_level: Option<u8>) -> PolicyImage {
-    PolicyImage {
-        sequence: 1,
-        board: "test".into(),
-        runtime: "none".into(),
-        precision_bits: 32,
-        batch: 1,
-        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
-        power_cap_mw: NO_POWER_CAP,
-        temp_cap_mdeg_c: NO_TEMP_CAP,
-        utilisation_permille: 900,
-        resistance_50mk_w: 0,
-        park_level,
-        levels,
-        tables,
-    }
+    PolicyImage { park_level, ..PolicyImage::sample(levels, tables) }
 }
 
 /// The image of the board: two equal tables.
 pub fn policy() -> Vec<u8> {
-    let table = |name: &str| TableImage {
-        name: name.into(),
-        sub_networks: (0..SUB_NETWORKS.len())
-            .map(|index| SubNetwork {
-                id: index as u32,
-                model_hash: 0,
-                accuracy_bp: SUB_NETWORKS[index].0,
-                exit_threshold: u16::MAX,
-            })
-            .collect(),
-        cells: (0..SUB_NETWORKS.len())
-            .map(|sub| {
-                (0..GPU_MHZ.len())
-                    .map(|level| Cell {
-                        latency_us: latency_us(sub, level),
-                        energy_uj: energy_uj(sub, level),
-                    })
-                    .collect()
-            })
-            .collect(),
+    let accuracies = SUB_NETWORKS.map(|(accuracy_bp, _)| accuracy_bp);
+    let table = |name: &str| {
+        TableImage::sample(name, &accuracies, GPU_MHZ.len() as u32, |sub, level| {
+            let (sub, level) = (sub as usize, level as usize);
+            Cell { latency_us: latency_us(sub, level), energy_uj: energy_uj(sub, level) }
+        })
     };
     let level = |level: usize| Level {
         cpu_khz: 1_190_400,

@@ -1,8 +1,7 @@
 //! Random policies and targets.
 
-use coshift_shared::policy::{Cell, Level, PolicyImage, Settle, SubNetwork, TableImage};
+use coshift_shared::policy::{Cell, Level, PolicyImage, Settle, TableImage};
 use coshift_shared::to_controller::{Degrade, Objective, Targets};
-use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 use proptest::prelude::*;
 
 /// A policy of random cells, where `wild` latencies and energies in no order at all; each table has
@@ -15,54 +14,32 @@ pub fn policy(levels: usize, sub_networks: usize, tables: usize, seed: u64, wild
         state ^= state << 17;
         (state >> 33) as u32 % most
     };
-    let mut cell = |sub: usize, level: usize| {
+    let mut cell = |sub: u32, level: u32| {
         if wild {
             return Cell { latency_us: 1 + random(60_000), energy_uj: 1 + random(200_000) };
         }
-        let speed = 300 + 50 * level as u32;
-        let latency_us = (2_000 + 1_500 * sub as u32) * 1_000 / speed + 2_000 + random(500);
+        let speed = 300 + 50 * level;
+        let latency_us = (2_000 + 1_500 * sub) * 1_000 / speed + 2_000 + random(500);
         Cell { latency_us, energy_uj: latency_us * (speed + 1_000 + random(200)) / 400 }
     };
-    let rows = |table: usize| sub_networks.saturating_sub(3 * table).max(1);
-    let table = |name: usize, cell: &mut dyn FnMut(usize, usize) -> Cell| TableImage {
-        name: format!("net{name}"),
-        sub_networks: (0..rows(name))
-            .map(|index| SubNetwork {
-                id: index as u32,
-                model_hash: 0,
-                accuracy_bp: 7_000 + 100 * (index / 2 * 2) as u16,
-                exit_threshold: u16::MAX,
-            })
-            .collect(),
-        cells: (0..rows(name))
-            .map(|sub| (0..levels).map(|level| cell(sub, level)).collect())
-            .collect(),
+    let tables = (0..tables).map(|table| {
+        let rows = sub_networks.saturating_sub(3 * table).max(1);
+        let accuracies: Vec<u16> =
+            (0..rows).map(|row| 7_000 + 100 * (row / 2 * 2) as u16).collect();
+        TableImage::sample(&format!("net{table}"), &accuracies, levels as u32, &mut cell)
+    });
+    let tables = tables.collect();
+    let level = |level: u32| Level {
+        cpu_khz: 1,
+        gpu_khz: 1 + level,
+        emc_khz: 1,
+        idle_mw: 2_000 + if wild { (level * 7_919) % 3_000 } else { 60 * level },
     };
-    let tables = (0..tables).map(|name| table(name, &mut cell)).collect();
-    let idle: Vec<u32> = (0..levels)
-        .map(|level| 2_000 + if wild { (level as u32 * 7_919) % 3_000 } else { 60 * level as u32 })
-        .collect();
+    let gpu_us = if wild { 500 } else { 5_000 };
     PolicyImage {
-        sequence: 1,
-        board: "test".into(),
-        runtime: "none".into(),
-        precision_bits: 32,
-        batch: 1,
-        settle: Settle { cpu_us: 0, gpu_us: if wild { 500 } else { 5_000 }, emc_us: 0 },
-        power_cap_mw: NO_POWER_CAP,
-        temp_cap_mdeg_c: NO_TEMP_CAP,
-        utilisation_permille: 900,
-        resistance_50mk_w: 0,
+        settle: Settle { cpu_us: 0, gpu_us, emc_us: 0 },
         park_level: Some((seed % levels as u64) as u8),
-        levels: (0..levels)
-            .map(|level| Level {
-                cpu_khz: 1,
-                gpu_khz: 1 + level as u32,
-                emc_khz: 1,
-                idle_mw: idle[level],
-            })
-            .collect(),
-        tables,
+        ..PolicyImage::sample((0..levels as u32).map(level).collect(), tables)
     }
     .to_bytes()
     .unwrap()

@@ -2,55 +2,27 @@
 
 use coshift_controller::store::{Answer, PolicyStore, Slot, Upload};
 use coshift_shared::policy::slot::{Described, SlotView, Which, newest};
-use coshift_shared::policy::{
-    Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
-};
+use coshift_shared::policy::{Cell, Level, PolicyImage, PolicyView, TableImage};
 use coshift_shared::to_controller::{PolicyBegin, PolicyChunk, PolicyCommit};
 use coshift_shared::to_host::UploadState;
-use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 
 use crate::flash::Flash;
 
 /// One application of four sub-networks at eight levels. `salt` changes its cells.
 pub(crate) fn image(sequence: u32, salt: u32) -> Vec<u8> {
-    let level = |index: u32| Level {
+    let levels = (0..8).map(|index| Level {
         cpu_khz: 1_190_400,
         gpu_khz: 100_000 + 100_000 * index,
         emc_khz: 1_600_000,
         idle_mw: 2_000 + 100 * index,
-    };
-    let sub_network = |index: u32| SubNetwork {
-        id: index,
-        model_hash: 0,
-        accuracy_bp: 7_000 + 100 * index as u16,
-        exit_threshold: u16::MAX,
-    };
-    let cell = |row: u32, level: u32| Cell {
+    });
+    let accuracies = [7_000, 7_100, 7_200, 7_300];
+    let table = TableImage::sample("net", &accuracies, 8, |row, level| Cell {
         latency_us: 40_000 / (level + 1) * (row + 1) + salt,
         energy_uj: 90_000 + 1_000 * level + salt,
-    };
-    let table = TableImage {
-        name: "net".into(),
-        sub_networks: (0..4).map(sub_network).collect(),
-        cells: (0..4).map(|row| (0..8).map(|level| cell(row, level)).collect()).collect(),
-    };
-    PolicyImage {
-        sequence,
-        board: "test".into(),
-        runtime: "none".into(),
-        precision_bits: 32,
-        batch: 1,
-        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
-        power_cap_mw: NO_POWER_CAP,
-        temp_cap_mdeg_c: NO_TEMP_CAP,
-        utilisation_permille: 900,
-        resistance_50mk_w: 0,
-        park_level: Some(0),
-        levels: (0..8).map(level).collect(),
-        tables: vec![table],
-    }
-    .to_bytes()
-    .unwrap()
+    });
+    let image = PolicyImage::sample(levels.collect(), vec![table]);
+    PolicyImage { sequence, park_level: Some(0), ..image }.to_bytes().unwrap()
 }
 
 pub(crate) fn described(image: &[u8]) -> Described {

@@ -13,9 +13,7 @@ use coshift_host::simulation::{Simulation, VirtualLink};
 use coshift_host::spec::{ApplicationSpec, SlowdownScript};
 use coshift_shared::frame::Frame;
 use coshift_shared::kind::Kind;
-use coshift_shared::policy::{
-    Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
-};
+use coshift_shared::policy::{Cell, Level, PolicyImage, PolicyView, TableImage};
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::time::{Duration, Instant};
@@ -24,50 +22,20 @@ use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 
 /// A board with eight levels and a network of five sub-networks, by simple laws.
 pub(crate) fn image(sequence: u32) -> Vec<u8> {
-    let levels: Vec<_> = (1..=8)
-        .map(|n| Level {
-            cpu_khz: 1_190_400,
-            gpu_khz: n * 137_500,
-            emc_khz: 1_600_000,
-            idle_mw: 2_400 + 90 * n,
-        })
-        .collect();
-    let sub_networks: Vec<_> = (0..5)
-        .map(|n| SubNetwork {
-            id: n,
-            model_hash: 0,
-            accuracy_bp: 7_000 + 200 * u16::try_from(n).unwrap(),
-            exit_threshold: u16::MAX,
-        })
-        .collect();
-    let cells = (0..5_u32)
-        .map(|row| {
-            (1..=8_u32)
-                .map(|level| {
-                    let latency_us = 3_000 + (row + 2) * 24_000 / level;
-                    let busy_mw = 900 + 40 * level * level;
-                    Cell { latency_us, energy_uj: latency_us * busy_mw / 1000 }
-                })
-                .collect()
-        })
-        .collect();
-    PolicyImage {
-        sequence,
-        board: "test-board".into(),
-        runtime: "law".into(),
-        precision_bits: 16,
-        batch: 1,
-        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
-        power_cap_mw: NO_POWER_CAP,
-        temp_cap_mdeg_c: NO_TEMP_CAP,
-        utilisation_permille: 900,
-        resistance_50mk_w: 0,
-        park_level: None,
-        levels,
-        tables: vec![TableImage { name: "net-a".into(), sub_networks, cells }],
-    }
-    .to_bytes()
-    .unwrap()
+    let levels = (1..=8).map(|n| Level {
+        cpu_khz: 1_190_400,
+        gpu_khz: n * 137_500,
+        emc_khz: 1_600_000,
+        idle_mw: 2_400 + 90 * n,
+    });
+    let accuracies = [7_000, 7_200, 7_400, 7_600, 7_800];
+    let table = TableImage::sample("net-a", &accuracies, 8, |row, level| {
+        let latency_us = 3_000 + (row + 2) * 24_000 / (level + 1);
+        let busy_mw = 900 + 40 * (level + 1) * (level + 1);
+        Cell { latency_us, energy_uj: latency_us * busy_mw / 1000 }
+    });
+    let image = PolicyImage::sample(levels.collect(), vec![table]);
+    PolicyImage { sequence, precision_bits: 16, ..image }.to_bytes().unwrap()
 }
 
 /// A microcontroller behind a link.

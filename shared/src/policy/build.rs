@@ -7,7 +7,7 @@ use super::{
     Cell, FORMAT, HEADER, LEVEL, Level, MAGIC, PolicyFault, PolicyView, Settle, SubNetwork, TABLE,
 };
 use crate::crc32c;
-use crate::units::NO_LEVEL;
+use crate::units::{NO_LEVEL, NO_POWER_CAP, NO_TEMP_CAP};
 
 /// The content of a policy image, to be written by [`PolicyImage::to_bytes`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,54 @@ pub struct TableImage {
     pub sub_networks: Vec<SubNetwork>,
     /// Expectations, `cells[sub_network][level]`.
     pub cells: Vec<Vec<Cell>>,
+}
+
+impl PolicyImage {
+    /// An image to try things with, number 1 of the board `test`: these levels and tables, settle
+    /// times of 1, 5 and 8 ms, a utilisation of 90 %, no caps and no parking.
+    #[must_use]
+    pub fn sample(levels: Vec<Level>, tables: Vec<TableImage>) -> Self {
+        Self {
+            sequence: 1,
+            board: "test".into(),
+            runtime: "none".into(),
+            precision_bits: 32,
+            batch: 1,
+            settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
+            power_cap_mw: NO_POWER_CAP,
+            temp_cap_mdeg_c: NO_TEMP_CAP,
+            utilisation_permille: 900,
+            resistance_50mk_w: 0,
+            park_level: None,
+            levels,
+            tables,
+        }
+    }
+}
+
+impl TableImage {
+    /// A table to try things with: a sub-network of each accuracy (0.01 %), numbered from 0 and
+    /// without an early exit; `cell(sub_network, level)` at so many levels.
+    #[must_use]
+    pub fn sample(
+        name: &str,
+        accuracies_bp: &[u16],
+        levels: u32,
+        mut cell: impl FnMut(u32, u32) -> Cell,
+    ) -> Self {
+        let sub_network = |(id, accuracy_bp): (u32, &u16)| SubNetwork {
+            id,
+            model_hash: 0,
+            accuracy_bp: *accuracy_bp,
+            exit_threshold: u16::MAX,
+        };
+        let sub_networks: Vec<_> = (0..).zip(accuracies_bp).map(sub_network).collect();
+        let cells = sub_networks
+            .iter()
+            .map(|sub| (0..levels).map(|level| cell(sub.id, level)).collect())
+            .collect();
+        Self { name: name.into(), sub_networks, cells }
+    }
 }
 
 /// Why an image cannot be written.

@@ -116,3 +116,36 @@ impl Scenario {
         result.map_err(|error| error.context(play.circumstances()).context(self.name))
     }
 }
+
+/// A test of each scenario, played by `$play`: the same list on every rig.
+#[macro_export]
+macro_rules! scenario_tests {
+    ($play:ident) => {
+        $crate::scenario_tests! {
+            $play:
+            loop_closes = LOOP_CLOSES,
+            target_changed = TARGET_CHANGED,
+            co_runner = CO_RUNNER,
+            restart = RESTART,
+            garbage = GARBAGE,
+            lossy = LOSSY,
+            versions_differ = VERSIONS_DIFFER,
+            policies_differ = POLICIES_DIFFER,
+            stall = STALL,
+            upload = UPLOAD,
+            upload_cut = UPLOAD_CUT,
+            upload_reset = UPLOAD_RESET,
+            upload_lossy = UPLOAD_LOSSY,
+            upload_refused = UPLOAD_REFUSED,
+            watchdog = WATCHDOG,
+        }
+    };
+    ($play:ident: $($test:ident = $scenario:ident,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                $play(&$crate::scenario::$scenario);
+            }
+        )*
+    };
+}

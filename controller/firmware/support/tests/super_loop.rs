@@ -7,9 +7,7 @@ use coshift_controller::{Identity, Node};
 use coshift_firmware::port::{Measured, Port};
 use coshift_firmware::super_loop::{BYTES_A_PASS, FAREWELL_US, PASSES_A_MEASUREMENT, SuperLoop};
 use coshift_shared::kind::Kind;
-use coshift_shared::policy::{
-    Cell, Level, PolicyImage, PolicyView, Settle, SubNetwork, TableImage,
-};
+use coshift_shared::policy::{Cell, Level, PolicyImage, PolicyView, Settle, TableImage};
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::schema::FINGERPRINT;
@@ -20,7 +18,7 @@ use coshift_shared::to_controller::{
     Question, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{FaultCode, Mode, ResetCause, Status, ToHost};
-use coshift_shared::units::{Age, NO_POWER_CAP, NO_TEMP_CAP};
+use coshift_shared::units::Age;
 
 const IDENTITY: Identity = Identity {
     version: coshift_firmware::version!(),
@@ -237,39 +235,17 @@ fn the_last_frames_are_waited_for_but_not_for_ever() {
 
 /// A policy of the largest size, of equal levels and tables.
 fn large_policy() -> Vec<u8> {
-    let table = |name: usize| TableImage {
-        name: format!("net{name}"),
-        sub_networks: (0..16_u16)
-            .map(|index| SubNetwork {
-                id: u32::from(index),
-                model_hash: 0,
-                accuracy_bp: 7_000 + 100 * index,
-                exit_threshold: u16::MAX,
-            })
-            .collect(),
-        cells: (1..=16)
-            .map(|index| vec![Cell { latency_us: 1_000 * index, energy_uj: 10_000 * index }; 32])
-            .collect(),
+    let accuracies: Vec<u16> = (0..16).map(|index| 7_000 + 100 * index).collect();
+    let table = |name: u32| {
+        TableImage::sample(&format!("net{name}"), &accuracies, 32, |index, _| Cell {
+            latency_us: 1_000 * (index + 1),
+            energy_uj: 10_000 * (index + 1),
+        })
     };
-    PolicyImage {
-        sequence: 1,
-        board: "large".into(),
-        runtime: "none".into(),
-        precision_bits: 32,
-        batch: 1,
-        settle: Settle { cpu_us: 0, gpu_us: 0, emc_us: 0 },
-        power_cap_mw: NO_POWER_CAP,
-        temp_cap_mdeg_c: NO_TEMP_CAP,
-        utilisation_permille: 900,
-        resistance_50mk_w: 0,
-        park_level: None,
-        levels: (1..=32)
-            .map(|gpu_khz| Level { cpu_khz: 1, gpu_khz, emc_khz: 1, idle_mw: 5_000 })
-            .collect(),
-        tables: (0..4).map(table).collect(),
-    }
-    .to_bytes()
-    .unwrap()
+    let levels = (1..=32).map(|gpu_khz| Level { cpu_khz: 1, gpu_khz, emc_khz: 1, idle_mw: 5_000 });
+    let image = PolicyImage::sample(levels.collect(), (0..4).map(table).collect());
+    let settle = Settle { cpu_us: 0, gpu_us: 0, emc_us: 0 };
+    PolicyImage { settle, ..image }.to_bytes().unwrap()
 }
 
 #[test]

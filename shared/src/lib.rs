@@ -2,6 +2,7 @@
 //!
 //! * [`time`] — the wrapping microsecond clock that every message is stamped with
 //! * [`to_controller`], [`to_host`] — the message set, [`kind`] its discriminants
+//! * [`body`] — how the fields of a message are written, where that is not left to the postcard crate
 //! * [`packet`], [`frame`], [`reader`] — `header | body | CRC-32C`, COBS framing, the skipping reader
 //! * [`session`] — which frames belong to the conversation: sessions, sequence numbers, counters
 //! * [`schema`] — the fingerprint that says whether two builds agree on every byte
@@ -25,7 +26,7 @@
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
-mod body;
+pub mod body;
 pub mod crc32c;
 pub mod frame;
 pub mod kind;

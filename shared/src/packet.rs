@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{body, crc32c};
+use crate::crc32c;
 
 /// Bytes of the header.
 pub const HEADER: usize = 6;
@@ -75,12 +75,34 @@ impl core::fmt::Display for BodyFault {
 
 impl core::error::Error for BodyFault {}
 
+#[cfg(feature = "postcard")]
 pub(crate) fn encode_body<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usize, BodyFault> {
-    body::write(message, out).map_err(|_| BodyFault::TooLong)
+    postcard::to_slice(message, out).map(|used| used.len()).map_err(|_| BodyFault::TooLong)
+}
+
+#[cfg(not(feature = "postcard"))]
+pub(crate) fn encode_body<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usize, BodyFault> {
+    crate::body::write(message, out).map_err(|_| BodyFault::TooLong)
+}
+
+/// Reads from the start of a body; gives what is left too.
+#[cfg(feature = "postcard")]
+pub(crate) fn decode_start<'a, T: Deserialize<'a>>(
+    body: &'a [u8],
+) -> Result<(T, &'a [u8]), BodyFault> {
+    postcard::take_from_bytes(body).map_err(|_| BodyFault::Malformed)
+}
+
+/// Reads from the start of a body; gives what is left too.
+#[cfg(not(feature = "postcard"))]
+pub(crate) fn decode_start<'a, T: Deserialize<'a>>(
+    body: &'a [u8],
+) -> Result<(T, &'a [u8]), BodyFault> {
+    crate::body::read(body).map_err(|_| BodyFault::Malformed)
 }
 
 pub(crate) fn decode_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BodyFault> {
-    match body::read(body) {
+    match decode_start(body) {
         Ok((message, [])) => Ok(message),
         _ => Err(BodyFault::Malformed),
     }

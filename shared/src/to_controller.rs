@@ -9,7 +9,7 @@ use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
 
 use crate::kind::Kind;
-use crate::packet::{BodyFault, decode_body, encode_body};
+use crate::packet::{BodyFault, decode_body, decode_start, encode_body};
 use crate::units::Age;
 
 /// Samples of one [`Outcomes`].
@@ -379,7 +379,7 @@ impl Outcomes {
     }
 
     fn decode(body: &[u8]) -> Result<Self, BodyFault> {
-        let (before, rest) = crate::body::read(body).map_err(|_| BodyFault::Malformed)?;
+        let (before, rest) = decode_start(body)?;
         let BeforeSamples { at_us, slot, sub_network, level, first_index, samples } = before;
         let bytes = usize::from(samples).saturating_mul(2);
         let (samples, rest) = rest.split_at_checked(bytes).ok_or(BodyFault::Malformed)?;

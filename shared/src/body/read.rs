@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 use super::{MORE, Unfit};
 
 /// Reads a message from the start of `bytes`; gives what is left too.
-pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), Unfit> {
+pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), Unfit> {
     let mut reader = Reader { rest: bytes };
     let message = T::deserialize(&mut reader)?;
     Ok((message, reader.rest))

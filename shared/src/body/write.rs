@@ -8,7 +8,7 @@ use super::{MORE, Unfit};
 type Written = Result<(), Unfit>;
 
 /// Writes `message` to the start of `out`; gives the bytes used.
-pub(crate) fn write<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usize, Unfit> {
+pub fn write<T: Serialize>(message: &T, out: &mut [u8]) -> Result<usize, Unfit> {
     let room = out.len();
     let mut writer = Writer { rest: out };
     message.serialize(&mut writer)?;

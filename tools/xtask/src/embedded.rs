@@ -79,7 +79,7 @@ impl Toolchain {
 
     /// The same for a target that has the standard library, and tests.
     pub(crate) fn apply_with_std(&self, target: &str, command: &mut Command) {
-        self.apply_with("std,test", target, command);
+        self.apply_with("std,panic_abort,test", target, command);
     }
 
     fn apply_with(&self, library: &str, target: &str, command: &mut Command) {

@@ -262,7 +262,9 @@ impl<'p, S: PolicyStore> Node<'p, S> {
             return;
         }
         let now = self.last_stamp.after(local.since(self.last_local));
-        if self.controller.next_deadline().is_some_and(|due| now.reached(due)) {
+        // A decision under way goes on whatever time it is.
+        let due = self.controller.next_deadline().is_some_and(|due| now.reached(due));
+        if due || self.controller.is_deciding() {
             self.step(now, Input::Tick, out);
         }
     }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Bench, PERIOD_US, policy, targets, telemetry};
+use coshift_controller::controller::SEARCH;
 use coshift_controller::{Controller, Input};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
@@ -350,15 +351,19 @@ proptest! {
     fn a_seeded_controller_decides_like_its_source(
         before in prop::collection::vec(event(), 1..40),
         after in prop::collection::vec(event(), 1..40),
+        effort in prop_oneof![Just(0), Just(SEARCH)],
     ) {
         let image = policy();
         let view = PolicyView::open(&image).unwrap();
+        // A level a decision: that the state of a search is no part of a seed must not show.
         let mut source = Bench::new(view, Instant::START);
+        source.controller = source.controller.clone().searching(effort);
         for event in before {
             happen(&mut source, event);
         }
         // A new controller after a reset: the agent sends session, applications, caps, seed.
         let mut copy = Bench::new(view, source.now);
+        copy.controller = copy.controller.clone().searching(effort);
         let slots = source.controller.slots().clone();
         for (slot, application) in (0_u8..).zip(slots) {
             if let Some(application) = application {

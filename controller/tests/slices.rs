@@ -50,7 +50,7 @@ proptest! {
         let margin = if reserve { Margin::Reserve } else { Margin::Plain };
         let expected = board().best_of_all(margin);
         let way = if down { Way::Down } else { Way::Up };
-        let mut round = Round::after(first % view.levels(), way, false, view.levels());
+        let mut round = Round::after(first % view.levels(), way, false, false, view.levels());
         let mut decisions = 0;
         let found = loop {
             decisions += 1;

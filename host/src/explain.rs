@@ -49,8 +49,12 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::Keep => "nothing is better than what runs",
         Reason::Start => "first decision of the session",
         Reason::TargetsChanged => "targets, caps or applications changed",
-        Reason::DeadlineAtRisk => "the level before no longer kept every promise",
-        Reason::PowerCap => "the level before no longer kept the power cap",
+        Reason::DeadlineAtRisk => {
+            "a promise is at risk: the level was left for it, or a better one is looked for"
+        }
+        Reason::PowerCap => {
+            "the power cap is at risk: the level was left for it, or a better one is looked for"
+        }
         Reason::LessPower => "keeps every promise with less power",
         Reason::BetterSubNetwork => "a better sub-network fits at the same level",
         Reason::Infeasible => "nothing keeps every promise",
@@ -60,7 +64,9 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::NoPolicy => "there is no valid policy",
         Reason::BetterObjective => "keeps every promise and serves an objective better",
         Reason::ClockHeld => "something else holds a clock: the best level that can be reached",
-        Reason::TemperatureCap => "at the level before the temperature was going to reach its cap",
+        Reason::TemperatureCap => {
+            "the temperature's cap is at risk: the level was left for it, or a better one is looked for"
+        }
     }
 }
 

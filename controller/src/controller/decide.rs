@@ -4,7 +4,7 @@ use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::Telemetry;
 use coshift_shared::to_host::{Reason, Shortfall};
-use coshift_shared::units::{MAX_LEVELS, NO_LEVEL};
+use coshift_shared::units::NO_LEVEL;
 
 use super::{Choice, Controller, DWELL, Outputs, SETTLE_PERIODS, Standing, State};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
@@ -21,9 +21,10 @@ pub const SEARCH: u32 = 50_000;
 /// What finding and judging a level to ask for takes, while a clock is held.
 const PROBE: u32 = 9_000;
 
-/// Most slices of one decision that follow the step which asked for it: each judges a level at
-/// least, but for one that only finds what to ask for and one that only names what is missing.
-pub const MOST_SLICES: usize = MAX_LEVELS.saturating_add(2);
+/// Most slices of one decision: those of its search use up their effort, but for the last; one more
+/// may only find what to ask for, and one more only name what is missing.
+pub const MOST_SLICES: usize = 9;
+const _: () = assert!(SEARCH.div_ceil(SLICE) as usize + 3 == MOST_SLICES);
 
 /// A decision under way.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +152,12 @@ impl Controller<'_> {
             Achieved::Telemetry(_) => self.park_level(self.asked),
             Achieved::Level(_) => NO_LEVEL,
         };
+        let reach = self.held.reach();
         self.held.hear(now, self.asked, achieved, parks_at, &policy);
+        if self.held.reach() != reach {
+            // What was passed over as out of reach was not looked at.
+            (self.round, self.exhausted) = (None, false);
+        }
     }
 
     /// Begins to decide, between two telemetries where `extra`; what is under way counts no more.
@@ -205,13 +211,16 @@ impl Controller<'_> {
             let calm = current.is_some_and(|current| current.trouble == Trouble::NONE);
             deciding.phase = match current {
                 // Nothing that is found would be taken.
-                Some(best) if calm && (deciding.extra || !self.rested(deciding.at)) => {
+                Some(best)
+                    if calm && ((deciding.extra && !self.dirty) || !self.rested(deciding.at)) =>
+                {
                     Phase::Found { current, best, round: None, ask: None }
                 }
                 _ => {
                     // Another level must be better by the hysteresis as long as this one keeps
                     // everything.
-                    let margin = if calm && !self.dirty { Margin::Reserve } else { Margin::Plain };
+                    let margin =
+                        if calm && !self.fresh() { Margin::Reserve } else { Margin::Plain };
                     let round = self.round_on(current.as_ref(), policy.levels());
                     Phase::Searching { current, search: Search::new(margin, round, current) }
                 }
@@ -246,11 +255,19 @@ impl Controller<'_> {
             None => self.round,
         };
         if candidate.trouble == Trouble::NONE {
+            // The way out was found; what is best is the next round's matter.
+            verdict.round = verdict.round.and_then(|round| match round {
+                Round { urgent: false, .. } => Some(round),
+                Round { asked: true, .. } => {
+                    Some(Round::after(candidate.level, Way::Down, false, true, policy.levels()))
+                }
+                _ => None,
+            });
             return Some(verdict);
         }
         verdict.exhausted = over || (self.exhausted && !self.dirty);
         if !verdict.exhausted {
-            if matches!(reason, Reason::Keep | Reason::BetterSubNetwork) {
+            if reason != Reason::ClockHeld {
                 verdict.reason = self.risk(&candidate);
             }
             return Some(verdict);
@@ -271,22 +288,29 @@ impl Controller<'_> {
         Some(verdict)
     }
 
-    /// The round to go on with, or a new one where the aim is another. What keeps everything, and
+    /// The round to go on with, or a new one where there is none of that urgency. What keeps everything, and
     /// what is over a cap, looks at the next lower levels first, which mostly need less power; what
     /// is late at the next higher ones, of which the first that is in time needs least; and what
     /// has no level yet at the highest, which mostly serves.
     fn round_on(&self, current: Option<&Candidate>, levels: u8) -> Round {
-        let (after, way, urgent) = match current {
-            None => (0, Way::Down, true),
-            Some(current) => {
-                let calm = current.trouble == Trouble::NONE;
-                let down = calm || current.trouble.over_cap_mw > 0;
-                (current.level, if down { Way::Down } else { Way::Up }, !calm)
-            }
+        let Some(current) = current else {
+            return Round::after(0, Way::Down, true, self.dirty, levels);
         };
-        let same = |round: &Round| round.way == way && round.urgent == urgent;
-        let kept = self.round.filter(|round| !self.dirty && same(round));
-        kept.unwrap_or_else(|| Round::after(after, way, urgent, levels))
+        let calm = current.trouble == Trouble::NONE;
+        let down = calm || current.trouble.over_cap_mw > 0;
+        let (way, urgent) = (if down { Way::Down } else { Way::Up }, !calm);
+        // What is better in one respect and worse in another does not turn it round: a round ends.
+        match self.round.filter(|round| round.urgent == urgent) {
+            // Who asks for something else all the time does not keep it from coming round.
+            Some(round) if self.dirty => round.again(true, levels),
+            Some(round) => round,
+            None => Round::after(current.level, way, urgent, self.dirty, levels),
+        }
+    }
+
+    /// Whether targets or caps changed, and no whole round was since.
+    fn fresh(&self) -> bool {
+        self.dirty || self.round.is_some_and(|round| round.asked)
     }
 
     /// The level that is to stand, and why.
@@ -338,7 +362,7 @@ impl Controller<'_> {
 
     /// Whether the level may change without danger.
     fn rested(&self, now: Instant) -> bool {
-        self.dirty || now.since(self.level_since) >= DWELL
+        self.fresh() || now.since(self.level_since) >= DWELL
     }
 
     /// The standing decision, where it was made for applications.
@@ -359,7 +383,7 @@ impl Controller<'_> {
         // Danger overrides the dwell; less of the same trouble does not.
         let at_once = best.trouble.kinds() < current.trouble.kinds();
         if best.trouble < current.trouble && (at_once || rested) {
-            let reason = if self.dirty { Reason::TargetsChanged } else { self.risk(&current) };
+            let reason = if self.fresh() { Reason::TargetsChanged } else { self.risk(&current) };
             return (best, reason);
         }
         if best.trouble == current.trouble && rested && best.level != current.level {
@@ -369,7 +393,7 @@ impl Controller<'_> {
             let worth =
                 best.wishes == current.wishes && u64::from(saved).saturating_mul(1000) > least;
             if better || worth {
-                let reason = if self.dirty {
+                let reason = if self.fresh() {
                     Reason::TargetsChanged
                 } else if better {
                     Reason::BetterObjective
@@ -381,7 +405,7 @@ impl Controller<'_> {
         }
         let reason = if current.sub_networks == standing.choice.sub_networks {
             Reason::Keep
-        } else if self.dirty {
+        } else if self.fresh() {
             Reason::TargetsChanged
         } else {
             Reason::BetterSubNetwork

@@ -78,6 +78,10 @@ const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
 /// second at most, and a sensor's noise is below 1 K.
 const MOST_FALL_MDEG_C: i32 = 10_000;
 
+/// Older than this nothing is told apart, and everything that is older counts as this old: stamps wrap
+/// after 71 minutes, and nothing is further back than half of that.
+const OLD: Duration = Duration::from_ms(900_000);
+
 /// Oldest temperature that is believed: the least age that a telemetry cannot tell from a greater
 /// one is 2.54 s.
 const OLDEST_TEMPERATURE: Duration = Duration::from_ms(2500);
@@ -528,8 +532,24 @@ impl<'p> Controller<'p> {
         Ok(())
     }
 
+    /// Keeps what lies long back from coming up from the other side when the clock wraps.
+    fn age(&mut self, now: Instant) {
+        let oldest = Instant::from_us(now.us().wrapping_sub(OLD.us()));
+        for instant in [
+            &mut self.level_since,
+            &mut self.asked_since,
+            &mut self.extra_at,
+            &mut self.sensors.believed_at,
+        ] {
+            if !now.reached(*instant) || now.since(*instant) > OLD {
+                *instant = oldest;
+            }
+        }
+    }
+
     #[inline(never)]
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
+        self.age(now);
         let read = self.sensors.hear(now, message);
         self.learn_power(now, message, read);
         self.hear_clocks(now, Achieved::Telemetry(message));

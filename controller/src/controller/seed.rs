@@ -7,7 +7,7 @@ use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{
     BIAS_LEVELS, BiasState, ClockState, DeviceState, PowerState, Seed, SeedState, SensorState,
 };
-use coshift_shared::to_host::{Mode, Refusal, TraceEvent};
+use coshift_shared::to_host::{Mode, Reason, Refusal, TraceEvent};
 use coshift_shared::units::{MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK};
 use heapless::Vec;
 
@@ -119,6 +119,8 @@ impl Controller<'_> {
             self.seed_part = 0;
             // No part of the state that is handed over.
             self.forget_round();
+            let infeasible = |standing: &Standing| standing.reason == Reason::Infeasible;
+            self.exhausted = !self.dirty && self.standing.as_ref().is_some_and(infeasible);
             // Of the whole state, targets and limits included: a controller that lost one of
             // them, or a part of the seed, must not look like one that has everything.
             self.digest = Digest::default();

@@ -513,7 +513,7 @@ impl<'a, 'p> Board<'a, 'p> {
     #[must_use]
     pub fn best(&self, margin: Margin) -> Candidate {
         let levels = self.policy.levels();
-        let round = Round::after(levels.saturating_sub(1), Way::Up, false, levels);
+        let round = Round::after(levels.saturating_sub(1), Way::Up, false, false, levels);
         let mut search = Search::new(margin, round, None);
         loop {
             if let Some(best) = search.advance(self, &mut Effort::endless()) {

@@ -99,9 +99,11 @@ impl Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Round {
     /// Which way it goes.
-    pub way: Way,
+    way: Way,
     /// The standing level breaks a promise, or there is none.
     pub urgent: bool,
+    /// It began because targets or caps changed.
+    pub asked: bool,
     /// The level looked at next.
     next: u8,
     /// Levels not looked at yet.
@@ -115,9 +117,15 @@ pub struct Round {
 impl Round {
     /// A round over so many levels that has not begun; it will after `level`.
     #[must_use]
-    pub fn after(level: u8, way: Way, urgent: bool, levels: u8) -> Self {
+    pub fn after(level: u8, way: Way, urgent: bool, asked: bool, levels: u8) -> Self {
         let next = way.after(level, levels);
-        Self { way, urgent, next, left: levels, found: None, uncapped_mw: u32::MAX }
+        Self { way, urgent, asked, next, left: levels, found: None, uncapped_mw: u32::MAX }
+    }
+
+    /// A round that goes on where this one is, and looks at every level again.
+    #[must_use]
+    pub fn again(self, asked: bool, levels: u8) -> Self {
+        Self { asked, left: levels, found: None, uncapped_mw: u32::MAX, ..self }
     }
 
     /// The same with this level to be judged again first.

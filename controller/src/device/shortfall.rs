@@ -26,7 +26,8 @@ impl Board<'_, '_> {
                 return Shortfall { what: Missing::Time, slot, amount: missing };
             }
         }
-        if best.uncapped_mw != u32::MAX {
+        // A minimum of some periods may have come under the cap.
+        if best.uncapped_mw != u32::MAX && best.uncapped_mw > self.caps.plain_mw {
             let amount = best.uncapped_mw.saturating_sub(self.caps.plain_mw);
             let what = if cap_is_thermal { Missing::Temperature } else { Missing::Power };
             return Shortfall { what, slot: u8::MAX, amount };

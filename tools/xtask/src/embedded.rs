@@ -1,8 +1,9 @@
-//! The toolchain that compiles for microcontrollers.
+//! The toolchain that compiles for other processors than this machine's.
 //!
 //! Two kinds serve: the pinned toolchain with the targets' libraries added by rustup, or, where
 //! rustup cannot download them, Debian's compiler and library source, from which cargo builds
-//! `core` itself (`-Zbuild-std`), linked by the pinned toolchain's `rust-lld`.
+//! `core` itself (`-Zbuild-std`), linked by the pinned toolchain's `rust-lld`. For the processor of a
+//! Jetson cargo builds `std` in the same way, linked by Debian's cross compiler.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,6 +18,8 @@ pub(crate) const COPROCESSOR: &str = "armv7r-none-eabihf";
 pub(crate) const SMALLEST: &str = "thumbv6m-none-eabi";
 /// Targets of libraries only, beside [`TARGET`].
 pub(crate) const LIBRARY_TARGETS: [&str; 2] = [COPROCESSOR, SMALLEST];
+/// The processor of a Jetson.
+pub(crate) const JETSON: &str = "aarch64-unknown-linux-gnu";
 /// Debian's compiler.
 pub(crate) const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
 /// Environment variable that chooses the compiler of images where both are there.
@@ -45,6 +48,11 @@ impl Toolchain {
         Self::choose_with(environment, environment.rustup_library_targets)
     }
 
+    /// The toolchain for [`JETSON`], likewise.
+    pub(crate) fn choose_for_jetson(environment: &Environment) -> Option<Self> {
+        Self::choose_with(environment, environment.rustup_jetson_target)
+    }
+
     fn choose_with(environment: &Environment, has_library: bool) -> Option<Self> {
         let debian = || {
             let linker_dir = environment.linker_dir.clone()?;
@@ -66,6 +74,15 @@ impl Toolchain {
 
     /// The same for another target.
     pub(crate) fn apply_for(&self, target: &str, command: &mut Command) {
+        self.apply_with("core", target, command);
+    }
+
+    /// The same for a target that has the standard library, and tests.
+    pub(crate) fn apply_with_std(&self, target: &str, command: &mut Command) {
+        self.apply_with("std,panic_abort,test", target, command);
+    }
+
+    fn apply_with(&self, library: &str, target: &str, command: &mut Command) {
         command.args(["--target", target]);
         // Flags meant for the host's code would also reach `core`.
         command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -74,7 +91,7 @@ impl Toolchain {
                 command.env_remove("RUSTC");
             }
             Self::Debian { linker_dir } => {
-                command.arg("-Zbuild-std=core");
+                command.arg(format!("-Zbuild-std={library}"));
                 command.env("RUSTC", DEBIAN_COMPILER).env("RUSTC_BOOTSTRAP", "1");
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 let folders =
@@ -90,7 +107,7 @@ impl Toolchain {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Rustup => "the pinned toolchain".to_owned(),
-            Self::Debian { .. } => format!("{DEBIAN_COMPILER}, core built from source"),
+            Self::Debian { .. } => format!("{DEBIAN_COMPILER}, its library built from source"),
         }
     }
 }

@@ -3,11 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::embedded::{COMPILER_ENV, DEBIAN_COMPILER, LIBRARY_TARGETS, TARGET};
+use crate::embedded::{COMPILER_ENV, DEBIAN_COMPILER, JETSON, LIBRARY_TARGETS, TARGET};
 use crate::workspace::{find_program, in_ci, stdout_of};
 
 /// Oldest release of Debian's compiler that builds this edition and its dependencies.
 pub(crate) const OLDEST_COMPILER: (u32, u32) = (1, 95);
+
+/// Links programs of the Jetson's processor.
+pub(crate) const JETSON_LINKER: &str = "aarch64-linux-gnu-gcc";
+/// Debian's folder of the libraries that such programs load.
+pub(crate) const JETSON_LIBRARIES: &str = "/usr/aarch64-linux-gnu";
+/// Runs such programs.
+pub(crate) const JETSON_EMULATOR: &str = "qemu-aarch64";
 
 /// Everything that set-up and firmware builds depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +23,8 @@ pub(crate) struct Environment {
     pub(crate) rustup_target: bool,
     /// The pinned toolchain has the libraries of all [`LIBRARY_TARGETS`].
     pub(crate) rustup_library_targets: bool,
+    /// The pinned toolchain has the library of the Jetson's processor.
+    pub(crate) rustup_jetson_target: bool,
     /// `rustup` is there to add a target to the pinned toolchain.
     pub(crate) rustup: bool,
     /// Debian's compiler (package `rustc-web`), of [`OLDEST_COMPILER`] or later.
@@ -26,6 +35,10 @@ pub(crate) struct Environment {
     pub(crate) linker_dir: Option<PathBuf>,
     /// The emulator.
     pub(crate) emulator: Option<PathBuf>,
+    /// A linker for programs of the Jetson's processor, and the C library they need.
+    pub(crate) jetson_linker: bool,
+    /// `qemu-aarch64`, which runs them.
+    pub(crate) jetson_emulator: bool,
     /// `probe-rs`, which writes images to boards.
     pub(crate) probe_rs: Option<PathBuf>,
     /// `apt-get` is there.
@@ -78,6 +91,7 @@ impl Environment {
             rustup_library_targets: LIBRARY_TARGETS
                 .iter()
                 .all(|target| has_library(sysroot.as_deref(), target)),
+            rustup_jetson_target: has_library(sysroot.as_deref(), JETSON),
             rustup: find_program("rustup").is_some(),
             debian_compiler: debian
                 .and_then(|text| release_of(&text))
@@ -90,6 +104,10 @@ impl Environment {
                 .map(|(folder, host)| folder.join(host).join("bin"))
                 .filter(|folder| folder.join("rust-lld").is_file()),
             emulator: emulator()?,
+            jetson_linker: find_program(JETSON_LINKER).is_some()
+                && Path::new(JETSON_LIBRARIES).join("lib/libc.so.6").is_file()
+                && Path::new(JETSON_LIBRARIES).join("lib/crt1.o").is_file(),
+            jetson_emulator: find_program(JETSON_EMULATOR).is_some(),
             probe_rs: find_program("probe-rs"),
             apt: find_program("apt-get").is_some(),
             rights: rights(interactive),

@@ -16,6 +16,7 @@ mod environment;
 mod firmware;
 mod flash;
 mod fuzz;
+mod jetson;
 mod libraries;
 mod log;
 mod policy;

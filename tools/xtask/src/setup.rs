@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::embedded::{LIBRARY_TARGETS, TARGET, Toolchain};
+use crate::embedded::{JETSON, LIBRARY_TARGETS, TARGET, Toolchain};
 use crate::environment::{Environment, Rights, Wanted};
 use crate::workspace;
 
@@ -48,6 +48,8 @@ pub(crate) enum Need {
     LibraryTargets,
     /// `qemu-system-arm`.
     Emulator,
+    /// Compiler, linker and emulator of programs for the Jetson's processor.
+    Jetson,
 }
 
 /// One installation.
@@ -92,6 +94,9 @@ fn plan(environment: &Environment, needs: &[Need]) -> Result<Vec<Step>, Refusal>
     if needs.contains(&Need::LibraryTargets) && libraries.is_none() {
         targets.extend(LIBRARY_TARGETS);
     }
+    if needs.contains(&Need::Jetson) && Toolchain::choose_for_jetson(environment).is_none() {
+        targets.push(JETSON);
+    }
     if !targets.is_empty() {
         // Debian's compiler needs the pinned toolchain's linker, which no package brings.
         let otherwise = if environment.wanted == Wanted::Rustup
@@ -112,6 +117,14 @@ fn plan(environment: &Environment, needs: &[Need]) -> Result<Vec<Step>, Refusal>
     }
     if needs.contains(&Need::Emulator) && environment.emulator.is_none() {
         packages.push("qemu-system-arm");
+    }
+    if needs.contains(&Need::Jetson) {
+        if !environment.jetson_linker {
+            packages.extend(["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]);
+        }
+        if !environment.jetson_emulator {
+            packages.push("qemu-user");
+        }
     }
     if !packages.is_empty() {
         if !environment.apt {
@@ -232,11 +245,14 @@ mod tests {
         Environment {
             rustup_target: true,
             rustup_library_targets: true,
+            rustup_jetson_target: true,
             rustup: true,
             debian_compiler: true,
             debian_source: true,
             linker_dir: Some(PathBuf::from("/toolchain/bin")),
             emulator: Some(PathBuf::from("/usr/bin/qemu-system-arm")),
+            jetson_linker: true,
+            jetson_emulator: true,
             probe_rs: None,
             apt: true,
             rights: Rights::Root,
@@ -251,9 +267,12 @@ mod tests {
         Environment {
             rustup_target: false,
             rustup_library_targets: false,
+            rustup_jetson_target: false,
             debian_compiler: false,
             debian_source: false,
             emulator: None,
+            jetson_linker: false,
+            jetson_emulator: false,
             ..complete()
         }
     }
@@ -273,6 +292,21 @@ mod tests {
         let machine = Environment { rustup_target: true, ..machine };
         assert_eq!(plan(&machine, &needs), Ok(vec![rustup(LIBRARY_TARGETS.to_vec(), vec![])]));
         assert_eq!(plan(&machine, &[Need::Toolchain]), Ok(vec![]));
+    }
+
+    #[test]
+    fn the_processor_of_a_jetson_needs_compiler_linker_and_emulator() {
+        let needs = [Need::Jetson];
+        assert_eq!(plan(&complete(), &needs), Ok(vec![]));
+        let all = vec!["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"];
+        let otherwise = vec!["rustc-web", "rust-web-src"];
+        let steps = vec![rustup(vec![JETSON], otherwise), Step::Packages(all)];
+        assert_eq!(plan(&bare(), &needs), Ok(steps));
+        // Debian's compiler serves where rustup has no such library.
+        let machine = Environment { rustup_jetson_target: false, ..complete() };
+        let machine = Environment { jetson_emulator: false, ..machine };
+        assert_eq!(plan(&machine, &needs), Ok(vec![Step::Packages(vec!["qemu-user"])]));
+        assert_eq!(plan(&machine, &BOTH), Ok(vec![]));
     }
 
     #[test]

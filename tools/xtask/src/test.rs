@@ -9,6 +9,7 @@ use crate::board::{MPS2_AN386, TEMPLATE};
 use crate::embedded::{TARGET, Toolchain};
 use crate::environment::Environment;
 use crate::firmware::{Image, Program};
+use crate::jetson;
 use crate::policy;
 use crate::setup::{self, Need};
 use crate::tally::Tally;
@@ -29,12 +30,20 @@ pub(crate) struct Args {
     /// Only the tests of these packages (default: the whole workspace)
     #[arg(short, long, value_name = "PACKAGE")]
     package: Vec<String>,
+    /// Only the engine's tests that need no candle, compiled for the processor of a Jetson and
+    /// emulated: the kernels in NEON
+    #[arg(long, conflicts_with = "package")]
+    aarch64: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
     let mut tally = Tally::default();
+    if args.aarch64 {
+        jetson::check(&workspace, args.yes, &mut tally);
+        return Ok(tally.close());
+    }
     all(&workspace, args.yes, &args.package, &mut tally)?;
     Ok(tally.close())
 }
@@ -145,13 +154,19 @@ pub(crate) fn snapshot(workspace: &Workspace, tally: &mut Tally) {
     let mut command = workspace.cargo();
     command.args(["test", "--release", "--package", "coshift-tools", "--no-default-features"]);
     command.args(["--test", "ground_results", "--", "--show-output"]);
+    counted("snapshot of the results", command, tally);
+}
+
+/// Runs a test command and counts its tests; a failure without a failed test, or without any test,
+/// counts under `name`.
+pub(crate) fn counted(name: &str, mut command: Command, tally: &mut Tally) {
     let (passed, failures) = (tally.passed(), tally.failures());
     let outcome = stream(&mut command, tally).and_then(|()| {
         ensure!(tally.passed() > passed, "no test ran");
         Ok(())
     });
     if outcome.is_err() && tally.failures() == failures {
-        tally.check("snapshot of the results", outcome);
+        tally.check(name, outcome);
     }
 }
 

@@ -94,18 +94,18 @@ fn budgets(workspace: &Workspace, yes: bool, tally: &mut Tally) {
     }
 }
 
-/// Lints of the code that the host's clippy does not see, for both kinds of image.
+/// Lints of the code that the host's clippy does not see, for both kinds of image. Each board apart:
+/// what they share is built with other features for each.
 fn clippy_of_images(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
-    let development: Vec<String> =
-        BOARDS.iter().map(|board| format!("{}/development", board.package)).collect();
-    for features in [String::new(), development.join(",")] {
+    let shared = ["coshift-firmware", "coshift-capi"].map(|package| (package, String::new()));
+    let boards = BOARDS.iter().flat_map(|board| {
+        let development = format!("{}/development", board.package);
+        [String::new(), development].map(|features| (board.package, features))
+    });
+    for (package, features) in shared.into_iter().chain(boards) {
         let mut command = workspace.cargo();
         command.args(["clippy", "--lib", "--bins", "--profile", "firmware"]);
-        command.args(["--package", "coshift-firmware", "--package", "coshift-capi"]);
-        for board in BOARDS {
-            command.args(["--package", board.package]);
-        }
-        command.args(["--features", &features]);
+        command.args(["--package", package, "--features", &features]);
         command.arg("--target-dir").arg(firmware::target_dir(workspace));
         toolchain.apply(&mut command);
         workspace::run(command.args(["--", "-D", "warnings"]))?;

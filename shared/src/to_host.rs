@@ -148,9 +148,9 @@ pub enum Reason {
     Start,
     /// Targets, caps or the set of applications changed.
     TargetsChanged,
-    /// The level no longer keeps a deadline.
+    /// A promise other than a cap is at risk: the level was left for it, or a better one is looked for.
     DeadlineAtRisk,
-    /// The level no longer keeps the power cap.
+    /// The same of the power cap.
     PowerCap,
     /// A level that needs less power keeps every promise, and the dwell is over.
     LessPower,
@@ -169,7 +169,7 @@ pub enum Reason {
     /// A level that serves an application's objective better keeps every promise, and the dwell
     /// is over.
     BetterObjective,
-    /// At the level the temperature was going to reach its cap.
+    /// The same of the cap on the temperature.
     TemperatureCap,
     /// Something else holds a clock: the best level that can be reached.
     ClockHeld,

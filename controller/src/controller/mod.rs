@@ -532,18 +532,24 @@ impl<'p> Controller<'p> {
         Ok(())
     }
 
-    /// Keeps what lies long back from coming up from the other side when the clock wraps.
+    /// Keeps what lies long back from coming up from the other side when the clock wraps. A stamp that
+    /// is a little ahead is one of a message out of order.
     fn age(&mut self, now: Instant) {
-        let oldest = Instant::from_us(now.us().wrapping_sub(OLD.us()));
+        let back = |span: Duration| Instant::from_us(now.us().wrapping_sub(span.us()));
         for instant in [
             &mut self.level_since,
             &mut self.asked_since,
             &mut self.extra_at,
             &mut self.sensors.believed_at,
         ] {
-            if !now.reached(*instant) || now.since(*instant) > OLD {
-                *instant = oldest;
+            if now.since(*instant).max(instant.since(now)) > OLD {
+                *instant = back(OLD);
             }
+        }
+        // How long the silence was is not known.
+        let patience = self.patience();
+        if self.state == State::Silent && now.since(self.sensors.believed_at) < patience {
+            self.sensors.believed_at = back(patience);
         }
     }
 

@@ -534,6 +534,7 @@ impl<'p> Controller<'p> {
 
     /// Keeps what lies long back from coming up from the other side when the clock wraps. A stamp that
     /// is a little ahead is one of a message out of order.
+    #[inline(never)]
     fn age(&mut self, now: Instant) {
         let back = |span: Duration| Instant::from_us(now.us().wrapping_sub(span.us()));
         for instant in [

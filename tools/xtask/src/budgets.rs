@@ -21,10 +21,10 @@ pub(crate) struct Budget {
 
 /// The same as [`FLASH`] on boards with a HAL.
 pub(crate) const FLASH_WITH_HAL: Budget =
-    Budget { name: "flash", unit: "B", limit: 57 * 1024, aim: 64 * 1024 };
+    Budget { name: "flash", unit: "B", limit: 58 * 1024, aim: 64 * 1024 };
 /// Code, constants and initial values of the release image.
 pub(crate) const FLASH: Budget =
-    Budget { name: "flash", unit: "B", limit: 54 * 1024, aim: 64 * 1024 };
+    Budget { name: "flash", unit: "B", limit: 55 * 1024, aim: 64 * 1024 };
 /// Variables of the release image, without its stack.
 pub(crate) const STATIC_RAM: Budget =
     Budget { name: "static RAM", unit: "B", limit: 8 * 1024, aim: 16 * 1024 };
@@ -33,7 +33,7 @@ pub(crate) const TYPICAL_STEP: Budget =
     Budget { name: "typical step", unit: "instructions", limit: 2_150, aim: 3_000 };
 /// Mean telemetry step of such an application, with all slices of its decision.
 pub(crate) const TYPICAL_DECISION: Budget =
-    Budget { name: "typical decision", unit: "instructions", limit: 15_500, aim: 3_000 };
+    Budget { name: "typical decision", unit: "instructions", limit: 15_700, aim: 3_000 };
 /// The dearest step or slice known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
     Budget { name: "worst step", unit: "instructions", limit: 37_500, aim: 40_000 };

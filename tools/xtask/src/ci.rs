@@ -104,7 +104,7 @@ fn clippy_of_images(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> 
     });
     for (package, features) in shared.into_iter().chain(boards) {
         let mut command = workspace.cargo();
-        command.args(["clippy", "--lib", "--bins", "--profile", "firmware"]);
+        command.args(["clippy", "--profile", "firmware"]);
         command.args(["--package", package, "--features", &features]);
         command.arg("--target-dir").arg(firmware::target_dir(workspace));
         toolchain.apply(&mut command);

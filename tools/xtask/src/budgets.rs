@@ -36,7 +36,7 @@ pub(crate) const TYPICAL_DECISION: Budget =
     Budget { name: "typical decision", unit: "instructions", limit: 15_700, aim: 3_000 };
 /// The dearest step or slice known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
-    Budget { name: "worst step", unit: "instructions", limit: 37_500, aim: 40_000 };
+    Budget { name: "worst step", unit: "instructions", limit: 33_000, aim: 40_000 };
 /// The controller's steps of the dearest control period known, without frames: outcomes and a
 /// telemetry with its decision.
 pub(crate) const WORST_PERIOD: Budget =
@@ -57,30 +57,32 @@ pub(crate) const STACK_BOUND: Budget =
 
 /// The cases of the dearest control periods found.
 pub(crate) const WORST_PERIODS: &[CaseId] = &[
-    CaseId { seed: 1, index: 620 },
+    CaseId { seed: 1, index: 803 },
     CaseId { seed: 2, index: 891 },
-    CaseId { seed: 3, index: 532 },
+    CaseId { seed: 3, index: 599 },
+    CaseId { seed: 1, index: 620 },
     CaseId { seed: 1, index: 740 },
-    CaseId { seed: 2, index: 268 },
 ];
 
 /// The dearest cases found, measured by every run: the most of any step first, then of whole
 /// decisions and periods; among them what was dearest before decisions were bounded.
 /// `cargo xtask sizes --search` looks for dearer ones.
 pub(crate) const WORST_CASES: &[CaseId] = &[
+    CaseId { seed: 1, index: 197 },
+    CaseId { seed: 3, index: 842 },
+    CaseId { seed: 3, index: 686 },
+    CaseId { seed: 2, index: 857 },
+    CaseId { seed: 1, index: 1018 },
+    CaseId { seed: 1, index: 803 },
+    CaseId { seed: 2, index: 1095 },
+    CaseId { seed: 3, index: 122 },
+    CaseId { seed: 3, index: 378 },
     CaseId { seed: 3, index: 231 },
-    CaseId { seed: 1, index: 490 },
-    CaseId { seed: 3, index: 293 },
-    CaseId { seed: 2, index: 998 },
-    CaseId { seed: 1, index: 620 },
-    CaseId { seed: 2, index: 286 },
     CaseId { seed: 1, index: 740 },
-    CaseId { seed: 3, index: 532 },
     CaseId { seed: 1, index: 1151 },
     CaseId { seed: 1, index: 343 },
     CaseId { seed: 3, index: 268 },
     CaseId { seed: 2, index: 188 },
-    CaseId { seed: 3, index: 667 },
 ];
 
 impl Budget {

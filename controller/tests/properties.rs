@@ -15,7 +15,7 @@ use coshift_shared::to_controller::{
     Application, ApplicationState, Change, DeviceState, Limits, Objective, Outcomes, Seed,
     SeedState, Targets, Telemetry, Temperature, ToController,
 };
-use coshift_shared::to_host::{Decision, Mode, Reason, Shortfall, ToHost};
+use coshift_shared::to_host::{Decision, Missing, Mode, Reason, Shortfall, ToHost};
 use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP};
 use proptest::prelude::*;
 
@@ -432,6 +432,10 @@ proptest! {
         prop_assert_eq!(found.reason != Reason::Infeasible, fits, "{:?}, {:?}", found, best);
         let cap_mw = driver.controller.power_cap_mw();
         prop_assert!(!fits || found.power_mw <= cap_mw, "{:?} over {}", found, cap_mw);
+        // Without a cap no power is missing.
+        let uncapped = cap_mw == NO_POWER_CAP && told.temp_cap == NO_TEMP_CAP;
+        let missing = matches!(found.shortfall.what, Missing::Power | Missing::Temperature);
+        prop_assert!(!(uncapped && missing), "{:?}", found);
     }
 
     /// Between two changes of the level lies the dwell, unless the old level is in trouble, or

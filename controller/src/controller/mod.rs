@@ -16,6 +16,7 @@
 //! was due; so a controller that is woken late decides like one that is woken in time.
 
 mod decide;
+mod doubts;
 mod seed;
 mod sensors;
 
@@ -26,7 +27,8 @@ use coshift_shared::to_controller::{
     Telemetry, ToController,
 };
 use coshift_shared::to_host::{
-    Decision, Mode, Reason, Refusal, Shortfall, Status, ToHost, Trace, TraceEvent, WorkCounters,
+    Decision, Mode, Reason, Refusal, SensorSet, Shortfall, Status, ToHost, Trace, TraceEvent,
+    WorkCounters,
 };
 use coshift_shared::units::{
     MAX_APPLICATIONS, NO_LEVEL, NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP,
@@ -38,6 +40,7 @@ pub use seed::SEED_PARTS;
 pub use sensors::{BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
 
 use decide::Deciding;
+use doubts::Doubts;
 use sensors::Sensors;
 
 use crate::application::Application;
@@ -47,8 +50,8 @@ use crate::held::{Achieved, Held};
 use crate::power::Power;
 
 /// Messages that one input can cause at most: the decision that was under way, two traces and
-/// decisions that time brings about, and two traces and a decision of its own.
-pub const MAX_OUTPUTS: usize = 8;
+/// decisions that time brings about, and three traces and a decision of its own.
+pub const MAX_OUTPUTS: usize = 9;
 /// Messages to send after a step.
 pub type Outputs = Vec<ToHost, MAX_OUTPUTS>;
 
@@ -133,6 +136,7 @@ pub struct Controller<'p> {
     arrangement: Arrangement,
     limits: Caps,
     sensors: Sensors,
+    doubts: Doubts,
     power: Power,
     /// The decision that stands; `None` before the first of the session.
     standing: Option<Standing>,
@@ -201,6 +205,7 @@ impl<'p> Controller<'p> {
             arrangement: Arrangement::new(&[const { None }; MAX_APPLICATIONS]),
             limits: Caps::of(policy.as_ref()),
             sensors: Sensors::unknown(Instant::START),
+            doubts: Doubts::default(),
             power: Power::default(),
             standing: None,
             deciding: None,
@@ -237,6 +242,7 @@ impl<'p> Controller<'p> {
         self.arrangement = Arrangement::new(&self.slots);
         self.limits = Caps::of(self.policy.as_ref());
         self.sensors = Sensors::unknown(now);
+        self.doubts = Doubts::default();
         self.power = Power::default();
         self.standing = None;
         self.deciding = None;
@@ -353,6 +359,12 @@ impl<'p> Controller<'p> {
     #[must_use]
     pub fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// Readings of the telemetry that were there in this session and are not believed now.
+    #[must_use]
+    pub fn doubted(&self) -> SensorSet {
+        self.doubts.told()
     }
 
     /// The level that was decided; what is asked for differs from it while a clock is held.
@@ -528,6 +540,7 @@ impl<'p> Controller<'p> {
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
         self.age(now);
         let read = self.sensors.hear(now, message);
+        self.doubt(now, message, read, out);
         self.learn_power(now, message, read);
         self.hear_clocks(now, Achieved::Telemetry(message));
         self.sensors.telemetry_at = now;

@@ -21,9 +21,9 @@ const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
 /// second at most, and a sensor's noise is below 1 K.
 const MOST_FALL_MDEG_C: i32 = 10_000;
 
-/// Oldest temperature that is believed: the least age that a telemetry cannot tell from a greater
-/// one is 2.54 s.
-const OLDEST_TEMPERATURE: Duration = Duration::from_ms(2500);
+/// Oldest reading that is believed: the least age that a telemetry cannot tell from a greater one is
+/// 2.54 s.
+pub(super) const OLDEST_READING: Duration = Duration::from_ms(2500);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sensors {
@@ -73,8 +73,8 @@ impl Sensors {
 }
 
 /// A temperature that is there, not too old, and that a sensor can have.
-fn believed(reading: &Temperature) -> Option<i32> {
-    reading.age.us().filter(|us| *us <= OLDEST_TEMPERATURE.us())?;
+pub(super) fn believed(reading: &Temperature) -> Option<i32> {
+    reading.age.us().filter(|us| *us <= OLDEST_READING.us())?;
     PLAUSIBLE_MDEG_C.contains(&reading.mdeg_c).then_some(reading.mdeg_c)
 }
 

@@ -71,8 +71,11 @@ const SETTLE_PERIODS: u32 = 4;
 /// Time at a level before a change that is not needed.
 pub const DWELL: Duration = Duration::from_ms(500);
 /// Older than this nothing is told apart, and everything that is older counts as this old: stamps wrap
-/// after 71 minutes, and nothing is further back than half of that.
+/// after 71 minutes, and what is further back than half of that would seem to lie ahead.
 const OLD: Duration = Duration::from_ms(900_000);
+/// How far a stamp may lie ahead, of a message out of order. What seems to lie further ahead is from
+/// before a silence.
+const AHEAD: Duration = Duration::from_ms(1000);
 
 /// One input.
 #[derive(Debug, Clone, Copy)]
@@ -514,20 +517,28 @@ impl<'p> Controller<'p> {
         Ok(())
     }
 
-    /// Keeps what lies long back from coming up from the other side when the clock wraps. A stamp that
-    /// is a little ahead is one of a message out of order.
+    /// Keeps what lies long back from coming up from the other side when the clock wraps.
     #[inline(never)]
     fn age(&mut self, now: Instant) {
         let back = |span: Duration| Instant::from_us(now.us().wrapping_sub(span.us()));
+        let soon = now.after(AHEAD);
+        let old = |instant: Instant| {
+            soon.us().wrapping_sub(instant.us()) > const { OLD.us() + AHEAD.us() }
+        };
         for instant in [
             &mut self.level_since,
             &mut self.asked_since,
             &mut self.extra_at,
             &mut self.sensors.believed_at,
+            &mut self.sensors.telemetry_at,
+            &mut self.held.seen_at,
         ] {
-            if now.since(*instant).max(instant.since(now)) > OLD {
+            if old(*instant) {
                 *instant = back(OLD);
             }
+        }
+        if let State::TooHot { nominal_since } = &mut self.state {
+            *nominal_since = nominal_since.filter(|since| !old(*since));
         }
         // How long the silence was is not known.
         let patience = self.patience();

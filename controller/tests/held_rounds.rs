@@ -97,3 +97,39 @@ proptest! {
         at_rest(&held.bench.controller, view, false, &found)?;
     }
 }
+
+/// A level a decision; under the hold nothing is in time, and each round passes over what is out of
+/// reach at once. Whenever it is let go in a round: what was passed over then is looked at now, and
+/// nothing is said to fit nowhere before.
+#[test]
+fn a_release_at_any_point_of_a_round_begins_a_new_one() {
+    let image = grid(5, false);
+    let view = PolicyView::open(&image).unwrap();
+    // In time from the fifth of eight GPU clocks on.
+    let asked = Targets {
+        deadline_us: 10_000,
+        period_us: 100_000,
+        accuracy_floor_bp: 7_500,
+        ..common::targets()
+    };
+    for point in 0..16 {
+        let bench = session(view, &[asked], NO_POWER_CAP, false, 0);
+        let mut held = Board { bench, view, asked: NO_LEVEL, low: [0; 3], high: [u32::MAX; 3] };
+        let before = (0..60).map(|_| period(&mut held).unwrap()).last().unwrap();
+        assert!(!infeasible(&before) && view.level(before.run_level).unwrap().gpu_khz > 400_000);
+        held.high[1] = GRID_GPU_KHZ[2];
+        for _ in 0..60 + point {
+            period(&mut held).unwrap();
+        }
+        assert!(infeasible(&period(&mut held).unwrap()), "the test needs a hold that nothing fits");
+        held.free();
+        for _ in 0..100 {
+            period(&mut held).unwrap();
+        }
+        let after = period(&mut held).unwrap();
+        assert!(
+            held.bench.controller.held().is_free() && !infeasible(&after),
+            "{point}: {after:?}"
+        );
+    }
+}

@@ -241,3 +241,88 @@ fn a_cap_that_comes_and_goes_in_mid_round() {
         assert_eq!(quiet(&mut bench).shortfall, Shortfall::NONE);
     }
 }
+
+/// Four applications that fit alone and together at the highest levels of the policy.
+fn together(view: PolicyView<'_>, power_cap_mw: u32) -> Bench<'_> {
+    let asked = |table| Targets {
+        table,
+        deadline_us: 60_000,
+        period_us: 120_000,
+        accuracy_floor_bp: 0,
+        ..common::targets()
+    };
+    session(view, &[asked(0), asked(1), asked(2), asked(3)], power_cap_mw, false, 0)
+}
+
+/// Asks each for this deadline.
+fn hurry(bench: &mut Bench<'_>, deadline_us: u32) {
+    for slot in 0..4 {
+        let targets = bench.controller.slots()[usize::from(slot)].as_ref().unwrap().targets;
+        bench.set(slot, Targets { deadline_us, ..targets });
+    }
+}
+
+/// What fitted but for the cap before other targets says nothing of what does not fit at all.
+#[test]
+fn what_fitted_before_a_change_of_targets_is_not_counted() {
+    let image = policy(32, 16, 4, 5, false);
+    let view = PolicyView::open(&image).unwrap();
+    for point in 1..32 {
+        let mut bench = together(view, 2_100);
+        for _ in 0..point {
+            quiet(&mut bench);
+        }
+        // Each is in time alone, together they are not.
+        hurry(&mut bench, 5_000);
+        for _ in 0..PERIODS {
+            let found = quiet(&mut bench);
+            assert!(!infeasible(&found) || found.shortfall.what == Missing::Time, "{found:?}");
+        }
+        let last = quiet(&mut bench);
+        assert!(infeasible(&last), "{last:?}");
+    }
+}
+
+/// Nor is temperature missing once it leaves enough for what fitted but for it, and requests became
+/// too slow meanwhile.
+#[test]
+fn what_heat_left_too_little_for_is_not_counted_once_it_is_over() {
+    let image = policy(32, 16, 4, 5, false);
+    let view = PolicyView::open(&image).unwrap();
+    let mut heat = 0;
+    for point in 1..40 {
+        let mut bench = together(view, NO_POWER_CAP);
+        let at_us = bench.now.us();
+        bench.give(&ToController::Limits(Limits {
+            at_us,
+            power_cap_mw: NO_POWER_CAP,
+            temp_cap_mdeg_c: 85_000,
+            parking: false,
+        }));
+        let reads = |bench: &mut Bench<'_>, hottest: i32| {
+            bench.wait_us(PERIOD_US);
+            // So much is drawn that the temperature belongs to.
+            let message = Telemetry { power_mw: 2_000, ..telemetry(bench.now, hottest) };
+            decision(&bench.give(&ToController::Telemetry(message))).unwrap()
+        };
+        for _ in 0..PERIODS {
+            reads(&mut bench, 45_000);
+        }
+        hurry(&mut bench, 14_000);
+        for _ in 0..point {
+            let found = reads(&mut bench, 83_900);
+            heat += u32::from(found.shortfall.what == Missing::Temperature);
+        }
+        for slot in 0..4 {
+            bench.outcomes(slot, 12, 1.4);
+        }
+        let mut late = 0;
+        for period in 0..PERIODS {
+            let found = reads(&mut bench, [74_000, 64_000][period.min(1)]);
+            sound(&found, NO_POWER_CAP, 85_000).unwrap();
+            late += u32::from(found.shortfall.what == Missing::Time);
+        }
+        assert!(late > 0, "point {point}: the test needs requests that are late together");
+    }
+    assert!(heat > 0, "the test needs heat that leaves too little");
+}

@@ -51,11 +51,17 @@ impl<'p> Pair<'p> {
         };
         pair.poll(Event::LinkUp);
         pair.answer();
-        for _ in 0..30 {
-            pair.period();
-            pair.answer();
-        }
+        pair.exchange(30);
         assert_eq!(pair.core.decider(), Decider::Mcu);
+        pair
+    }
+
+    /// The same with an application in slot 0, decided for.
+    fn serving(policy: PolicyView<'p>, first: Targets) -> Self {
+        let mut pair = Self::joined(policy);
+        pair.set(0, first);
+        pair.exchange(3);
+        assert_eq!(pair.sub_network(), 4);
         pair
     }
 
@@ -103,6 +109,14 @@ impl<'p> Pair<'p> {
         self.poll(Event::Bytes(&bytes));
     }
 
+    /// So many control periods, each with its answer.
+    fn exchange(&mut self, periods: usize) {
+        for _ in 0..periods {
+            self.period();
+            self.answer();
+        }
+    }
+
     fn set(&mut self, slot: u8, targets: Targets) {
         self.poll(Event::Set { slot, targets });
     }
@@ -146,13 +160,7 @@ fn a_decision_on_its_way_says_nothing_for_another_application() {
     let [first, next] = first_and_next(&policy);
     // Removal and the new application are numbered 4 and 5; at the wrap of numbers; just before it.
     for number in [None, Some(u16::MAX), Some(0)] {
-        let mut pair = Pair::joined(policy);
-        pair.set(0, first);
-        for _ in 0..3 {
-            pair.period();
-            pair.answer();
-        }
-        assert_eq!(pair.sub_network(), 4);
+        let mut pair = Pair::serving(policy, first);
         if let Some(number) = number {
             // A telemetry, the removal and the application come first.
             count_up(&mut pair, number.wrapping_sub(2));
@@ -168,8 +176,7 @@ fn a_decision_on_its_way_says_nothing_for_another_application() {
         let level = pair.decision().unwrap().run_level;
         assert_eq!(pair.sub_network(), NO_SUB_NETWORK, "decided before frame {}", pair.sent);
         assert!(level < policy.levels(), "the level is taken");
-        pair.period();
-        pair.answer();
+        pair.exchange(1);
         assert_eq!(pair.sub_network(), 0, "after frame {}", pair.sent);
         let counters = pair.core.counters();
         assert_eq!(pair.core.decider(), Decider::Mcu);
@@ -182,20 +189,14 @@ fn a_microcontroller_that_did_not_hear_of_the_change_says_nothing_for_the_slot()
     let bytes = image(1);
     let policy = PolicyView::open(&bytes).unwrap();
     let [first, next] = first_and_next(&policy);
-    let mut pair = Pair::joined(policy);
-    pair.set(0, first);
-    for _ in 0..3 {
-        pair.period();
-        pair.answer();
-    }
+    let mut pair = Pair::serving(policy, first);
     pair.deaf = true;
     pair.poll(Event::Remove { slot: 0 });
     pair.set(0, next);
     pair.deaf = false;
     let mut served = 0;
     for _ in 0..60 {
-        pair.period();
-        pair.answer();
+        pair.exchange(1);
         let sub_network = pair.sub_network();
         assert!([0, NO_SUB_NETWORK].contains(&sub_network), "{sub_network}");
         served += u32::from(sub_network == 0);
@@ -211,17 +212,11 @@ fn new_targets_of_the_same_application_leave_it_its_sub_network() {
     let bytes = image(1);
     let policy = PolicyView::open(&bytes).unwrap();
     let [first, next] = first_and_next(&policy);
-    let mut pair = Pair::joined(policy);
-    pair.set(0, first);
-    for _ in 0..3 {
-        pair.period();
-        pair.answer();
-    }
+    let mut pair = Pair::serving(policy, first);
     pair.period();
     pair.set(0, next);
     pair.answer();
     assert_eq!(pair.sub_network(), 4, "until a decision knows the new ones");
-    pair.period();
-    pair.answer();
+    pair.exchange(1);
     assert_eq!(pair.sub_network(), 0);
 }

@@ -28,6 +28,36 @@ fn lanes(values: &[f32]) -> Vec<Lanes> {
     in_lanes(values).collect()
 }
 
+/// Scale and shift of a layer's outputs.
+struct Folds {
+    scale: Vec<Lanes>,
+    shift: Vec<Lanes>,
+}
+
+impl Folds {
+    fn random(outputs: usize, random: &mut Random) -> Self {
+        Self { scale: lanes(&noise(outputs, random)), shift: lanes(&noise(outputs, random)) }
+    }
+
+    /// With an activation, as the kernels of the CPU take them.
+    fn affine(&self, activation: Option<Activation>) -> Affine<'_> {
+        Affine { scale: &self.scale, shift: &self.shift, activation }
+    }
+
+    fn put(&self, memory: &mut Memory) -> Folded {
+        Folded { scale: memory.put(&self.scale), shift: memory.put(&self.shift) }
+    }
+}
+
+/// What a launch has to write: a map and its sums, where it has them.
+fn written(
+    y: Option<(Place, Vec<Lanes>)>,
+    sums: Option<Place>,
+    all_sums: Vec<Lanes>,
+) -> Vec<(Place, Vec<Lanes>)> {
+    y.into_iter().chain(sums.map(|place| (place, all_sums))).collect()
+}
+
 /// max|a − b| ≤ 1e-4 · max|b|; NaN never passes.
 fn close(found: &[Lanes], wanted: &[Lanes], what: &str) -> Result<(), String> {
     let (a, b) = (values(found), values(wanted));
@@ -52,14 +82,14 @@ fn check(
     for (place, wanted) in wanted {
         close(memory.at(*place, wanted.len()), wanted, what)?;
     }
-    let written = |at: usize| {
+    let may_write = |at: usize| {
         wanted
             .iter()
             .any(|(place, lanes)| (place.at / 16..place.at / 16 + lanes.len()).contains(&at))
     };
     let same = |a: &Lanes, b: &Lanes| a.0.map(f32::to_bits) == b.0.map(f32::to_bits);
     for (at, (after, before)) in memory.arena.iter().zip(&before).enumerate() {
-        if !written(at) && !same(after, before) {
+        if !may_write(at) && !same(after, before) {
             return Err(format!("{what}: writes at {at}, which is not its own"));
         }
     }
@@ -92,9 +122,8 @@ fn pointwise(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), St
         let (gated, added, summed, kept) =
             (case % 2 == 0, case % 3 == 0, case % 4 < 2, case % 4 > 0);
         let weight = panels(&noise(outputs * row, &mut random), row, outputs);
-        let scale = lanes(&noise(outputs, &mut random));
-        let shift = lanes(&noise(outputs, &mut random));
-        let affine = Affine { scale: &scale, shift: &shift, activation };
+        let folds = Folds::random(outputs, &mut random);
+        let affine = folds.affine(activation);
         let (mut xs, mut gates, mut adds) = (Vec::new(), Vec::new(), Vec::new());
         let (mut ys, mut all_sums) = (Vec::new(), Vec::new());
         for _ in 0..images {
@@ -126,7 +155,7 @@ fn pointwise(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), St
             x: memory.put(&xs),
             weight: memory.put(&weight),
             row,
-            folded: Folded { scale: memory.put(&scale), shift: memory.put(&shift) },
+            folded: folds.put(&mut memory),
             gates: gated.then(|| memory.put(&gates)),
             add: added.then(|| memory.put(&adds)),
             y: kept.then(|| memory.room(ys.len())),
@@ -137,9 +166,7 @@ fn pointwise(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), St
             pixels,
             activation,
         };
-        let wanted: Vec<_> = (layer.y.map(|y| (y, ys)).into_iter())
-            .chain(layer.sums.map(|place| (place, all_sums)))
-            .collect();
+        let wanted = written(layer.y.map(|y| (y, ys)), layer.sums, all_sums);
         let what = format!(
             "{} case {case}: {images} × {pixels} × {inputs} of {row} to {outputs}",
             tile.kernel
@@ -161,9 +188,8 @@ fn depthwise(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), St
         let activation = ACTIVATIONS[case % 3];
         let weight =
             panels(&noise(channels * kernel * kernel, &mut random), kernel * kernel, channels);
-        let scale = lanes(&noise(channels, &mut random));
-        let shift = lanes(&noise(channels, &mut random));
-        let affine = Affine { scale: &scale, shift: &shift, activation };
+        let folds = Folds::random(channels, &mut random);
+        let affine = folds.affine(activation);
         let shape = DepthwiseShape { blocks: blocks(channels), height, width, kernel, stride };
         let (mut xs, mut ys, mut all_sums) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..images {
@@ -178,7 +204,7 @@ fn depthwise(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), St
         let layer = Depthwise {
             x: memory.put(&xs),
             weight: memory.put(&weight),
-            folded: Folded { scale: memory.put(&scale), shift: memory.put(&shift) },
+            folded: folds.put(&mut memory),
             y: memory.room(ys.len()),
             sums: (case % 2 == 0).then(|| memory.room(all_sums.len())),
             images,
@@ -189,9 +215,7 @@ fn depthwise(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), St
             stride,
             activation,
         };
-        let wanted: Vec<_> = std::iter::once((layer.y, ys))
-            .chain(layer.sums.map(|place| (place, all_sums)))
-            .collect();
+        let wanted = written(Some((layer.y, ys)), layer.sums, all_sums);
         let launch = layer.launch(bands);
         let what = format!(
             "{} case {case}: {images} × {channels} × {height}×{width}, {kernel}²/{stride}, {bands:?}",
@@ -214,11 +238,8 @@ fn fused(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), String
         let activation = ACTIVATIONS[case % 3];
         let weight = panels(&noise(outputs * row, &mut random), row, outputs);
         let taps = panels(&noise(outputs * kernel * kernel, &mut random), kernel * kernel, outputs);
-        let folds: Vec<_> = (0..4).map(|_| lanes(&noise(outputs, &mut random))).collect();
-        let affine = |first: usize| {
-            let (scale, shift) = (&folds[first][..], &folds[first + 1][..]);
-            Affine { scale, shift, activation }
-        };
+        let [folds, tap_folds] = [0; 2].map(|_| Folds::random(outputs, &mut random));
+        let (affine, tap_affine) = (folds.affine(activation), tap_folds.affine(activation));
         let shape =
             DepthwiseShape { blocks: blocks(outputs), height: side, width: side, kernel, stride };
         let (mut xs, mut ys, mut all_sums) = (Vec::new(), Vec::new(), Vec::new());
@@ -226,9 +247,9 @@ fn fused(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), String
             let x = blocked(&noise(area * inputs, &mut random), inputs);
             let mut wide = vec![Lanes::ZERO; blocks(outputs) * area];
             let panels = (&weight[..], row);
-            pointwise_map(Isa::best(), &x, (area, inputs), panels, affine(0), None, &mut wide);
+            pointwise_map(Isa::best(), &x, (area, inputs), panels, affine, None, &mut wide);
             let mut y = vec![Lanes::ZERO; blocks(outputs) * out];
-            depthwise_map(Isa::best(), &wide, shape, &taps, affine(2), &mut y, None);
+            depthwise_map(Isa::best(), &wide, shape, &taps, tap_affine, &mut y, None);
             all_sums.extend(sums(&y, out, out));
             xs.extend(x);
             ys.extend(y);
@@ -238,9 +259,9 @@ fn fused(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), String
             x: memory.put(&xs),
             weight: memory.put(&weight),
             row,
-            folded: Folded { scale: memory.put(&folds[0]), shift: memory.put(&folds[1]) },
+            folded: folds.put(&mut memory),
             taps: memory.put(&taps),
-            tap_folded: Folded { scale: memory.put(&folds[2]), shift: memory.put(&folds[3]) },
+            tap_folded: tap_folds.put(&mut memory),
             y: memory.room(ys.len()),
             sums: (case % 2 == 0 || case % 3 == 0).then(|| memory.room(all_sums.len())),
             images,
@@ -251,9 +272,7 @@ fn fused(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), String
             stride,
             activation,
         };
-        let wanted: Vec<_> = std::iter::once((layer.y, ys))
-            .chain(layer.sums.map(|place| (place, all_sums)))
-            .collect();
+        let wanted = written(Some((layer.y, ys)), layer.sums, all_sums);
         let what = format!(
             "{} case {case}: {images} × {side}² × {inputs} of {row} to {outputs}, {kernel}²/{stride}",
             whole.kernel
@@ -271,9 +290,8 @@ fn stem(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), String>
         let activation = ACTIVATIONS[case % 3];
         let row = 9 * channels;
         let weight = panels(&noise(outputs * row, &mut random), row, outputs);
-        let scale = lanes(&noise(outputs, &mut random));
-        let shift = lanes(&noise(outputs, &mut random));
-        let affine = Affine { scale: &scale, shift: &shift, activation };
+        let folds = Folds::random(outputs, &mut random);
+        let affine = folds.affine(activation);
         let len = side * side * channels;
         let xs = noise(images * len, &mut random);
         let mut ys = Vec::new();
@@ -286,7 +304,7 @@ fn stem(kernels: &Emulated, cases: std::ops::Range<usize>) -> Result<(), String>
         let layer = Stem {
             x: memory.put(&lanes(&xs)),
             weight: memory.put(&weight),
-            folded: Folded { scale: memory.put(&scale), shift: memory.put(&shift) },
+            folded: folds.put(&mut memory),
             y: memory.room(ys.len()),
             images,
             side,

@@ -15,6 +15,7 @@ use crate::budgets::{self, Budget};
 use crate::embedded::Toolchain;
 use crate::firmware::{self, Image, Program};
 use crate::policy;
+use crate::release;
 use crate::setup::{self, Need};
 use crate::stack::StackBound;
 use crate::steps::{self, CaseId, Measured, Shape};
@@ -31,9 +32,16 @@ const PANIC_MARK: &str = "panic";
 /// Flash is everything loaded: code, constants and the initial values of data. Static RAM is data
 /// and zeroed and kept variables; the stack has its own region and is told apart. Most stack used is
 /// what the image itself saw under the dearest cases known; the bound is from its machine code and
-/// holds for every input. Instructions of controller steps, of frames (reading and writing one of
-/// the largest body) and of control periods (4 applications: frames read, decision, frames written)
-/// are counted by the emulator; for a board that is not emulated they are those of the reference board.
+/// holds for every input.
+///
+/// Instructions of controller steps are those of the release image as it is, counted by a plugin of
+/// the emulator while the cases come in on its port; it has to decide what the host's controller
+/// decides. Frames (reading and writing one of the largest body) and control periods (4 applications:
+/// frames read, decision, frames written) are counted on measuring images. What the release image
+/// takes for the frames and periods of the cases stands beside them (released): there the bytes before
+/// the last of a frame are part of the loop, and the queue of the port is part of a frame written. A
+/// step or a period for which the two images differ by more than their compilation explains is an
+/// error. For a board that is not emulated they are those of the reference board.
 /// A budget that is passed is an error.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -168,8 +176,62 @@ struct Figures {
     /// The controller's steps alone.
     steps_a_period: u64,
     period: u64,
+    /// The dearest frame that the release image read and the dearest that it wrote.
+    release_frame: u64,
+    /// The dearest control period of the release image.
+    release_period: u64,
     high_water: u64,
     bound: StackBound,
+}
+
+/// What the release image took in the cases, each checked against the measuring images.
+#[derive(Default)]
+struct Played {
+    typical: Measured,
+    hostile: Measured,
+    reading: u64,
+    writing: u64,
+    period: u64,
+    high_water: u64,
+}
+
+impl Played {
+    fn of(release: &release::Bench, bench: &Bench) -> Result<Self> {
+        let mut all = Self::default();
+        for id in budgets::WORST_CASES {
+            let played = release.play_for_stack(Shape::Hostile, *id)?;
+            let high_water = played.stack_high_water.context("the image never saw its stack")?;
+            all.high_water = all.high_water.max(high_water);
+            all.add(bench, *id, &played)?;
+            all.hostile.steps.extend(played.measured.steps);
+        }
+        for id in budgets::WORST_PERIODS {
+            let played = release.play(Shape::Hostile, *id)?;
+            all.add(bench, *id, &played)?;
+        }
+        let measured = bench.measure(Shape::Hostile, budgets::WORST_CASES)?;
+        release::agree(&all.hostile, &measured)?;
+        let ids: Vec<_> = (0..TYPICAL_CASES).map(|index| CaseId { seed: 1, index }).collect();
+        for id in &ids {
+            all.typical.steps.extend(release.play(Shape::Typical, *id)?.measured.steps);
+        }
+        release::agree(&all.typical, &bench.measure(Shape::Typical, &ids)?)?;
+        Ok(all)
+    }
+
+    /// Takes in a hostile case.
+    fn add(&mut self, bench: &Bench, id: CaseId, played: &release::Played) -> Result<()> {
+        let measured = wire::periods(&bench.emulator, &bench.wire, Shape::Hostile, &[id])?;
+        release::periods_agree(&played.periods, &measured)?;
+        self.period = played.periods.iter().copied().fold(self.period, u64::max);
+        self.reading = self.reading.max(played.reading);
+        self.writing = self.writing.max(played.writing);
+        Ok(())
+    }
+
+    fn mean(&self, kind: Kind) -> Result<u64> {
+        self.typical.of(kind).mean().context("no typical step was measured")
+    }
 }
 
 impl Figures {
@@ -182,33 +244,33 @@ impl Figures {
         let sizes = Sizes::of_file(&image)?;
         let bound = fs::read(&image).context("the release image")?;
         let bound = StackBound::of(&bound).context("the release image")?;
-        let mut high_water = 0;
-        for case in budgets::WORST_CASES {
-            high_water = high_water.max(wire::stack_high_water(&bench.emulator, &image, *case)?);
-        }
+        let release = release::Bench {
+            counter: release::Counter::build(workspace, &image)?,
+            emulator: bench.emulator.clone(),
+            image,
+        };
+        let played = Played::of(&release, &bench)?;
         let frames = wire::frames(&bench.emulator, &bench.wire)?;
         let shape = Shape::Hostile;
         let periods = wire::periods(&bench.emulator, &bench.wire, shape, budgets::WORST_PERIODS)?;
-        let ids: Vec<_> = (0..TYPICAL_CASES).map(|index| CaseId { seed: 1, index }).collect();
-        let typical = bench.measure(Shape::Typical, &ids)?;
-        let mean = |kind| typical.of(kind).mean().context("no typical step was measured");
-        let hostile = bench.measure(Shape::Hostile, budgets::WORST_CASES)?;
         Ok(Self {
             sizes,
-            typical: mean(Kind::Outcomes)?,
-            decision: mean(Kind::Telemetry)?,
-            worst: hostile.worst().context("no case of a worst step is named")?.instructions,
-            steps_a_period: hostile.worst_period().context("no case of a worst step is named")?,
+            typical: played.mean(Kind::Outcomes)?,
+            decision: played.mean(Kind::Telemetry)?,
+            worst: played.hostile.worst().context("no case of a worst step is named")?.instructions,
+            steps_a_period: played.hostile.worst_period().context("no worst step is named")?,
             frame: frames.first().context("no frame was measured")?.both(),
             frames,
             period: dearest(&periods).context("no case of a worst period is named")?.instructions,
-            high_water,
+            release_frame: played.reading + played.writing,
+            release_period: played.period,
+            high_water: played.high_water,
             bound,
         })
     }
 
     /// Every figure that has a budget, with it.
-    fn budgeted(&self) -> [(u64, Budget); 10] {
+    fn budgeted(&self) -> [(u64, Budget); 12] {
         [
             (self.sizes.flash, budgets::FLASH),
             (self.sizes.static_ram, budgets::STATIC_RAM),
@@ -217,7 +279,9 @@ impl Figures {
             (self.worst, budgets::WORST_STEP),
             (self.frame, budgets::FRAME),
             (self.steps_a_period, budgets::WORST_PERIOD),
+            (self.release_frame, budgets::RELEASE_FRAME),
             (self.period, budgets::PERIOD),
+            (self.release_period, budgets::RELEASE_PERIOD),
             (self.high_water, budgets::STACK_HIGH_WATER),
             (self.bound.bytes(), budgets::STACK_BOUND),
         ]
@@ -251,6 +315,10 @@ impl Figures {
             "step_instructions": { "typical": self.typical, "worst": self.worst },
             "frame_instructions": self.frame,
             "period_instructions": self.period,
+            "release_image": {
+                "frame_instructions": self.release_frame,
+                "period_instructions": self.release_period,
+            },
             "panic_free": self.sizes.panic_free,
         })
     }
@@ -321,6 +389,7 @@ impl Sizes {
             "step_instructions": null,
             "frame_instructions": null,
             "period_instructions": null,
+            "release_image": null,
             "panic_free": self.panic_free,
         })
     }

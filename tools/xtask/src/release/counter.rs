@@ -1,0 +1,153 @@
+//! The emulator's plugin that counts instructions: how it is built, what it is told of an image,
+//! and its records.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+
+use crate::workspace::{self, Workspace};
+
+/// Its package, and its library's file.
+const PACKAGE: &str = "coshift-emulator-counter";
+const LIBRARY: &str = "libcoshift_emulator_counter.so";
+/// Functions of the release image that are counted: the name in the records, and the parts of the
+/// path that its symbol has to name.
+const FUNCTIONS: [(&str, &[&str]); 4] = [
+    (STEP, &["coshift_controller", "Controller", "step_into"]),
+    (CLOSE, &["coshift_controller", "node", "close"]),
+    (SEND, &["coshift_controller", "node", "send"]),
+    (SEND_ALL, &["coshift_controller", "node", "send_all"]),
+];
+
+/// One step of the controller.
+pub(crate) const STEP: &str = "step";
+/// The end of a frame that was read: the message, its step, what it sends at once.
+pub(crate) const CLOSE: &str = "close";
+/// One message written and queued.
+pub(crate) const SEND: &str = "send";
+/// The messages of a step written and queued.
+pub(crate) const SEND_ALL: &str = "send_all";
+
+/// A plugin, and what it is told of one image.
+pub(crate) struct Counter {
+    library: PathBuf,
+    image: Vec<String>,
+}
+
+impl Counter {
+    /// Builds the plugin, for an image.
+    ///
+    /// # Errors
+    /// Where cargo fails, or the image has no such function of its own.
+    pub(crate) fn build(workspace: &Workspace, image: &Path) -> Result<Self> {
+        let mut command = workspace.cargo();
+        command.args(["build", "--release", "--package", PACKAGE]);
+        workspace::run(&mut command).context("the emulator's plugin was not built")?;
+        let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+        let image = places(&bytes).with_context(|| format!("{}", image.display()))?;
+        Ok(Self { library: workspace.target_dir.join("release").join(LIBRARY), image })
+    }
+
+    /// The argument of the emulator's `-plugin`, with the file that the records go to.
+    pub(crate) fn argument(&self, records: &Path) -> String {
+        format!("{},out={},{}", self.library.display(), records.display(), self.image.join(","))
+    }
+}
+
+/// The plugin's arguments about an image: where a boot, each handler and each function begins.
+fn places(elf: &[u8]) -> Result<Vec<String>> {
+    let file = object::File::parse(elf).context("no ELF file")?;
+    let vectors = file.section_by_name(".vector_table").context("no vector table")?;
+    let vectors = vectors.data().context("the vector table")?;
+    let mut handlers = Vec::new();
+    let mut places = Vec::new();
+    // The first word is the stack pointer, the second where a boot begins.
+    for (number, word) in vectors.as_chunks().0.iter().enumerate().skip(1) {
+        // The lowest bit says that it is Thumb code.
+        let address = u32::from_le_bytes(*word) & !1;
+        if address == 0 || handlers.contains(&address) {
+            continue;
+        }
+        handlers.push(address);
+        places.push(match number {
+            1 => format!("reset={address:#x}"),
+            _ => format!("handler={number}:{address:#x}"),
+        });
+    }
+    for (name, path) in FUNCTIONS {
+        let found = function(&file, path).with_context(|| format!("the function {name}"))?;
+        places.push(format!("function={name}:{found:#x}"));
+    }
+    Ok(places)
+}
+
+/// Address of the one function whose symbol names these parts of a path.
+fn function(file: &object::File<'_>, path: &[&str]) -> Result<u64> {
+    // Symbols name each part with its length before it.
+    let parts: Vec<_> = path.iter().map(|part| format!("{}{part}", part.len())).collect();
+    let found: Vec<_> = file
+        .symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text)
+        .filter(|symbol| {
+            symbol.name().is_ok_and(|name| parts.iter().all(|part| name.contains(part)))
+        })
+        .map(|symbol| symbol.address() & !1)
+        .collect();
+    match found[..] {
+        [address] => Ok(address),
+        [] => bail!("the image has no {} of its own: it was inlined", path.join("::")),
+        _ => bail!("{} functions are called {}", found.len(), path.join("::")),
+    }
+}
+
+/// One record of the plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// The board boots.
+    Boot,
+    /// A call has ended.
+    Call {
+        /// The function.
+        name: String,
+        /// Its instructions, handlers left out.
+        own: u64,
+        /// The counted function it was called from.
+        outer: Option<String>,
+    },
+    /// The core goes to sleep again.
+    Wake {
+        /// Instructions since it last did, handlers left out.
+        own: u64,
+        /// Numbers of the handlers that ran.
+        handlers: Vec<u32>,
+    },
+}
+
+/// The records in the plugin's file.
+pub(crate) fn records(text: &str) -> Result<Vec<Record>> {
+    let named = |line| record(line).with_context(|| format!("the counter's record {line:?}"));
+    text.lines().filter_map(|line| named(line).transpose()).collect()
+}
+
+fn record(line: &str) -> Result<Option<Record>> {
+    let words: Vec<_> = line.split(' ').collect();
+    let number = |text: &str| text.parse::<u64>().map_err(|error| anyhow!("{text}: {error}"));
+    let record = match words[..] {
+        ["boot"] => Record::Boot,
+        ["call", name, own, _, outer] => Record::Call {
+            name: name.to_owned(),
+            own: number(own)?,
+            outer: (outer != "-").then(|| outer.to_owned()),
+        },
+        ["wake", own, _, "-"] => Record::Wake { own: number(own)?, handlers: Vec::new() },
+        ["wake", own, _, handlers] => Record::Wake {
+            own: number(own)?,
+            handlers: handlers.split(',').map(str::parse).collect::<Result<_, _>>()?,
+        },
+        ["function" | "handlers", ..] => return Ok(None),
+        _ => bail!("unknown"),
+    };
+    Ok(Some(record))
+}

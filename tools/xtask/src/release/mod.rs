@@ -1,0 +1,344 @@
+//! Instructions and stack of the release image as it is: cases played to its port, counted by the
+//! emulator's plugin. It must decide what the host's controller decides, or the figure would be of
+//! something else.
+
+mod board;
+mod counter;
+mod expected;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use coshift_shared::kind::Kind;
+use coshift_shared::session::Sender;
+use coshift_shared::to_controller::{Query, Question, ToController};
+use coshift_shared::to_host::{Decision, Status, ToHost};
+
+use crate::steps::{Case, CaseId, Measured, Shape, Step};
+use crate::wire::{PeriodCost, SESSION, exchanged};
+use board::Board;
+use counter::Record;
+
+pub(crate) use counter::Counter;
+
+/// The image looks at its stack every 64 passes; each question takes one at least.
+const STACK_QUESTIONS: u32 = 80;
+/// An image whose clock runs while its host keeps it waiting hears silence, which is another input: such
+/// a run is repeated, so often at most.
+const ATTEMPTS: u32 = 5;
+/// Most instructions by which a step differs between the release image and the measuring one: they are
+/// compiled apart, and the latter's figure has the call and the reading of a clock in it.
+const STEP_DIFFERENCE: u64 = 32;
+/// Most instructions that a control period of the measuring image takes longer: there the bytes before
+/// the last of each frame are counted, which the loop of the release image takes in. About 1,500 in
+/// the cases named, 2,600 in the first period of one.
+const PERIOD_DIFFERENCE: u64 = 3_000;
+
+/// The release image and what it is run with.
+pub(crate) struct Bench {
+    /// The emulator.
+    pub(crate) emulator: PathBuf,
+    /// The image.
+    pub(crate) image: PathBuf,
+    /// The plugin.
+    pub(crate) counter: Counter,
+}
+
+/// What a case took of the image.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Played {
+    /// Steps of each message.
+    pub(crate) measured: Measured,
+    /// Instructions of each control period: its frames from their last byte on, its steps and the
+    /// frames written. Without what the loop does for each byte and each pass.
+    pub(crate) periods: Vec<u64>,
+    /// The dearest frame that was read, from its last byte on: without its step and what that sends.
+    pub(crate) reading: u64,
+    /// The dearest message written and queued.
+    pub(crate) writing: u64,
+    /// Most bytes of stack in use, where it was asked for.
+    pub(crate) stack_high_water: Option<u64>,
+}
+
+impl Bench {
+    /// Plays a case.
+    ///
+    /// # Errors
+    /// Where the image decides otherwise than the host's controller, the emulator fails or its
+    /// records do not fit the case.
+    pub(crate) fn play(&self, shape: Shape, id: CaseId) -> Result<Played> {
+        self.attempt(shape, id, 1)
+    }
+
+    /// The same, and how much of its stack the image used.
+    pub(crate) fn play_for_stack(&self, shape: Shape, id: CaseId) -> Result<Played> {
+        self.attempt(shape, id, STACK_QUESTIONS)
+    }
+
+    fn attempt(&self, shape: Shape, id: CaseId, questions: u32) -> Result<Played> {
+        let case = Case::new(shape, id)?;
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match self.play_once(&case, id, questions)? {
+                Ok(played) => return Ok(played),
+                Err(difference) => last = Some(difference),
+            }
+        }
+        let CaseId { seed, index } = id;
+        let difference = last.context("no attempt")?;
+        bail!("the image decides otherwise than the host: seed {seed} index {index}: {difference}")
+    }
+
+    /// The outer result is of the run, the inner one of its decisions.
+    fn play_once(
+        &self,
+        case: &Case,
+        id: CaseId,
+        questions: u32,
+    ) -> Result<Result<Played, Difference>> {
+        let (setup, periods) = exchanged(&case.messages)?;
+        let exchanges = [vec![setup], periods].concat();
+        let expected = expected::decisions(&case.policy, &exchanges)?;
+        let mut board = Board::boot(&self.emulator, &self.image, &self.counter, &case.policy)?;
+        for (bytes, expected) in exchanges.iter().zip(&expected) {
+            board.send(bytes)?;
+            for expected in expected {
+                let decided = decision(&mut board)?;
+                if decided != *expected {
+                    return Ok(Err(Difference { expected: *expected, decided }));
+                }
+            }
+        }
+        let asked = ask(&mut board, case, questions)?;
+        let played = costs(&board.end()?, case, id)?;
+        Ok(Ok(Played { stack_high_water: (asked > 0).then_some(asked), ..played }))
+    }
+}
+
+/// Steps of the release image against those of the same cases on the measuring image, which are
+/// compiled apart: the same slices, and hardly another cost.
+///
+/// # Errors
+/// The first step that differs by more than [`STEP_DIFFERENCE`].
+pub(crate) fn agree(release: &Measured, measuring: &Measured) -> Result<()> {
+    let (ours, theirs) = (release.steps.len(), measuring.steps.len());
+    ensure!(ours == theirs, "{ours} steps in the release image, {theirs} in the measuring one");
+    for (ours, theirs) in release.steps.iter().zip(&measuring.steps) {
+        let steps = 1 + u64::from(ours.slices);
+        let same = (ours.case, ours.kind, ours.slices) == (theirs.case, theirs.kind, theirs.slices)
+            && ours.instructions.abs_diff(theirs.instructions) <= STEP_DIFFERENCE
+            && ours.altogether.abs_diff(theirs.altogether) <= STEP_DIFFERENCE * steps;
+        ensure!(same, "the release image took {ours:?}, the measuring one {theirs:?}");
+    }
+    Ok(())
+}
+
+/// A case's control periods on the release image against those on the measuring image.
+///
+/// # Errors
+/// The first one that is not within [`PERIOD_DIFFERENCE`] below.
+pub(crate) fn periods_agree(release: &[u64], measuring: &[PeriodCost]) -> Result<()> {
+    let (ours, theirs) = (release.len(), measuring.len());
+    ensure!(ours == theirs, "{ours} periods in the release image, {theirs} in the measuring one");
+    for (ours, theirs) in release.iter().zip(measuring) {
+        let below = theirs.instructions.checked_sub(*ours);
+        ensure!(
+            below.is_some_and(|below| below <= PERIOD_DIFFERENCE),
+            "a period took {ours} instructions in the release image, in the measuring one {theirs:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Two decisions that should be one.
+#[derive(Debug)]
+struct Difference {
+    expected: Decision,
+    decided: Decision,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} instead of {:?}", self.decided, self.expected)
+    }
+}
+
+fn decision(board: &mut Board) -> Result<Decision> {
+    loop {
+        if let Some(decision) = expected::decision(&board.message()?) {
+            return Ok(decision);
+        }
+    }
+}
+
+/// Asks the image so often for its counters, the first answer being the proof that it has done all
+/// that the case made due. Gives the most bytes of stack that it told of: 0 before it has looked.
+fn ask(board: &mut Board, case: &Case, questions: u32) -> Result<u64> {
+    // Numbered behind all frames of the case, of which a Hello was the first.
+    let mut sender = Sender::default();
+    sender.open(SESSION);
+    let mut most = 0;
+    let last = case.messages.last().map_or(0, ToController::at_us);
+    let question = ToController::Query(Query { at_us: last, what: Question::Work });
+    let played = u32::try_from(case.messages.len())? + 1;
+    for number in 0..played + questions {
+        let (_, frame) =
+            sender.to_controller(&question).map_err(|error| anyhow!("a message: {error}"))?;
+        if number < played {
+            continue;
+        }
+        board.send(frame.bytes())?;
+        loop {
+            if let ToHost::Status(Status::Work(work)) = board.message()? {
+                most = most.max(u64::from(work.stack_high_water));
+                break;
+            }
+        }
+    }
+    Ok(most)
+}
+
+/// What the records say of a case's messages.
+fn costs(records: &[Record], case: &Case, id: CaseId) -> Result<Played> {
+    let mut frames = FrameCosts::of(records)?.into_iter();
+    // The Hello is none of the case's messages, and makes no step.
+    let hello = frames.next().context("no frame was read")?;
+    ensure!(hello.step.is_none(), "the Hello made a step");
+    let mut played = Played::default();
+    let mut period = 0;
+    for message in &case.messages {
+        let kind = message.kind();
+        let frame = frames.next().with_context(|| format!("no frame of {kind:?} was read"))?;
+        let own = frame.step.with_context(|| format!("no step was made of {kind:?}"))?;
+        let dearest = frame.slices.iter().copied().max().unwrap_or(0);
+        let all: u64 = frame.slices.iter().sum();
+        played.measured.steps.push(Step {
+            case: id,
+            kind,
+            instructions: own.max(dearest),
+            altogether: own + all,
+            slices: u32::try_from(frame.slices.len())?,
+        });
+        played.reading = played.reading.max(frame.reading);
+        played.writing = played.writing.max(frame.writing);
+        // What sets the session up is before the first period.
+        if !matches!(kind, Kind::Application | Kind::Limits) {
+            period += frame.whole;
+        }
+        if kind == Kind::Telemetry {
+            played.periods.push(std::mem::take(&mut period));
+        }
+    }
+    Ok(played)
+}
+
+/// What one frame took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct FrameCosts {
+    /// Its step.
+    step: Option<u64>,
+    /// Those that followed it until the next frame was read.
+    slices: Vec<u64>,
+    /// From its last byte on, with all that followed it.
+    whole: u64,
+    /// From its last byte on, without its step and what that sent.
+    reading: u64,
+    /// The dearest sending of what one step said.
+    writing: u64,
+}
+
+impl FrameCosts {
+    /// Of each frame that the board read since it booted last.
+    fn of(records: &[Record]) -> Result<Vec<Self>> {
+        let (mut frames, mut open) = (Vec::<Self>::new(), Self::default());
+        // Instructions of what the open frame called.
+        let mut within = 0;
+        for record in records {
+            let Record::Call { name, own, outer } = record else {
+                if *record == Record::Boot {
+                    (frames, open, within) = (Vec::new(), Self::default(), 0);
+                }
+                continue;
+            };
+            match (name.as_str(), outer.as_deref()) {
+                (counter::CLOSE, None) => {
+                    open.whole = *own;
+                    open.reading = own.checked_sub(within).context("a frame within a frame")?;
+                    within = 0;
+                    frames.push(std::mem::take(&mut open));
+                }
+                // Within the frame, whose own end comes next.
+                (counter::STEP, Some(counter::CLOSE)) => {
+                    let twice = open.step.replace(*own).is_some();
+                    ensure!(!twice, "two steps of one frame");
+                    within += own;
+                }
+                (counter::SEND | counter::SEND_ALL, Some(counter::CLOSE)) => {
+                    open.writing = open.writing.max(*own);
+                    within += own;
+                }
+                (name, None) => {
+                    // Without a session the board announces itself.
+                    let Some(frame) = frames.last_mut() else { continue };
+                    frame.whole += own;
+                    if name == counter::STEP {
+                        frame.slices.push(*own);
+                    } else {
+                        frame.writing = frame.writing.max(*own);
+                    }
+                }
+                (name, Some(outer)) => bail!("{name} was called from {outer}"),
+            }
+        }
+        Ok(frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str, own: u64, outer: &str) -> Record {
+        let outer = (!outer.is_empty()).then(|| outer.to_owned());
+        Record::Call { name: name.to_owned(), own, outer }
+    }
+
+    #[test]
+    fn what_follows_a_frame_is_its_own_until_the_next_one_is_read() {
+        let records = [
+            call("send", 5, ""),
+            call("close", 7, ""),
+            Record::Boot,
+            call("send", 5, ""),
+            call("send", 20, "close"),
+            call("close", 30, ""),
+            Record::Wake { own: 1000, handlers: vec![16] },
+            call("step", 100, "close"),
+            call("send_all", 3, "close"),
+            call("close", 120, ""),
+            call("step", 200, ""),
+            call("send_all", 3, ""),
+            call("step", 300, ""),
+        ];
+        let hello =
+            FrameCosts { step: None, slices: Vec::new(), whole: 30, reading: 10, writing: 20 };
+        let frame = FrameCosts {
+            step: Some(100),
+            slices: vec![200, 300],
+            whole: 623,
+            reading: 17,
+            writing: 3,
+        };
+        assert_eq!(FrameCosts::of(&records).unwrap(), [hello, frame]);
+    }
+
+    #[test]
+    fn records_that_are_no_run_of_the_image_are_refused() {
+        for records in [
+            vec![call("step", 1, "step")],
+            vec![call("step", 1, "close"), call("step", 1, "close"), call("close", 3, "")],
+        ] {
+            assert!(FrameCosts::of(&records).is_err(), "{records:?}");
+        }
+    }
+}

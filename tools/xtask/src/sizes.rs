@@ -19,6 +19,7 @@ use crate::release;
 use crate::setup::{self, Need};
 use crate::stack::StackBound;
 use crate::steps::{self, CaseId, Measured, Shape};
+use crate::tally::Tally;
 use crate::wire::{self, FrameCost, PeriodCost};
 use crate::workspace::Workspace;
 
@@ -57,6 +58,9 @@ pub(crate) struct Args {
     /// Seed of the search
     #[arg(long, value_name = "N", default_value_t = 1, requires = "search")]
     seed: u32,
+    /// Check instead that instructions are counted right, and that wrong counts are noticed
+    #[arg(long, conflicts_with_all = ["json", "search"])]
+    check_counter: bool,
     /// Install what is missing without asking (CI=true does the same)
     #[arg(long)]
     yes: bool,
@@ -65,6 +69,11 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
+    if args.check_counter {
+        let mut tally = Tally::default();
+        release::check_counter(&workspace, args.yes, &mut tally);
+        return Ok(tally.close());
+    }
     if !args.board.bench {
         if args.search.is_some() {
             bail!("the steps of {} are not measured", args.board.name);
@@ -142,7 +151,7 @@ pub(crate) fn dearest(periods: &[PeriodCost]) -> Option<PeriodCost> {
 pub(crate) struct Bench {
     pub(crate) emulator: PathBuf,
     /// Measures steps.
-    image: PathBuf,
+    pub(crate) image: PathBuf,
     /// Measures frames and control periods.
     wire: PathBuf,
 }
@@ -199,9 +208,8 @@ impl Played {
     fn of(release: &release::Bench, bench: &Bench) -> Result<Self> {
         let mut all = Self::default();
         for id in budgets::WORST_CASES {
-            let played = release.play_for_stack(Shape::Hostile, *id)?;
-            let high_water = played.stack_high_water.context("the image never saw its stack")?;
-            all.high_water = all.high_water.max(high_water);
+            all.high_water = all.high_water.max(release.stack_high_water(*id)?);
+            let played = release.play(Shape::Hostile, *id)?;
             all.add(bench, *id, &played)?;
             all.hostile.steps.extend(played.measured.steps);
         }
@@ -245,7 +253,7 @@ impl Figures {
         let bound = fs::read(&image).context("the release image")?;
         let bound = StackBound::of(&bound).context("the release image")?;
         let release = release::Bench {
-            counter: release::Counter::build(workspace, &image)?,
+            counter: release::Counter::of_release(workspace, &image)?,
             emulator: bench.emulator.clone(),
             image,
         };

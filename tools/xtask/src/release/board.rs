@@ -38,11 +38,11 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Boots an image with this policy in its store.
+    /// Boots an image with this policy in its store, and the counter where there is one.
     pub(crate) fn boot(
         emulator: &Path,
         image: &Path,
-        counter: &Counter,
+        counter: Option<&Counter>,
         policy: &[u8],
     ) -> Result<Self> {
         let folder = Folder::new()?;
@@ -64,7 +64,9 @@ impl Board {
         command.args(["-monitor", &monitor]);
         command.args(["-chardev", &format!("socket,id=port,path={}", port.display())]);
         command.args(["-serial", "chardev:port", "-serial", "null"]);
-        command.args(["-plugin", &counter.argument(&folder.records())]);
+        if let Some(counter) = counter {
+            command.args(["-plugin", &counter.argument(&folder.records())]);
+        }
         command.arg("-kernel").arg(image).stdin(Stdio::null());
         let mut emulator = Emulator(command.spawn().context("cannot start the emulator")?);
         let begin = Instant::now();
@@ -151,10 +153,10 @@ fn slot(policy: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// A folder that goes with its owner.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path =
@@ -167,7 +169,8 @@ impl Folder {
         self.0.join("monitor")
     }
 
-    fn records(&self) -> PathBuf {
+    /// Where the counter's records go.
+    pub(super) fn records(&self) -> PathBuf {
         self.0.join("records")
     }
 }

@@ -12,14 +12,19 @@ use crate::workspace::{self, Workspace};
 /// Its package, and its library's file.
 const PACKAGE: &str = "coshift-emulator-counter";
 const LIBRARY: &str = "libcoshift_emulator_counter.so";
-/// Functions of the release image that are counted: the name in the records, and the parts of the
-/// path that its symbol has to name.
-const FUNCTIONS: [(&str, &[&str]); 4] = [
+/// Functions that are counted: the name in the records, and the parts of the path that its symbol has to
+/// name.
+type Functions = &'static [(&'static str, &'static [&'static str])];
+
+/// Those of the release image.
+const OF_RELEASE: Functions = &[
     (STEP, &["coshift_controller", "Controller", "step_into"]),
     (CLOSE, &["coshift_controller", "node", "close"]),
     (SEND, &["coshift_controller", "node", "send"]),
     (SEND_ALL, &["coshift_controller", "node", "send_all"]),
 ];
+/// Those of the image that measures steps: what it puts between two readings of its clock.
+const OF_STEPS: Functions = &[(STEP, &["steps", "image", "step"])];
 
 /// One step of the controller.
 pub(crate) const STEP: &str = "step";
@@ -37,17 +42,32 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Builds the plugin, for an image.
+    /// Builds the plugin, for a release image.
     ///
     /// # Errors
     /// Where cargo fails, or the image has no such function of its own.
-    pub(crate) fn build(workspace: &Workspace, image: &Path) -> Result<Self> {
+    pub(crate) fn of_release(workspace: &Workspace, image: &Path) -> Result<Self> {
+        Self::build(workspace, image, OF_RELEASE)
+    }
+
+    /// The same for the image that measures steps.
+    pub(crate) fn of_steps(workspace: &Workspace, image: &Path) -> Result<Self> {
+        Self::build(workspace, image, OF_STEPS)
+    }
+
+    fn build(workspace: &Workspace, image: &Path, functions: Functions) -> Result<Self> {
         let mut command = workspace.cargo();
         command.args(["build", "--release", "--package", PACKAGE]);
         workspace::run(&mut command).context("the emulator's plugin was not built")?;
         let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
-        let image = places(&bytes).with_context(|| format!("{}", image.display()))?;
+        let image = places(&bytes, functions).with_context(|| format!("{}", image.display()))?;
         Ok(Self { library: workspace.target_dir.join("release").join(LIBRARY), image })
+    }
+
+    /// The same counter, not told of exception handlers: one that counts wrong, for a test.
+    pub(crate) fn without_handlers(mut self) -> Self {
+        self.image.retain(|place| !place.starts_with("handler="));
+        self
     }
 
     /// The argument of the emulator's `-plugin`, with the file that the records go to.
@@ -57,7 +77,7 @@ impl Counter {
 }
 
 /// The plugin's arguments about an image: where a boot, each handler and each function begins.
-fn places(elf: &[u8]) -> Result<Vec<String>> {
+fn places(elf: &[u8], functions: Functions) -> Result<Vec<String>> {
     let file = object::File::parse(elf).context("no ELF file")?;
     let vectors = file.section_by_name(".vector_table").context("no vector table")?;
     let vectors = vectors.data().context("the vector table")?;
@@ -76,7 +96,7 @@ fn places(elf: &[u8]) -> Result<Vec<String>> {
             _ => format!("handler={number}:{address:#x}"),
         });
     }
-    for (name, path) in FUNCTIONS {
+    for (name, path) in functions {
         let found = function(&file, path).with_context(|| format!("the function {name}"))?;
         places.push(format!("function={name}:{found:#x}"));
     }

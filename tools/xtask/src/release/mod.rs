@@ -3,6 +3,7 @@
 //! something else.
 
 mod board;
+mod checks;
 mod counter;
 mod expected;
 
@@ -19,6 +20,7 @@ use crate::wire::{PeriodCost, SESSION, exchanged};
 use board::Board;
 use counter::Record;
 
+pub(crate) use checks::all as check_counter;
 pub(crate) use counter::Counter;
 
 /// The image looks at its stack every 64 passes; each question takes one at least.
@@ -26,6 +28,8 @@ const STACK_QUESTIONS: u32 = 80;
 /// An image whose clock runs while its host keeps it waiting hears silence, which is another input: such
 /// a run is repeated, so often at most.
 const ATTEMPTS: u32 = 5;
+/// What the error of such an image begins with.
+const DIFFERS: &str = "the image decides otherwise than the host's controller";
 /// Most instructions by which a step differs between the release image and the measuring one: they are
 /// compiled apart, and the latter's figure has the call and the reading of a clock in it.
 const STEP_DIFFERENCE: u64 = 32;
@@ -56,8 +60,6 @@ pub(crate) struct Played {
     pub(crate) reading: u64,
     /// The dearest message written and queued.
     pub(crate) writing: u64,
-    /// Most bytes of stack in use, where it was asked for.
-    pub(crate) stack_high_water: Option<u64>,
 }
 
 impl Bench {
@@ -67,52 +69,80 @@ impl Bench {
     /// Where the image decides otherwise than the host's controller, the emulator fails or its
     /// records do not fit the case.
     pub(crate) fn play(&self, shape: Shape, id: CaseId) -> Result<Played> {
-        self.attempt(shape, id, 1)
-    }
-
-    /// The same, and how much of its stack the image used.
-    pub(crate) fn play_for_stack(&self, shape: Shape, id: CaseId) -> Result<Played> {
-        self.attempt(shape, id, STACK_QUESTIONS)
-    }
-
-    fn attempt(&self, shape: Shape, id: CaseId, questions: u32) -> Result<Played> {
         let case = Case::new(shape, id)?;
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            match self.play_once(&case, id, questions)? {
-                Ok(played) => return Ok(played),
-                Err(difference) => last = Some(difference),
-            }
-        }
-        let CaseId { seed, index } = id;
-        let difference = last.context("no attempt")?;
-        bail!("the image decides otherwise than the host: seed {seed} index {index}: {difference}")
+        self.count(&case, id, &case.policy)
     }
 
-    /// The outer result is of the run, the inner one of its decisions.
-    fn play_once(
+    /// Plays a hostile case to an image that runs on the policy of another: it has to fail.
+    fn play_on_policy_of(&self, other: CaseId, id: CaseId) -> Result<Played> {
+        let (case, other) = (Case::new(Shape::Hostile, id)?, Case::new(Shape::Hostile, other)?);
+        self.count(&case, id, &other.policy)
+    }
+
+    /// Most bytes of stack that the image uses in a hostile case. Without the counter: it slows the core
+    /// down, not the bytes that interrupt it.
+    ///
+    /// # Errors
+    /// As [`Self::play`].
+    pub(crate) fn stack_high_water(&self, id: CaseId) -> Result<u64> {
+        let case = Case::new(Shape::Hostile, id)?;
+        let most = self.attempt(&case, id, &case.policy, None, |mut board| {
+            ask(&mut board, &case, STACK_QUESTIONS)
+        })?;
+        ensure!(most > 0, "the image never looked at its stack");
+        Ok(most)
+    }
+
+    fn count(&self, case: &Case, id: CaseId, policy: &[u8]) -> Result<Played> {
+        self.attempt(case, id, policy, Some(&self.counter), |mut board| {
+            // Its answer shows that all is done that the case made due.
+            ask(&mut board, case, 1)?;
+            costs(&board.end()?, case, id)
+        })
+    }
+
+    /// Plays a case until the image decides as the host does; gives what is found then.
+    fn attempt<T>(
         &self,
         case: &Case,
         id: CaseId,
-        questions: u32,
-    ) -> Result<Result<Played, Difference>> {
+        policy: &[u8],
+        counter: Option<&Counter>,
+        find: impl Fn(Board) -> Result<T>,
+    ) -> Result<T> {
         let (setup, periods) = exchanged(&case.messages)?;
         let exchanges = [vec![setup], periods].concat();
         let expected = expected::decisions(&case.policy, &exchanges)?;
-        let mut board = Board::boot(&self.emulator, &self.image, &self.counter, &case.policy)?;
-        for (bytes, expected) in exchanges.iter().zip(&expected) {
-            board.send(bytes)?;
-            for expected in expected {
-                let decided = decision(&mut board)?;
-                if decided != *expected {
-                    return Ok(Err(Difference { expected: *expected, decided }));
-                }
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let mut board = Board::boot(&self.emulator, &self.image, counter, policy)?;
+            match decides(&mut board, &exchanges, &expected)? {
+                None => return find(board),
+                difference => last = difference,
             }
         }
-        let asked = ask(&mut board, case, questions)?;
-        let played = costs(&board.end()?, case, id)?;
-        Ok(Ok(Played { stack_high_water: (asked > 0).then_some(asked), ..played }))
+        let CaseId { seed, index } = id;
+        let Difference { expected, decided } = last.context("no attempt")?;
+        bail!("{DIFFERS}: seed {seed} index {index}: {decided:?} instead of {expected:?}")
     }
+}
+
+/// Brings exchanges to a board. Gives where it decides otherwise than expected.
+fn decides(
+    board: &mut Board,
+    exchanges: &[Vec<u8>],
+    expected: &[Vec<Decision>],
+) -> Result<Option<Difference>> {
+    for (bytes, expected) in exchanges.iter().zip(expected) {
+        board.send(bytes)?;
+        for expected in expected {
+            let decided = decision(board)?;
+            if decided != *expected {
+                return Ok(Some(Difference { expected: *expected, decided }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Steps of the release image against those of the same cases on the measuring image, which are
@@ -155,12 +185,6 @@ pub(crate) fn periods_agree(release: &[u64], measuring: &[PeriodCost]) -> Result
 struct Difference {
     expected: Decision,
     decided: Decision,
-}
-
-impl std::fmt::Display for Difference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} instead of {:?}", self.decided, self.expected)
-    }
 }
 
 fn decision(board: &mut Board) -> Result<Decision> {

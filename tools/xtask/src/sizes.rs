@@ -23,8 +23,6 @@ use crate::tally::Tally;
 use crate::wire::{self, FrameCost, PeriodCost};
 use crate::workspace::Workspace;
 
-/// Cases whose mean is the typical step.
-const TYPICAL_CASES: u32 = 300;
 /// Part of the name of every symbol of a panic.
 const PANIC_MARK: &str = "panic";
 
@@ -40,9 +38,9 @@ const PANIC_MARK: &str = "panic";
 /// decides. Frames (reading and writing one of the largest body) and control periods (4 applications:
 /// frames read, decision, frames written) are counted on measuring images. What the release image
 /// takes for the frames and periods of the cases stands beside them (released): there the bytes before
-/// the last of a frame are part of the loop, and the queue of the port is part of a frame written. A
-/// step or a period for which the two images differ by more than their compilation explains is an
-/// error. For a board that is not emulated they are those of the reference board.
+/// the last of a frame are part of the loop. A step or a period for which the two images differ by more
+/// than that explains is an error. For a board that is not emulated they are those of the reference
+/// board.
 /// A budget that is passed is an error.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -153,7 +151,7 @@ pub(crate) struct Bench {
     /// Measures steps.
     pub(crate) image: PathBuf,
     /// Measures frames and control periods.
-    wire: PathBuf,
+    pub(crate) wire: PathBuf,
 }
 
 impl Bench {
@@ -191,55 +189,8 @@ struct Figures {
     release_period: u64,
     high_water: u64,
     bound: StackBound,
-}
-
-/// What the release image took in the cases, each checked against the measuring images.
-#[derive(Default)]
-struct Played {
-    typical: Measured,
-    hostile: Measured,
-    reading: u64,
-    writing: u64,
-    period: u64,
-    high_water: u64,
-}
-
-impl Played {
-    fn of(release: &release::Bench, bench: &Bench) -> Result<Self> {
-        let mut all = Self::default();
-        for id in budgets::WORST_CASES {
-            all.high_water = all.high_water.max(release.stack_high_water(*id)?);
-            let played = release.play(Shape::Hostile, *id)?;
-            all.add(bench, *id, &played)?;
-            all.hostile.steps.extend(played.measured.steps);
-        }
-        for id in budgets::WORST_PERIODS {
-            let played = release.play(Shape::Hostile, *id)?;
-            all.add(bench, *id, &played)?;
-        }
-        let measured = bench.measure(Shape::Hostile, budgets::WORST_CASES)?;
-        release::agree(&all.hostile, &measured)?;
-        let ids: Vec<_> = (0..TYPICAL_CASES).map(|index| CaseId { seed: 1, index }).collect();
-        for id in &ids {
-            all.typical.steps.extend(release.play(Shape::Typical, *id)?.measured.steps);
-        }
-        release::agree(&all.typical, &bench.measure(Shape::Typical, &ids)?)?;
-        Ok(all)
-    }
-
-    /// Takes in a hostile case.
-    fn add(&mut self, bench: &Bench, id: CaseId, played: &release::Played) -> Result<()> {
-        let measured = wire::periods(&bench.emulator, &bench.wire, Shape::Hostile, &[id])?;
-        release::periods_agree(&played.periods, &measured)?;
-        self.period = played.periods.iter().copied().fold(self.period, u64::max);
-        self.reading = self.reading.max(played.reading);
-        self.writing = self.writing.max(played.writing);
-        Ok(())
-    }
-
-    fn mean(&self, kind: Kind) -> Result<u64> {
-        self.typical.of(kind).mean().context("no typical step was measured")
-    }
+    /// What the loop does for a byte that comes alone.
+    lone_byte: Option<u64>,
 }
 
 impl Figures {
@@ -257,7 +208,7 @@ impl Figures {
             emulator: bench.emulator.clone(),
             image,
         };
-        let played = Played::of(&release, &bench)?;
+        let played = release::Figures::of(&release, &bench)?;
         let frames = wire::frames(&bench.emulator, &bench.wire)?;
         let shape = Shape::Hostile;
         let periods = wire::periods(&bench.emulator, &bench.wire, shape, budgets::WORST_PERIODS)?;
@@ -274,6 +225,7 @@ impl Figures {
             release_period: played.period,
             high_water: played.high_water,
             bound,
+            lone_byte: played.lone_byte,
         })
     }
 
@@ -342,6 +294,9 @@ impl Figures {
             println!("  {name:<17} {size:>7} B");
         }
         self.bound.print();
+        if let Some(byte) = self.lone_byte {
+            println!("  a byte that comes alone, with the passes of the loop: {byte} instructions");
+        }
         println!("  dearest frame of each kind, instructions to read and to write it");
         let mut kinds = Vec::new();
         for FrameCost { kind, reading, writing } in &self.frames {

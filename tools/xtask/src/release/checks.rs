@@ -9,7 +9,7 @@ use super::board::Folder;
 use super::counter::{self, Counter, Record, records};
 use super::{Bench, DIFFERS, agree};
 use crate::board;
-use crate::budgets::WORST_CASES;
+use crate::budgets::{WORST_CASES, WORST_PERIODS};
 use crate::firmware::{self, Image, Program};
 use crate::policy;
 use crate::sizes;
@@ -33,6 +33,7 @@ pub(crate) fn all(workspace: &Workspace, yes: bool, tally: &mut Tally) {
     let exact = counter
         .and_then(|counter| counter_is_exact(&measuring.emulator, &measuring.image, &counter));
     tally.check("the counter of instructions agrees with virtual time", exact);
+    tally.check("a case counted twice has the same figures", repeats(&release));
     tally.check("an image that decides otherwise is not measured", refuses_others(&release));
     let deaf = Bench { counter: release.counter.without_handlers(), ..release };
     tally.check("a counter that knows no interrupts is noticed", notices(&deaf, &measuring));
@@ -78,6 +79,19 @@ fn counter_is_exact(emulator: &Path, image: &Path, counter: &Counter) -> Result<
         most <= AROUND && most - least <= ROUNDING,
         "in virtual time steps take {least} to {most} instructions more than is counted"
     );
+    Ok(())
+}
+
+/// Bytes come when the host has time for them; no figure depends on it.
+fn repeats(release: &Bench) -> Result<()> {
+    for id in WORST_PERIODS {
+        let (once, again) =
+            (release.play(Shape::Hostile, *id)?, release.play(Shape::Hostile, *id)?);
+        let same = once.measured == again.measured
+            && once.periods == again.periods
+            && (once.reading, once.writing) == (again.reading, again.writing);
+        ensure!(same, "first {once:?}, then {again:?}");
+    }
     Ok(())
 }
 

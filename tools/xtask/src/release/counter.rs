@@ -12,8 +12,8 @@ use crate::workspace::{self, Workspace};
 /// Its package, and its library's file.
 const PACKAGE: &str = "coshift-emulator-counter";
 const LIBRARY: &str = "libcoshift_emulator_counter.so";
-/// Functions that are counted: the name in the records, and the parts of the path that its symbol has to
-/// name.
+/// Functions that are counted: the name in the records, and what its symbol has to contain: parts of the
+/// path, the function's own name last.
 type Functions = &'static [(&'static str, &'static [&'static str])];
 
 /// Those of the release image.
@@ -22,6 +22,7 @@ const OF_RELEASE: Functions = &[
     (CLOSE, &["coshift_controller", "node", "close"]),
     (SEND, &["coshift_controller", "node", "send"]),
     (SEND_ALL, &["coshift_controller", "node", "send_all"]),
+    (QUEUE, &["board", "Port", "send"]),
 ];
 /// Those of the image that measures steps: what it puts between two readings of its clock.
 const OF_STEPS: Functions = &[(STEP, &["steps", "image", "step"])];
@@ -34,6 +35,9 @@ pub(crate) const CLOSE: &str = "close";
 pub(crate) const SEND: &str = "send";
 /// The messages of a step written and queued.
 pub(crate) const SEND_ALL: &str = "send_all";
+
+/// A frame put into the port's queue. What it takes depends on how fast the host takes bytes.
+pub(crate) const QUEUE: &str = "queue";
 
 /// A plugin, and what it is told of one image.
 pub(crate) struct Counter {
@@ -105,14 +109,14 @@ fn places(elf: &[u8], functions: Functions) -> Result<Vec<String>> {
 
 /// Address of the one function whose symbol names these parts of a path.
 fn function(file: &object::File<'_>, path: &[&str]) -> Result<u64> {
-    // Symbols name each part with its length before it.
-    let parts: Vec<_> = path.iter().map(|part| format!("{}{part}", part.len())).collect();
+    let [within @ .., own] = path else { bail!("a function without a name") };
+    // Symbols have the length of a name before it.
+    let own = format!("{}{own}", own.len());
+    let names = |name: &str| name.contains(&own) && within.iter().all(|part| name.contains(part));
     let found: Vec<_> = file
         .symbols()
         .filter(|symbol| symbol.kind() == SymbolKind::Text)
-        .filter(|symbol| {
-            symbol.name().is_ok_and(|name| parts.iter().all(|part| name.contains(part)))
-        })
+        .filter(|symbol| symbol.name().is_ok_and(names))
         .map(|symbol| symbol.address() & !1)
         .collect();
     match found[..] {

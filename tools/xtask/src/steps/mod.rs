@@ -49,7 +49,7 @@ pub(crate) struct Step {
 }
 
 /// Steps of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Measured {
     /// In the order they were done.
     pub(crate) steps: Vec<Step>,

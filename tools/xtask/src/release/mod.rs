@@ -33,7 +33,7 @@ const STACK_QUESTIONS: u32 = 80;
 const ATTEMPTS: u32 = 5;
 /// Place of the port's receive interrupt in the vector table.
 const RECEIVE: u32 = 16;
-/// What the error of such an image begins with.
+/// How the error about an image that decides otherwise begins.
 const DIFFERS: &str = "the image decides otherwise than the host's controller";
 /// Most instructions by which a step differs between the release image and the measuring one: they are
 /// compiled apart, and the latter's figure has the call and the reading of a clock in it.

@@ -44,7 +44,7 @@ pub struct Held {
     /// Levels within the bounds, a bit each; all where none is.
     reach: u32,
     /// When a clock last stood at a bound that it was asked to pass.
-    seen_at: Instant,
+    pub(crate) seen_at: Instant,
     /// What the last reading of each clock was instead of what was asked for; 0 = nothing. No part
     /// of a seed: all who load one begin without.
     doubted: Clocks,

@@ -35,6 +35,8 @@ use crate::store::{Answer, NoStore, PolicyStore, Switch};
 
 /// Time between announcements without a session.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_ms(100);
+/// Telemetries without a decision after which a node is broken.
+pub const UNANSWERED: u8 = 10;
 
 /// Who a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub struct Node<'p, S = NoStore> {
     last_stamp: Instant,
     last_local: Instant,
     announced_at: Option<Instant>,
+    /// Telemetries since a decision was last sent.
+    unanswered: u8,
     /// What a step has to send; kept here since there is less room on the stack.
     outputs: Outputs,
     store: S,
@@ -112,6 +116,7 @@ impl<'p, S: PolicyStore> Node<'p, S> {
             last_stamp: Instant::START,
             last_local: Instant::START,
             announced_at: None,
+            unanswered: 0,
             outputs: Outputs::new(),
             store,
         }
@@ -176,6 +181,9 @@ impl<'p, S: PolicyStore> Node<'p, S> {
                 Question::Identity => return self.send(&ToHost::Welcome(self.welcome()), out),
                 Question::Work | Question::Unused => {}
             }
+        }
+        if matches!(message, ToController::Telemetry(_)) {
+            self.unanswered = self.unanswered.saturating_add(1);
         }
         self.step(now, Input::Message { message, seq: header.seq }, out);
     }
@@ -289,6 +297,20 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         self.controller.is_deciding()
     }
 
+    /// Telemetries since a decision was last sent: none, but while one is under way.
+    #[must_use]
+    pub fn unanswered(&self) -> u8 {
+        self.unanswered
+    }
+
+    /// Whether the node does what it is for: every telemetry causes a decision, at once or some slices
+    /// later. One that took in [`UNANSWERED`] of them and sent none is broken, as after a bit flip;
+    /// a board that then no longer feeds its watchdog comes back whole.
+    #[must_use]
+    pub fn is_answering(&self) -> bool {
+        self.unanswered < UNANSWERED
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &S {
@@ -379,6 +401,9 @@ impl<'p, S: PolicyStore> Node<'p, S> {
     #[inline(never)]
     fn send_all(&mut self, out: &mut impl FnMut(&Frame)) {
         for message in &self.outputs {
+            if matches!(message, ToHost::Decision(_)) {
+                self.unanswered = 0;
+            }
             let mut frame = Frame::EMPTY;
             if self.sender.frame_to_host(message, &mut frame).is_ok() {
                 out(&frame);

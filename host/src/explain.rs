@@ -1,7 +1,9 @@
 //! Decisions, refusals and resets in words.
 
 use coshift_shared::policy::{Level, PolicyView};
-use coshift_shared::to_host::{FaultCode, Missing, Mode, Reason, Refusal, ResetCause, Shortfall};
+use coshift_shared::to_host::{
+    FaultCode, Missing, Mode, Reason, Refusal, ResetCause, SensorSet, Shortfall,
+};
 
 /// A mode as one word.
 #[must_use]
@@ -68,6 +70,19 @@ pub fn reason(reason: Reason) -> &'static str {
             "the temperature's cap is at risk: the level was left for it, or a better one is looked for"
         }
     }
+}
+
+/// Sensors by name.
+#[must_use]
+pub fn sensors(set: SensorSet) -> Vec<&'static str> {
+    let [first, second] = SensorSet::TEMPERATURES;
+    let names = [
+        (first, "temperature of the hottest zone"),
+        (second, "temperature of the second hottest zone"),
+        (SensorSet::POWER, "power"),
+        (SensorSet::GPU_LOAD, "load of the GPU"),
+    ];
+    names.into_iter().filter(|(sensor, _)| set.has(*sensor)).map(|(_, name)| name).collect()
 }
 
 /// What is missing as one word, for programs.

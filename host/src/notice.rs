@@ -3,7 +3,7 @@
 use coshift_shared::kind::Kind;
 use coshift_shared::packet::BodyFault;
 use coshift_shared::protocol::VersionRange;
-use coshift_shared::to_host::{Decision, Refused, Trace, Welcome};
+use coshift_shared::to_host::{Decision, Refused, SensorSet, Trace, Welcome};
 
 use crate::core::{Decider, LinkState};
 use crate::explain;
@@ -127,6 +127,9 @@ pub enum Notice {
         /// What it said.
         refused: Refused,
     },
+    /// Other readings than before are not believed, by the controller inside the agent: a
+    /// microcontroller that has taken in the same says the same.
+    Doubted(SensorSet),
     /// An event of the microcontroller's log.
     Trace(Trace),
     /// How an upload of the policy goes.
@@ -212,6 +215,10 @@ impl std::fmt::Display for Notice {
                     explain::refusal(refused.why)
                 )
             }
+            Self::Doubted(doubted) => match explain::sensors(*doubted).as_slice() {
+                [] => f.write_str("every reading is believed again"),
+                names => write!(f, "not believed: {}", names.join(", ")),
+            },
             Self::Trace(trace) => {
                 write!(f, "MCU: {:?} {} (number {})", trace.event, trace.argument, trace.count)
             }

@@ -25,6 +25,7 @@
 //! | `achieved_level` | level read back; `null` = none of the list |
 //! | `clocks_mhz` | clocks read back: CPU, GPU, memory |
 //! | `power_mw`, `gpu_load_permille`, `temperatures_mdeg_c` | last readings; `null` = missing |
+//! | `doubted` | sensors whose readings were there once and are not believed now, by name |
 //! | `board` | what plays or is the board: `virtual:NAME`, `scripted` |
 //! | `energy_mj` | energy of the whole board since the start, mJ; `null` where nothing counts it |
 //! | `energy_source` | `modelled`: by the virtual board's model, not measured; `null` with `energy_mj` |
@@ -264,6 +265,7 @@ pub struct Report {
     pub power_mw: Option<u32>,
     pub gpu_load_permille: Option<u16>,
     pub temperatures_mdeg_c: [Option<i32>; 2],
+    pub doubted: Vec<String>,
     pub board: String,
     pub energy_mj: Option<u64>,
     pub energy_source: Option<String>,
@@ -361,6 +363,10 @@ pub fn report<P: Platform>(
         power_mw: readings.power_mw.map(|reading| reading.value),
         gpu_load_permille: readings.gpu_load_permille.map(|reading| reading.value),
         temperatures_mdeg_c: readings.temperatures_mdeg_c.map(|r| r.map(|r| r.value)),
+        doubted: explain::sensors(core.twin().node().controller().doubted())
+            .into_iter()
+            .map(Into::into)
+            .collect(),
         board: runtime.platform().describe(),
         energy_mj: runtime.energy_mj(),
         energy_source: runtime.energy_mj().map(|_| "modelled".into()),

@@ -5,7 +5,7 @@ mod support;
 use coshift_host::clock::Time;
 use coshift_host::core::{Action, AgentCore, Decider, Event, LinkState, Outcome};
 use coshift_host::notice::{Notice, TakeOver};
-use coshift_host::platform::Readings;
+use coshift_host::platform::{Reading, Readings};
 use coshift_host::report::{ReportEvent, report};
 use coshift_host::simulation::NoLink;
 use coshift_host::spec::ApplicationSpec;
@@ -123,6 +123,32 @@ fn slowdowns_are_formed_against_the_policy_and_what_says_nothing_is_sent_as_zero
     let messages = outcomes(&actions);
     assert_eq!(messages.len(), 1, "but only once a period");
     assert_eq!((messages[0].first_index, messages[0].misses_total), (3, 1));
+}
+
+#[test]
+fn a_lost_sensor_is_named_when_it_goes_and_when_it_is_back() {
+    let bytes = image(1);
+    let policy = PolicyView::open(&bytes).unwrap();
+    let mut core = AgentCore::new(policy, settings(false, 1));
+    let mut now = Time::START;
+    let mut said = Vec::new();
+    for period in 0..90 {
+        now = now.after_us(PERIOD_MS * 1000);
+        let readings = Readings {
+            power_mw: (!(10..40).contains(&period)).then_some(Reading { value: 5_000, at: now }),
+            temperatures_mdeg_c: [Some(Reading { value: 45_000, at: now }), None],
+            ..Readings::default()
+        };
+        let mut actions = Vec::new();
+        core.poll(now, Event::Period(&readings), &mut actions);
+        for action in actions {
+            if let Action::Notice(notice @ Notice::Doubted(_)) = action {
+                said.push((period, notice.to_string()));
+            }
+        }
+    }
+    let [(10, lost), (40..80, back)] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!((&**lost, &**back), ("not believed: power", "every reading is believed again"));
 }
 
 #[test]

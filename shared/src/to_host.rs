@@ -340,6 +340,55 @@ pub enum TraceEvent {
     SamplesLost,
     /// The receive queue overflowed; the argument is the bytes lost so far.
     QueueOverrun,
+    /// Other readings than before are not believed: missing, stale or impossible though they were
+    /// there once in this session. The argument has the bits of [`SensorSet`].
+    ReadingsDoubted,
+}
+
+/// Some of the sensors whose readings a telemetry has, a bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SensorSet(u8);
+
+impl SensorSet {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+    /// The thermal zones, in the telemetry's order.
+    pub const TEMPERATURES: [Self; 2] = [Self(1), Self(2)];
+    /// Power of the board.
+    pub const POWER: Self = Self(4);
+    /// Load of the GPU.
+    pub const GPU_LOAD: Self = Self(8);
+
+    /// Those of a trace's argument; other bits are none.
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Self {
+        let [low, ..] = bits.to_le_bytes();
+        Self(low & 15)
+    }
+
+    /// As bits.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn with(self, those: Self) -> Self {
+        Self(self.0 | those.0)
+    }
+
+    /// These but not those.
+    #[must_use]
+    pub fn without(self, those: Self) -> Self {
+        Self(self.0 & !those.0)
+    }
+
+    /// Whether all of those are among these.
+    #[must_use]
+    pub fn has(self, those: Self) -> bool {
+        self.0 & those.0 == those.0
+    }
 }
 
 impl ToHost {

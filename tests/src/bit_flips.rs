@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use anyhow::{Context, Result, ensure};
 use coshift_controller::{Identity, Node};
@@ -54,6 +54,9 @@ const WFI: [u8; 2] = [0x30, 0xbf];
 const STACK_TOP: u32 = 0x2000_2000;
 const PSRAM: u32 = 0x2100_0000;
 const STACK_POINTER: usize = 13;
+const LINK: usize = 14;
+/// Looks at a board that went mute.
+const SAMPLES: usize = 12;
 
 /// Where a bit flips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -248,6 +251,8 @@ struct Heard {
     unequal_run: u32,
     longest_run: u32,
     welcome: Option<Welcome>,
+    /// Where the core was met afterwards, of a board that went mute.
+    places: String,
 }
 
 impl Heard {
@@ -346,12 +351,16 @@ impl Campaign {
         // A lock-up of the core ends the emulator: on a board its watchdog ends that.
         let class = match self.listen(&mut board, burst.len(), after, &mut heard) {
             Ok(class) => {
+                if class == Class::Mute {
+                    heard.places = whereabouts(&board)?;
+                }
                 self.board = Some(board);
                 class
             }
             Err(_) if board.emulator_ended() => Class::Watchdog,
             Err(error) => return Err(error),
         };
+        let bit = if heard.places.is_empty() { bit } else { format!("{bit}; {}", heard.places) };
         Ok(Flip { place, bit, class, wrong: heard.wrong })
     }
 
@@ -430,9 +439,14 @@ impl Campaign {
         let mut periods = after.iter();
         let mut silent = 0;
         loop {
+            let asked = Moment::now();
             while heard.decisions < due && heard.welcome.is_none() {
                 let Some((_, message)) = board.poll()? else { break };
                 heard.take(story, &message);
+                // Messages without end and no decision among them.
+                if asked.elapsed() > WATCHDOG_TIME {
+                    break;
+                }
             }
             if heard.welcome.is_some() {
                 break;
@@ -453,8 +467,10 @@ impl Campaign {
         }
         if heard.welcome.is_none() && silent >= SILENT {
             board.patience(WATCHDOG_TIME)?;
+            let silent = Moment::now();
             while heard.welcome.is_none() {
-                let Some((_, message)) = board.poll()? else { return Ok(Class::Mute) };
+                let message = board.poll()?.filter(|_| silent.elapsed() <= WATCHDOG_TIME * 2);
+                let Some((_, message)) = message else { return Ok(Class::Mute) };
                 heard.take(story, &message);
             }
         }
@@ -467,6 +483,18 @@ impl Campaign {
             None => Class::Ok,
         })
     }
+}
+
+/// Program counter and link register of some moments.
+fn whereabouts(board: &Board) -> Result<String> {
+    let mut places = String::from("then at pc/lr");
+    for _ in 0..SAMPLES {
+        let mut stub = DebugStub::connect(board.emulator().debug_socket())?;
+        places.push_str(&format!(" {:#x}/{:#x}", stub.program_counter()?, stub.register(LINK)?));
+        stub.go_on()?;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(places)
 }
 
 /// Where the image has its variables.

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use coshift_shared::kind::Kind;
@@ -208,15 +208,20 @@ impl Board {
         self.poll()?.with_context(|| format!("silent for {:?}", self.timeout))
     }
 
-    /// The next message; `None` where the board is silent for too long.
+    /// The next message; `None` where the board says nothing for too long, or only what is none.
     ///
     /// # Errors
     /// The emulator ended.
     pub fn poll(&mut self) -> Result<Option<(Header, ToHost)>> {
         let mut bytes = [0; 512];
+        let started = Instant::now();
         loop {
             if let Some(message) = self.waiting.pop_front() {
                 return Ok(Some(message));
+            }
+            // A board with a fault may send for ever what no reader takes for a message.
+            if started.elapsed() > self.timeout {
+                return Ok(None);
             }
             let count = match self.port.read(&mut bytes) {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => return Ok(None),

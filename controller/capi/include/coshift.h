@@ -58,6 +58,9 @@ typedef struct coshift_boot {
 typedef struct coshift_info {
   // Mode of the controller: 1 boot, 2 waits for a policy, 3 runs, 4 holds, 5 safest level.
   uint8_t mode;
+  // Telemetries since a decision was last sent. 0, but while a decision is under way; at 10 the
+  // node is broken, and the caller had better no longer feed its watchdog.
+  uint8_t unanswered;
   // Session with the agent; 0 = none yet.
   uint16_t session;
   // Digest of everything taken in; equal digests give equal decisions.

@@ -235,6 +235,7 @@ pub unsafe extern "C" fn coshift_node_info(
     let link = node.link();
     let found = CoshiftInfo {
         mode: node.controller().mode() as u8,
+        unanswered: node.unanswered(),
         session: node.session(),
         digest: node.controller().digest(),
         accepted: link.accepted,

@@ -58,6 +58,9 @@ pub struct CoshiftBoot {
 pub struct CoshiftInfo {
     /// Mode of the controller: 1 boot, 2 waits for a policy, 3 runs, 4 holds, 5 safest level.
     pub mode: u8,
+    /// Telemetries since a decision was last sent. 0, but while a decision is under way; at 10 the
+    /// node is broken, and the caller had better no longer feed its watchdog.
+    pub unanswered: u8,
     /// Session with the agent; 0 = none yet.
     pub session: u16,
     /// Digest of everything taken in; equal digests give equal decisions.

@@ -274,5 +274,5 @@ fn a_c_program_takes_the_decisions_of_the_rust_node() {
     let differs = output.iter().zip(&expected).position(|(is, should)| is != should);
     assert_eq!((differs, output.len()), (None, expected.len()), "first byte that differs");
     let digest = agent.node.controller().digest();
-    assert_eq!(told, format!("mode 3 session {SESSION} digest {digest} dropped 0\n"));
+    assert_eq!(told, format!("mode 3 session {SESSION} digest {digest} dropped 0 unanswered 0\n"));
 }

@@ -16,16 +16,19 @@
 //! was due; so a controller that is woken late decides like one that is woken in time.
 
 mod decide;
+mod doubts;
 mod seed;
+mod sensors;
 
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
 use coshift_shared::to_controller::{
     Application as ApplicationMessage, Change, Objective, Outcomes, Query, Question, Targets,
-    Telemetry, Temperature, ToController,
+    Telemetry, ToController,
 };
 use coshift_shared::to_host::{
-    Decision, Mode, Reason, Refusal, Shortfall, Status, ToHost, Trace, TraceEvent, WorkCounters,
+    Decision, Mode, Reason, Refusal, SensorSet, Shortfall, Status, ToHost, Trace, TraceEvent,
+    WorkCounters,
 };
 use coshift_shared::units::{
     MAX_APPLICATIONS, NO_LEVEL, NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP,
@@ -34,8 +37,11 @@ use heapless::Vec;
 
 pub use decide::{MOST_SLICES, SEARCH};
 pub use seed::SEED_PARTS;
+pub use sensors::{BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
 
 use decide::Deciding;
+use doubts::Doubts;
+use sensors::Sensors;
 
 use crate::application::Application;
 use crate::device::{Arrangement, Round, Slots};
@@ -44,8 +50,8 @@ use crate::held::{Achieved, Held};
 use crate::power::Power;
 
 /// Messages that one input can cause at most: the decision that was under way, two traces and
-/// decisions that time brings about, and two traces and a decision of its own.
-pub const MAX_OUTPUTS: usize = 8;
+/// decisions that time brings about, and three traces and a decision of its own.
+pub const MAX_OUTPUTS: usize = 9;
 /// Messages to send after a step.
 pub type Outputs = Vec<ToHost, MAX_OUTPUTS>;
 
@@ -64,27 +70,12 @@ pub const HOLD_PERIODS: u32 = 20;
 const SETTLE_PERIODS: u32 = 4;
 /// Time at a level before a change that is not needed.
 pub const DWELL: Duration = Duration::from_ms(500);
-/// How long a board runs on without a temperature, kept within what it drew at the last one, before
-/// it is taken for too hot: what surrounds it may have changed.
-pub const BLIND_TIME: Duration = Duration::from_ms(600_000);
-/// Time at nominal temperature before an over-temperature is over.
-pub const NOMINAL_TIME: Duration = Duration::from_ms(2000);
-/// How far under its cap a temperature is nominal, m°C.
-pub const NOMINAL_MARGIN_MDEG_C: i32 = 5_000;
-/// Temperatures a sensor of the board can really have, m°C; others are not believed.
-const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
-
-/// Farthest that a temperature falls from one reading to the next, m°C: boards cool by some K a
-/// second at most, and a sensor's noise is below 1 K.
-const MOST_FALL_MDEG_C: i32 = 10_000;
-
 /// Older than this nothing is told apart, and everything that is older counts as this old: stamps wrap
-/// after 71 minutes, and nothing is further back than half of that.
+/// after 71 minutes, and what is further back than half of that would seem to lie ahead.
 const OLD: Duration = Duration::from_ms(900_000);
-
-/// Oldest temperature that is believed: the least age that a telemetry cannot tell from a greater
-/// one is 2.54 s.
-const OLDEST_TEMPERATURE: Duration = Duration::from_ms(2500);
+/// How far a stamp may lie ahead, of a message out of order. What seems to lie further ahead is from
+/// before a silence.
+const AHEAD: Duration = Duration::from_ms(1000);
 
 /// One input.
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +139,7 @@ pub struct Controller<'p> {
     arrangement: Arrangement,
     limits: Caps,
     sensors: Sensors,
+    doubts: Doubts,
     power: Power,
     /// The decision that stands; `None` before the first of the session.
     standing: Option<Standing>,
@@ -187,21 +179,6 @@ struct Caps {
     parking: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Sensors {
-    telemetry_at: Instant,
-    achieved_level: u8,
-    /// Hottest believed reading; the last one where none came since.
-    hottest_mdeg_c: Option<i32>,
-    /// When a reading was last believed. No part of a seed: both who load one begin with the seed's
-    /// last telemetry.
-    believed_at: Instant,
-    /// The temperature was not read for too long: the worst case counts.
-    blind: bool,
-    /// A reading that says that the board got cooler faster than boards do.
-    doubted_mdeg_c: Option<i32>,
-}
-
 /// What the board was told to do, and what that was expected to need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Choice {
@@ -231,6 +208,7 @@ impl<'p> Controller<'p> {
             arrangement: Arrangement::new(&[const { None }; MAX_APPLICATIONS]),
             limits: Caps::of(policy.as_ref()),
             sensors: Sensors::unknown(Instant::START),
+            doubts: Doubts::default(),
             power: Power::default(),
             standing: None,
             deciding: None,
@@ -267,6 +245,7 @@ impl<'p> Controller<'p> {
         self.arrangement = Arrangement::new(&self.slots);
         self.limits = Caps::of(self.policy.as_ref());
         self.sensors = Sensors::unknown(now);
+        self.doubts = Doubts::default();
         self.power = Power::default();
         self.standing = None;
         self.deciding = None;
@@ -383,6 +362,12 @@ impl<'p> Controller<'p> {
     #[must_use]
     pub fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// Readings of the telemetry that were there in this session and are not believed now.
+    #[must_use]
+    pub fn doubted(&self) -> SensorSet {
+        self.doubts.told()
     }
 
     /// The level that was decided; what is asked for differs from it while a clock is held.
@@ -532,20 +517,28 @@ impl<'p> Controller<'p> {
         Ok(())
     }
 
-    /// Keeps what lies long back from coming up from the other side when the clock wraps. A stamp that
-    /// is a little ahead is one of a message out of order.
+    /// Keeps what lies long back from coming up from the other side when the clock wraps.
     #[inline(never)]
     fn age(&mut self, now: Instant) {
         let back = |span: Duration| Instant::from_us(now.us().wrapping_sub(span.us()));
+        let soon = now.after(AHEAD);
+        let old = |instant: Instant| {
+            soon.us().wrapping_sub(instant.us()) > const { OLD.us() + AHEAD.us() }
+        };
         for instant in [
             &mut self.level_since,
             &mut self.asked_since,
             &mut self.extra_at,
             &mut self.sensors.believed_at,
+            &mut self.sensors.telemetry_at,
+            &mut self.held.seen_at,
         ] {
-            if now.since(*instant).max(instant.since(now)) > OLD {
+            if old(*instant) {
                 *instant = back(OLD);
             }
+        }
+        if let State::TooHot { nominal_since } = &mut self.state {
+            *nominal_since = nominal_since.filter(|since| !old(*since));
         }
         // How long the silence was is not known.
         let patience = self.patience();
@@ -558,6 +551,7 @@ impl<'p> Controller<'p> {
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
         self.age(now);
         let read = self.sensors.hear(now, message);
+        self.doubt(now, message, read, out);
         self.learn_power(now, message, read);
         self.hear_clocks(now, Achieved::Telemetry(message));
         self.sensors.telemetry_at = now;
@@ -582,41 +576,6 @@ impl<'p> Controller<'p> {
             State::Boot | State::AwaitPolicy => self.send_decision(now, out),
         }
         self.slice(out);
-    }
-
-    /// How long the last temperature read stands for the present one.
-    pub(super) fn patience(&self) -> Duration {
-        self.period.times(STALE_PERIODS.saturating_add(HOLD_PERIODS))
-    }
-
-    /// Enters and leaves over-temperature. Leaving needs the nominal temperature for a time, not
-    /// just one reading under the cap. A board whose temperature nobody ever read, or not for
-    /// [`BLIND_TIME`], is taken for too hot, as long as there is a cap.
-    fn watch_temperature(&mut self, now: Instant, out: &mut Outputs) {
-        let cap = self.limits.temp_mdeg_c;
-        let unread_for = now.since(self.sensors.believed_at);
-        let known = self.sensors.hottest_mdeg_c.is_some();
-        let lost = if known { unread_for >= BLIND_TIME } else { self.sensors.blind };
-        let lost = lost && cap != NO_TEMP_CAP;
-        let Some(hottest) = self.sensors.hottest_mdeg_c.or(lost.then_some(cap)) else { return };
-        if hottest >= cap || lost {
-            if !matches!(self.state, State::TooHot { .. } | State::Boot | State::AwaitPolicy) {
-                self.enter(State::TooHot { nominal_since: None }, now, out);
-            } else if let State::TooHot { nominal_since } = &mut self.state {
-                *nominal_since = None;
-            }
-            return;
-        }
-        let State::TooHot { nominal_since } = &mut self.state else { return };
-        if hottest > cap.saturating_sub(NOMINAL_MARGIN_MDEG_C) || unread_for > Duration::ZERO {
-            *nominal_since = None;
-            return;
-        }
-        let since = *nominal_since.get_or_insert(now);
-        if now.since(since) >= NOMINAL_TIME {
-            self.dirty = true;
-            self.enter(State::Run, now, out);
-        }
     }
 
     #[inline(never)]
@@ -683,44 +642,6 @@ impl Caps {
             parking: false,
         }
     }
-}
-
-impl Sensors {
-    fn unknown(now: Instant) -> Self {
-        Self {
-            telemetry_at: now,
-            achieved_level: NO_LEVEL,
-            hottest_mdeg_c: None,
-            believed_at: now,
-            blind: false,
-            doubted_mdeg_c: None,
-        }
-    }
-
-    /// Takes in the temperatures; says whether one is believed. A fall that no board makes between
-    /// two readings is believed when the next reading confirms it; a rise at once.
-    fn hear(&mut self, now: Instant, message: &Telemetry) -> bool {
-        let Some(hottest) = message.temperatures.iter().filter_map(believed).max() else {
-            self.doubted_mdeg_c = None;
-            return false;
-        };
-        let falls_from = |from: i32| hottest < from.saturating_sub(MOST_FALL_MDEG_C);
-        let confirmed = self.doubted_mdeg_c.is_some_and(|doubted| !falls_from(doubted));
-        if self.hottest_mdeg_c.is_some_and(falls_from) && !confirmed {
-            self.doubted_mdeg_c = Some(hottest);
-            return false;
-        }
-        self.doubted_mdeg_c = None;
-        self.hottest_mdeg_c = Some(hottest);
-        self.believed_at = now;
-        true
-    }
-}
-
-/// A temperature that is there, not too old, and that a sensor can have.
-fn believed(reading: &Temperature) -> Option<i32> {
-    reading.age.us().filter(|us| *us <= OLDEST_TEMPERATURE.us())?;
-    PLAUSIBLE_MDEG_C.contains(&reading.mdeg_c).then_some(reading.mdeg_c)
 }
 
 fn check(targets: &Targets, tables: u8) -> Result<(), Refusal> {

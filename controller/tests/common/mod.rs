@@ -2,7 +2,10 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod clocks;
+pub mod events;
 pub mod random;
+pub mod rest;
 
 use coshift_controller::{Controller, Input, Outputs};
 use coshift_shared::policy::{Cell, Level, PolicyImage, TableImage};

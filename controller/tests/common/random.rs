@@ -7,6 +7,25 @@ use proptest::prelude::*;
 /// A policy of random cells, where `wild` latencies and energies in no order at all; each table has
 /// three sub-networks fewer than the one before.
 pub fn policy(levels: usize, sub_networks: usize, tables: usize, seed: u64, wild: bool) -> Vec<u8> {
+    image(levels, sub_networks, tables, seed, wild).to_bytes().unwrap()
+}
+
+/// GPU and memory clocks of [`grid`], kHz.
+pub const GRID_GPU_KHZ: [u32; 8] =
+    [100_000, 200_000, 300_000, 400_000, 500_000, 600_000, 700_000, 800_000];
+pub const GRID_EMC_KHZ: [u32; 4] = [500_000, 1_000_000, 1_500_000, 2_000_000];
+
+/// A full policy whose 32 levels are every pair of GPU and memory clock.
+pub fn grid(seed: u64, wild: bool) -> Vec<u8> {
+    let mut image = image(32, 16, 4, seed, wild);
+    let pairs = GRID_GPU_KHZ.iter().flat_map(|gpu| GRID_EMC_KHZ.map(|emc| (*gpu, emc)));
+    for (level, (gpu_khz, emc_khz)) in image.levels.iter_mut().zip(pairs) {
+        (level.gpu_khz, level.emc_khz) = (gpu_khz, emc_khz);
+    }
+    image.to_bytes().unwrap()
+}
+
+fn image(levels: usize, sub_networks: usize, tables: usize, seed: u64, wild: bool) -> PolicyImage {
     let mut state = seed | 1;
     let mut random = move |most: u32| {
         state ^= state << 13;
@@ -41,8 +60,6 @@ pub fn policy(levels: usize, sub_networks: usize, tables: usize, seed: u64, wild
         park_level: Some((seed % levels as u64) as u8),
         ..PolicyImage::sample((0..levels as u32).map(level).collect(), tables)
     }
-    .to_bytes()
-    .unwrap()
 }
 
 pub fn asked() -> impl Strategy<Value = Targets> {

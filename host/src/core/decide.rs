@@ -29,6 +29,9 @@ impl AgentCore<'_> {
             let by = if self.settings.remote { Decider::Twin } else { Decider::InProcess };
             out.push(Action::Notice(Notice::Refused { by, refused }));
         }
+        if let Some(doubted) = answers.doubted {
+            out.push(Action::Notice(Notice::Doubted(doubted)));
+        }
     }
 
     /// Takes a decision that can be carried out; a decision without a level leaves the last one.

@@ -8,7 +8,9 @@ use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::session::LinkCounters;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::SeedState;
-use coshift_shared::to_host::{Decision, FaultCode, Refused, ResetCause, ToHost};
+use coshift_shared::to_host::{
+    Decision, FaultCode, Refused, ResetCause, SensorSet, ToHost, TraceEvent,
+};
 
 /// A node with its answers taken apart again.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Answers {
     pub decisions: Vec<Decision>,
     /// What it refused.
     pub refused: Vec<Refused>,
+    /// Sensors whose readings it does not believe, where these are others than before.
+    pub doubted: Option<SensorSet>,
 }
 
 impl<'p> Twin<'p> {
@@ -75,6 +79,9 @@ impl<'p> Twin<'p> {
                 match ToHost::decode(kind, body) {
                     Ok(ToHost::Decision(decision)) => answers.decisions.push(decision),
                     Ok(ToHost::Refused(refused)) => answers.refused.push(refused),
+                    Ok(ToHost::Trace(trace)) if trace.event == TraceEvent::ReadingsDoubted => {
+                        answers.doubted = Some(SensorSet::from_bits(trace.argument));
+                    }
                     _ => {}
                 }
             }

@@ -189,6 +189,7 @@ fn variants_keep_their_places() {
         }),
         pinned!(TraceEvent {
             0 Unused, 1 SessionStarted, 2 ModeChanged, 3 Seeded, 4 SamplesLost, 5 QueueOverrun,
+            6 ReadingsDoubted,
         }),
     ]
     .into();

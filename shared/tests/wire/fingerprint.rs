@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// `protocol::CURRENT`, see `docs/protocol.md`.
 #[test]
 fn the_messages_are_those_of_this_version() {
-    assert_eq!(FINGERPRINT, 0x70d4_30e2, "{FINGERPRINT:#010x}");
+    assert_eq!(FINGERPRINT, 0x5cca_f09f, "{FINGERPRINT:#010x}");
 }
 
 /// The two messages that settle the version never change, in no version, the variants of their

@@ -133,6 +133,7 @@ impl<'p> Play<'p> {
         if bytes.is_empty() || self.record.is_some() {
             self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
         }
+        assert_eq!(self.node.unanswered(), 0, "telemetry without a decision");
         let decisions = self.check(&out, &before);
         if let Some(record) = &mut self.record {
             record.push(Input {

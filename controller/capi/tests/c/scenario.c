@@ -105,8 +105,9 @@ int main(int argc, char **argv)
     }
     coshift_info info;
     check(coshift_node_info(node, &info), "info");
-    printf("mode %u session %u digest %lu dropped %lu\n", (unsigned)info.mode,
-           (unsigned)info.session, (unsigned long)info.digest, (unsigned long)info.dropped);
+    printf("mode %u session %u digest %lu dropped %lu unanswered %u\n", (unsigned)info.mode,
+           (unsigned)info.session, (unsigned long)info.digest, (unsigned long)info.dropped,
+           (unsigned)info.unanswered);
     check(coshift_node_destroy(node), "destroy");
     if (coshift_node_poll(node, 0) != COSHIFT_STATUS_NO_NODE) {
         fprintf(stderr, "a destroyed node still works\n");

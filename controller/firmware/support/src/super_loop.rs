@@ -6,7 +6,8 @@
 //!
 //! One pass takes in at most [`BYTES_A_PASS`] bytes, so that time is looked at often however much
 //! comes, and none while a decision is under way: each pass does a slice of it, and what comes
-//! meanwhile waits in the board's queue. The watchdog is fed only at the end of a whole pass.
+//! meanwhile waits in the board's queue. The watchdog is fed only at the end of a whole pass,
+//! and only while telemetry is answered with decisions.
 
 use core::ops::Range;
 
@@ -89,7 +90,10 @@ impl<P: Port> SuperLoop<P> {
             work.queue_overruns = measured.queue_overruns;
         }
         self.port.attend(node.controller().mode(), node.session());
-        self.port.feed_watchdog();
+        // A core that goes round but decides nothing is no better than one that hangs.
+        if node.is_answering() {
+            self.port.feed_watchdog();
+        }
         busy || node.is_deciding()
     }
 

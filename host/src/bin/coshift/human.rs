@@ -258,6 +258,9 @@ pub(crate) fn status(report: &Report) -> String {
     let power = report.power_mw.map_or_else(|| "-".into(), watts);
     let predicted = report.predicted_power_mw.map_or_else(|| "-".into(), watts);
     let _ = writeln!(text, "power: {power} (decision expects {predicted})");
+    if !report.doubted.is_empty() {
+        let _ = writeln!(text, "not believed: {}", report.doubted.join(", "));
+    }
     if let Some(energy) = energy(report) {
         let _ = writeln!(text, "{energy}");
     }

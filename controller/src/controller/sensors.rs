@@ -1,0 +1,116 @@
+//! The sensors: which temperatures are believed, for how long the last one stands, and
+//! over-temperature.
+
+use coshift_shared::time::{Duration, Instant};
+use coshift_shared::to_controller::{Telemetry, Temperature};
+use coshift_shared::units::{NO_LEVEL, NO_TEMP_CAP};
+
+use super::{Controller, HOLD_PERIODS, Outputs, STALE_PERIODS, State};
+
+/// How long a board runs on without a temperature, kept within what it drew at the last one, before
+/// it is taken for too hot: what surrounds it may have changed.
+pub const BLIND_TIME: Duration = Duration::from_ms(600_000);
+/// Time at nominal temperature before an over-temperature is over.
+pub const NOMINAL_TIME: Duration = Duration::from_ms(2000);
+/// How far under its cap a temperature is nominal, m°C.
+pub const NOMINAL_MARGIN_MDEG_C: i32 = 5_000;
+/// Temperatures a sensor of the board can really have, m°C; others are not believed.
+const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
+
+/// Farthest that a temperature falls from one reading to the next, m°C: boards cool by some K a
+/// second at most, and a sensor's noise is below 1 K.
+const MOST_FALL_MDEG_C: i32 = 10_000;
+
+/// Oldest reading that is believed: the least age that a telemetry cannot tell from a greater one is
+/// 2.54 s.
+pub(super) const OLDEST_READING: Duration = Duration::from_ms(2500);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sensors {
+    pub(super) telemetry_at: Instant,
+    pub(super) achieved_level: u8,
+    /// Hottest believed reading; the last one where none came since.
+    pub(super) hottest_mdeg_c: Option<i32>,
+    /// When a reading was last believed. No part of a seed: both who load one begin with the seed's
+    /// last telemetry.
+    pub(super) believed_at: Instant,
+    /// The temperature was not read for too long: the worst case counts.
+    pub(super) blind: bool,
+    /// A reading that says that the board got cooler faster than boards do.
+    pub(super) doubted_mdeg_c: Option<i32>,
+}
+
+impl Sensors {
+    pub(super) fn unknown(now: Instant) -> Self {
+        Self {
+            telemetry_at: now,
+            achieved_level: NO_LEVEL,
+            hottest_mdeg_c: None,
+            believed_at: now,
+            blind: false,
+            doubted_mdeg_c: None,
+        }
+    }
+
+    /// Takes in the temperatures; says whether one is believed. A fall that no board makes between
+    /// two readings is believed when the next reading confirms it; a rise at once.
+    pub(super) fn hear(&mut self, now: Instant, message: &Telemetry) -> bool {
+        let Some(hottest) = message.temperatures.iter().filter_map(believed).max() else {
+            self.doubted_mdeg_c = None;
+            return false;
+        };
+        let falls_from = |from: i32| hottest < from.saturating_sub(MOST_FALL_MDEG_C);
+        let confirmed = self.doubted_mdeg_c.is_some_and(|doubted| !falls_from(doubted));
+        if self.hottest_mdeg_c.is_some_and(falls_from) && !confirmed {
+            self.doubted_mdeg_c = Some(hottest);
+            return false;
+        }
+        self.doubted_mdeg_c = None;
+        self.hottest_mdeg_c = Some(hottest);
+        self.believed_at = now;
+        true
+    }
+}
+
+/// A temperature that is there, not too old, and that a sensor can have.
+pub(super) fn believed(reading: &Temperature) -> Option<i32> {
+    reading.age.us().filter(|us| *us <= OLDEST_READING.us())?;
+    PLAUSIBLE_MDEG_C.contains(&reading.mdeg_c).then_some(reading.mdeg_c)
+}
+
+impl Controller<'_> {
+    /// How long the last temperature read stands for the present one.
+    pub(super) fn patience(&self) -> Duration {
+        self.period.times(STALE_PERIODS.saturating_add(HOLD_PERIODS))
+    }
+
+    /// Enters and leaves over-temperature. Leaving needs the nominal temperature for a time, not
+    /// just one reading under the cap. A board whose temperature nobody ever read, or not for
+    /// [`BLIND_TIME`], is taken for too hot, as long as there is a cap.
+    pub(super) fn watch_temperature(&mut self, now: Instant, out: &mut Outputs) {
+        let cap = self.limits.temp_mdeg_c;
+        let unread_for = now.since(self.sensors.believed_at);
+        let known = self.sensors.hottest_mdeg_c.is_some();
+        let lost = if known { unread_for >= BLIND_TIME } else { self.sensors.blind };
+        let lost = lost && cap != NO_TEMP_CAP;
+        let Some(hottest) = self.sensors.hottest_mdeg_c.or(lost.then_some(cap)) else { return };
+        if hottest >= cap || lost {
+            if !matches!(self.state, State::TooHot { .. } | State::Boot | State::AwaitPolicy) {
+                self.enter(State::TooHot { nominal_since: None }, now, out);
+            } else if let State::TooHot { nominal_since } = &mut self.state {
+                *nominal_since = None;
+            }
+            return;
+        }
+        let State::TooHot { nominal_since } = &mut self.state else { return };
+        if hottest > cap.saturating_sub(NOMINAL_MARGIN_MDEG_C) || unread_for > Duration::ZERO {
+            *nominal_since = None;
+            return;
+        }
+        let since = *nominal_since.get_or_insert(now);
+        if now.since(since) >= NOMINAL_TIME {
+            self.dirty = true;
+            self.enter(State::Run, now, out);
+        }
+    }
+}

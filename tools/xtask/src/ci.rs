@@ -10,6 +10,7 @@ use crate::embedded::{TARGET, Toolchain};
 use crate::firmware::{self, Image, Program};
 use crate::libraries;
 use crate::policy;
+use crate::release;
 use crate::setup::{self, Need};
 use crate::sizes;
 use crate::tally::Tally;
@@ -86,11 +87,14 @@ fn images(workspace: &Workspace, yes: bool, tally: &mut Tally) {
     }
 }
 
-/// The release image against its budgets; where nothing can be measured, a skip outside of CI.
+/// The release image against its budgets, and what its instructions are counted with; where nothing can be measured, a skip outside of CI.
 fn budgets(workspace: &Workspace, yes: bool, tally: &mut Tally) {
     match setup::ensure(&[Need::Toolchain, Need::Emulator], yes) {
         Err(error) if !workspace::in_ci() => tally.skip("budgets", &format!("{error:#}")),
-        _ => tally.check("budgets", sizes::within_budgets(workspace, yes)),
+        _ => {
+            tally.check("budgets", sizes::within_budgets(workspace, yes));
+            release::check_counter(workspace, yes, tally);
+        }
     }
 }
 

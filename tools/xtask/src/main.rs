@@ -21,6 +21,7 @@ mod libraries;
 mod log;
 mod policy;
 mod qemu;
+mod release;
 mod setup;
 mod sizes;
 mod soak;

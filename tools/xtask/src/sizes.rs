@@ -15,14 +15,14 @@ use crate::budgets::{self, Budget};
 use crate::embedded::Toolchain;
 use crate::firmware::{self, Image, Program};
 use crate::policy;
+use crate::release;
 use crate::setup::{self, Need};
 use crate::stack::StackBound;
 use crate::steps::{self, CaseId, Measured, Shape};
+use crate::tally::Tally;
 use crate::wire::{self, FrameCost, PeriodCost};
 use crate::workspace::Workspace;
 
-/// Cases whose mean is the typical step.
-const TYPICAL_CASES: u32 = 300;
 /// Part of the name of every symbol of a panic.
 const PANIC_MARK: &str = "panic";
 
@@ -31,9 +31,16 @@ const PANIC_MARK: &str = "panic";
 /// Flash is everything loaded: code, constants and the initial values of data. Static RAM is data
 /// and zeroed and kept variables; the stack has its own region and is told apart. Most stack used is
 /// what the image itself saw under the dearest cases known; the bound is from its machine code and
-/// holds for every input. Instructions of controller steps, of frames (reading and writing one of
-/// the largest body) and of control periods (4 applications: frames read, decision, frames written)
-/// are counted by the emulator; for a board that is not emulated they are those of the reference board.
+/// holds for every input.
+///
+/// Instructions of controller steps are those of the release image as it is, counted by a plugin of
+/// the emulator while the cases come in on its port; it has to decide what the host's controller
+/// decides. Frames (reading and writing one of the largest body) and control periods (4 applications:
+/// frames read, decision, frames written) are counted on measuring images. What the release image
+/// takes for the frames and periods of the cases stands beside them (released): there the bytes before
+/// the last of a frame are part of the loop. A step or a period for which the two images differ by more
+/// than that explains is an error. For a board that is not emulated they are those of the reference
+/// board.
 /// A budget that is passed is an error.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -49,6 +56,9 @@ pub(crate) struct Args {
     /// Seed of the search
     #[arg(long, value_name = "N", default_value_t = 1, requires = "search")]
     seed: u32,
+    /// Check instead that instructions are counted right, and that wrong counts are noticed
+    #[arg(long, conflicts_with_all = ["json", "search"])]
+    check_counter: bool,
     /// Install what is missing without asking (CI=true does the same)
     #[arg(long)]
     yes: bool,
@@ -57,6 +67,11 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
+    if args.check_counter {
+        let mut tally = Tally::default();
+        release::check_counter(&workspace, args.yes, &mut tally);
+        return Ok(tally.close());
+    }
     if !args.board.bench {
         if args.search.is_some() {
             bail!("the steps of {} are not measured", args.board.name);
@@ -134,9 +149,9 @@ pub(crate) fn dearest(periods: &[PeriodCost]) -> Option<PeriodCost> {
 pub(crate) struct Bench {
     pub(crate) emulator: PathBuf,
     /// Measures steps.
-    image: PathBuf,
+    pub(crate) image: PathBuf,
     /// Measures frames and control periods.
-    wire: PathBuf,
+    pub(crate) wire: PathBuf,
 }
 
 impl Bench {
@@ -168,8 +183,14 @@ struct Figures {
     /// The controller's steps alone.
     steps_a_period: u64,
     period: u64,
+    /// The dearest frame that the release image read and the dearest that it wrote.
+    release_frame: u64,
+    /// The dearest control period of the release image.
+    release_period: u64,
     high_water: u64,
     bound: StackBound,
+    /// What the loop does for a byte that comes alone.
+    lone_byte: Option<u64>,
 }
 
 impl Figures {
@@ -182,33 +203,34 @@ impl Figures {
         let sizes = Sizes::of_file(&image)?;
         let bound = fs::read(&image).context("the release image")?;
         let bound = StackBound::of(&bound).context("the release image")?;
-        let mut high_water = 0;
-        for case in budgets::WORST_CASES {
-            high_water = high_water.max(wire::stack_high_water(&bench.emulator, &image, *case)?);
-        }
+        let release = release::Bench {
+            counter: release::Counter::of_release(workspace, &image)?,
+            emulator: bench.emulator.clone(),
+            image,
+        };
+        let played = release::Figures::of(&release, &bench)?;
         let frames = wire::frames(&bench.emulator, &bench.wire)?;
         let shape = Shape::Hostile;
         let periods = wire::periods(&bench.emulator, &bench.wire, shape, budgets::WORST_PERIODS)?;
-        let ids: Vec<_> = (0..TYPICAL_CASES).map(|index| CaseId { seed: 1, index }).collect();
-        let typical = bench.measure(Shape::Typical, &ids)?;
-        let mean = |kind| typical.of(kind).mean().context("no typical step was measured");
-        let hostile = bench.measure(Shape::Hostile, budgets::WORST_CASES)?;
         Ok(Self {
             sizes,
-            typical: mean(Kind::Outcomes)?,
-            decision: mean(Kind::Telemetry)?,
-            worst: hostile.worst().context("no case of a worst step is named")?.instructions,
-            steps_a_period: hostile.worst_period().context("no case of a worst step is named")?,
+            typical: played.mean(Kind::Outcomes)?,
+            decision: played.mean(Kind::Telemetry)?,
+            worst: played.hostile.worst().context("no case of a worst step is named")?.instructions,
+            steps_a_period: played.hostile.worst_period().context("no worst step is named")?,
             frame: frames.first().context("no frame was measured")?.both(),
             frames,
             period: dearest(&periods).context("no case of a worst period is named")?.instructions,
-            high_water,
+            release_frame: played.reading + played.writing,
+            release_period: played.period,
+            high_water: played.high_water,
             bound,
+            lone_byte: played.lone_byte,
         })
     }
 
     /// Every figure that has a budget, with it.
-    fn budgeted(&self) -> [(u64, Budget); 10] {
+    fn budgeted(&self) -> [(u64, Budget); 12] {
         [
             (self.sizes.flash, budgets::FLASH),
             (self.sizes.static_ram, budgets::STATIC_RAM),
@@ -217,7 +239,9 @@ impl Figures {
             (self.worst, budgets::WORST_STEP),
             (self.frame, budgets::FRAME),
             (self.steps_a_period, budgets::WORST_PERIOD),
+            (self.release_frame, budgets::RELEASE_FRAME),
             (self.period, budgets::PERIOD),
+            (self.release_period, budgets::RELEASE_PERIOD),
             (self.high_water, budgets::STACK_HIGH_WATER),
             (self.bound.bytes(), budgets::STACK_BOUND),
         ]
@@ -251,6 +275,10 @@ impl Figures {
             "step_instructions": { "typical": self.typical, "worst": self.worst },
             "frame_instructions": self.frame,
             "period_instructions": self.period,
+            "release_image": {
+                "frame_instructions": self.release_frame,
+                "period_instructions": self.release_period,
+            },
             "panic_free": self.sizes.panic_free,
         })
     }
@@ -266,6 +294,9 @@ impl Figures {
             println!("  {name:<17} {size:>7} B");
         }
         self.bound.print();
+        if let Some(byte) = self.lone_byte {
+            println!("  a byte that comes alone, with the passes of the loop: {byte} instructions");
+        }
         println!("  dearest frame of each kind, instructions to read and to write it");
         let mut kinds = Vec::new();
         for FrameCost { kind, reading, writing } in &self.frames {
@@ -321,6 +352,7 @@ impl Sizes {
             "step_instructions": null,
             "frame_instructions": null,
             "period_instructions": null,
+            "release_image": null,
             "panic_free": self.panic_free,
         })
     }

@@ -49,7 +49,7 @@ pub(crate) struct Step {
 }
 
 /// Steps of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Measured {
     /// In the order they were done.
     pub(crate) steps: Vec<Step>,
@@ -105,29 +105,56 @@ pub(crate) fn measure(
 ) -> Result<Measured> {
     let mut measured = Measured::default();
     for ids in ids.chunks(CASES_A_RUN) {
-        let cases = ids.iter().map(|id| Case::new(shape, *id)).collect::<Result<Vec<_>>>()?;
-        let mut input = u32::try_from(cases.len())?.to_le_bytes().to_vec();
-        for case in &cases {
-            case.write(&mut input)?;
-        }
-        let kinds: Vec<(CaseId, Kind)> = ids
-            .iter()
-            .zip(&cases)
-            .flat_map(|(id, case)| case.messages.iter().map(|message| (*id, message.kind())))
-            .collect();
-        let ticks = emulate(emulator, image, &input, kinds.len() * WORDS_A_MESSAGE)?;
-        let costs = ticks.as_chunks().0.iter();
-        measured.steps.extend(kinds.into_iter().zip(costs).map(
-            |((case, kind), [own, dearest, all, slices])| Step {
-                case,
-                kind,
-                instructions: instructions(*own.max(dearest)),
-                altogether: instructions(own.saturating_add(*all)),
-                slices: *slices,
-            },
-        ));
+        measured.steps.extend(measure_run(emulator, image, shape, ids, None)?.steps);
     }
     Ok(measured)
+}
+
+/// The same in one run of the emulator, with this plugin beside the image.
+pub(crate) fn measure_run(
+    emulator: &Path,
+    image: &Path,
+    shape: Shape,
+    ids: &[CaseId],
+    plugin: Option<&Plugin>,
+) -> Result<Measured> {
+    let cases = ids.iter().map(|id| Case::new(shape, *id)).collect::<Result<Vec<_>>>()?;
+    let mut input = u32::try_from(cases.len())?.to_le_bytes().to_vec();
+    for case in &cases {
+        case.write(&mut input)?;
+    }
+    let kinds: Vec<(CaseId, Kind)> = ids
+        .iter()
+        .zip(&cases)
+        .flat_map(|(id, case)| case.messages.iter().map(|message| (*id, message.kind())))
+        .collect();
+    let ticks = emulate_with(emulator, image, &input, kinds.len() * WORDS_A_MESSAGE, plugin)?;
+    let costs = ticks.as_chunks().0.iter();
+    let steps =
+        kinds.into_iter().zip(costs).map(|((case, kind), [own, dearest, all, slices])| Step {
+            case,
+            kind,
+            instructions: instructions(*own.max(dearest)),
+            altogether: instructions(own.saturating_add(*all)),
+            slices: *slices,
+        });
+    Ok(Measured { steps: steps.collect() })
+}
+
+/// A plugin of the emulator.
+pub(crate) struct Plugin {
+    /// What the emulator is given for it.
+    pub(crate) argument: String,
+    /// The file that it writes, complete as soon as a line begins with this word.
+    pub(crate) records: PathBuf,
+    pub(crate) last: &'static str,
+}
+
+impl Plugin {
+    fn is_complete(&self) -> bool {
+        let text = fs::read_to_string(&self.records).unwrap_or_default();
+        text.lines().any(|line| line.starts_with(self.last))
+    }
 }
 
 /// The file behind the window, removed at the end.
@@ -163,6 +190,16 @@ pub(crate) fn emulate(
     input: &[u8],
     words: usize,
 ) -> Result<Vec<u32>> {
+    emulate_with(emulator, image, input, words, None)
+}
+
+fn emulate_with(
+    emulator: &Path,
+    image: &Path,
+    input: &[u8],
+    words: usize,
+    plugin: Option<&Plugin>,
+) -> Result<Vec<u32>> {
     ensure!(
         input.len() <= INPUT_BYTES,
         "{} bytes of cases: the window has room for {INPUT_BYTES}",
@@ -179,6 +216,9 @@ pub(crate) fn emulate(
     command.args(["-object", &memory, "-machine", "mps2-an386,memory-backend=window"]);
     command.args(["-cpu", "cortex-m4", "-display", "none", "-monitor", "none"]);
     command.args(["-serial", "null", "-icount", "shift=6,sleep=off"]);
+    if let Some(plugin) = plugin {
+        command.args(["-plugin", &plugin.argument]);
+    }
     command.arg("-kernel").arg(image).stdin(Stdio::null());
     eprintln!("$ {}", workspace::describe(&command));
     let mut emulator = Emulator(command.spawn().context("cannot start the emulator")?);
@@ -189,7 +229,7 @@ pub(crate) fn emulate(
         let mut state = [0; 4];
         file.read_exact_at(&mut state, INPUT_BYTES as u64).context("cannot read the window")?;
         match u32::from_le_bytes(state) {
-            DONE => break,
+            DONE if plugin.is_none_or(Plugin::is_complete) => break,
             DAMAGED => bail!("the measuring image cannot read its cases"),
             _ if begin.elapsed() > LIMIT => bail!("no result within {} s", LIMIT.as_secs()),
             _ => {}

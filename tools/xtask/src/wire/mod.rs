@@ -1,6 +1,5 @@
 //! Instructions of frames and of whole control periods: the measuring image `wire` in the emulator.
 
-mod high_water;
 mod largest;
 
 use std::path::Path;
@@ -12,12 +11,10 @@ use coshift_shared::protocol::VersionRange;
 use coshift_shared::session::Sender;
 use coshift_shared::to_controller::{Hello, ToController};
 
-pub(crate) use high_water::stack_high_water;
-
 use crate::steps::{self, Case, CaseId, Shape};
 
 /// Session of the cases: no byte of it is zero.
-const SESSION: u16 = 0x0101;
+pub(crate) const SESSION: u16 = 0x0101;
 /// Control period of the cases, µs.
 const PERIOD_US: u32 = 50_000;
 /// Most cases in one window.

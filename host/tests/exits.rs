@@ -13,8 +13,7 @@ use coshift_engine::train::optimiser;
 use coshift_engine::train::random::Random;
 use coshift_host::clock::Time;
 use coshift_host::engine::{Infer, Input, Job, Models};
-use coshift_shared::policy::{self, Cell, Level, PolicyImage, PolicyView, Settle, TableImage};
-use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
+use coshift_shared::policy::{self, Cell, Level, PolicyImage, PolicyView, TableImage};
 
 /// Images of a request.
 const TILES: usize = 250;
@@ -86,24 +85,15 @@ fn policy_image(model_hash: u64, thresholds: [u16; 3]) -> Vec<u8> {
     let level =
         Level { cpu_khz: 1_000_000, gpu_khz: 1_000_000, emc_khz: 1_600_000, idle_mw: 2_000 };
     let cell = |row: u32| Cell { latency_us: 10_000 + 1_000 * row, energy_uj: 5_000 };
+    let table = TableImage {
+        name: "exiting".into(),
+        sub_networks,
+        cells: (0..3).map(|row| vec![cell(row)]).collect(),
+    };
     PolicyImage {
-        sequence: 1,
         board: "test-board".into(),
         runtime: "law".into(),
-        precision_bits: 32,
-        batch: 1,
-        settle: Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 },
-        power_cap_mw: NO_POWER_CAP,
-        temp_cap_mdeg_c: NO_TEMP_CAP,
-        utilisation_permille: 900,
-        resistance_50mk_w: 0,
-        park_level: None,
-        levels: vec![level],
-        tables: vec![TableImage {
-            name: "exiting".into(),
-            sub_networks,
-            cells: (0..3).map(|row| vec![cell(row)]).collect(),
-        }],
+        ..PolicyImage::sample(vec![level], vec![table])
     }
     .to_bytes()
     .unwrap()

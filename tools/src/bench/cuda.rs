@@ -194,15 +194,7 @@ fn rows(args: &EngineArgs, device: Device) -> Result<Vec<Row>> {
         let net = &nets[index].net;
         let macs = layout.cost(net).0;
         let peer = |(place, times): (usize, &Vec<Duration>)| {
-            let (p50, min) = (quantile(times, 0.5), quantile(times, 0.0));
-            Peer {
-                runtime: runtimes[place].clone(),
-                ms_p50: ms(p50),
-                ms_min: ms(min),
-                times_engine: p50.as_secs_f64() / median.as_secs_f64(),
-                min_times_engine: min.as_secs_f64() / least.as_secs_f64(),
-                outputs_off: peers_off[index][place],
-            }
+            Peer::new(&runtimes[place], times, (median, least), peers_off[index][place])
         };
         Row {
             device: on_gpu.device().name().to_owned(),

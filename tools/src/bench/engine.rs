@@ -128,6 +128,26 @@ pub struct Peer {
     pub outputs_off: f64,
 }
 
+impl Peer {
+    /// From the sorted times of its calls and the engine's median and shortest time.
+    pub(super) fn new(
+        runtime: &str,
+        times: &[Duration],
+        (median, least): (Duration, Duration),
+        outputs_off: f64,
+    ) -> Self {
+        let (p50, min) = (quantile(times, 0.5), quantile(times, 0.0));
+        Self {
+            runtime: runtime.to_owned(),
+            ms_p50: ms(p50),
+            ms_min: ms(min),
+            times_engine: p50.as_secs_f64() / median.as_secs_f64(),
+            min_times_engine: min.as_secs_f64() / least.as_secs_f64(),
+            outputs_off,
+        }
+    }
+}
+
 /// What is measured.
 pub(super) struct Subject {
     pub(super) network: Network,
@@ -304,15 +324,7 @@ fn rows(args: &EngineArgs, subject: &Subject) -> Result<Vec<Row>> {
         let net = &nets[index].net;
         let macs = layout.cost(net).0;
         let peer = |(place, times): (usize, &Vec<Duration>)| {
-            let (p50, min) = (quantile(times, 0.5), quantile(times, 0.0));
-            Peer {
-                runtime: runtimes[place].clone(),
-                ms_p50: ms(p50),
-                ms_min: ms(min),
-                times_engine: p50.as_secs_f64() / median.as_secs_f64(),
-                min_times_engine: min.as_secs_f64() / least.as_secs_f64(),
-                outputs_off: off[index][place],
-            }
+            Peer::new(&runtimes[place], times, (median, least), off[index][place])
         };
         Row {
             index,

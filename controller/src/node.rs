@@ -5,6 +5,7 @@
 //! side:
 //!
 //! * Without a session it announces itself: Welcome in session 0, every 100 ms of its own clock.
+//!   It takes in nothing but Hello then.
 //! * Hello opens the session in its header and forgets everything of the one before. The same
 //!   Hello again (session and boot nonce equal) is answered again and forgets nothing.
 //! * Protocol ranges that do not meet are answered by Welcome, with its own range, and Refused;
@@ -157,6 +158,11 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         if let ToController::Hello(hello) = message {
             return self.greet(header, hello, local, out);
         }
+        // Without a session there is none that a frame could belong to, one of session 0 included:
+        // it would be answered by nothing.
+        if self.receiver.session() == NO_SESSION {
+            return self.receiver.count_old_session();
+        }
         if !self.receiver.take_in(header) {
             return;
         }
@@ -212,8 +218,7 @@ impl<'p, S: PolicyStore> Node<'p, S> {
             return;
         };
         if header.session == NO_SESSION {
-            self.receiver.counters.old_session = self.receiver.counters.old_session.wrapping_add(1);
-            return;
+            return self.receiver.count_old_session();
         }
         let known =
             header.session == self.receiver.session() && hello.boot_nonce == self.agent_nonce;
@@ -224,6 +229,8 @@ impl<'p, S: PolicyStore> Node<'p, S> {
             self.sender.open(header.session);
             self.sender.settle(protocol);
             self.agent_nonce = hello.boot_nonce;
+            // A decision under way ends with its session, and is not owed any more.
+            self.unanswered = 0;
             self.outputs = self.controller.start_session(now, hello.period_us, header.session);
         }
         // A doubled frame is dropped here; a Hello the agent sent again has a new number.

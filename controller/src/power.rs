@@ -61,16 +61,10 @@ impl Default for Power {
     }
 }
 
-/// A reading that can be true: within a quarter and four times of what was predicted.
+/// A reading to learn from: within a quarter and four times of what was predicted.
 #[must_use]
 pub fn plausible(measured_mw: u32, predicted_mw: u32) -> bool {
-    measured_mw >= predicted_mw >> 2 && !too_much(measured_mw, predicted_mw) && measured_mw > 0
-}
-
-/// More than four times what was predicted: no board draws that.
-#[must_use]
-pub fn too_much(measured_mw: u32, predicted_mw: u32) -> bool {
-    measured_mw >> 2 > predicted_mw
+    measured_mw >= predicted_mw >> 2 && measured_mw >> 2 <= predicted_mw && measured_mw > 0
 }
 
 /// A power that is low-passed with the board's time constant, after `us`.

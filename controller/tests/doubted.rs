@@ -4,7 +4,7 @@ mod common;
 
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
-use coshift_shared::to_controller::{Telemetry, Temperature, ToController};
+use coshift_shared::to_controller::{Application, Change, Telemetry, Temperature, ToController};
 use coshift_shared::to_host::{SensorSet, ToHost, TraceEvent};
 use coshift_shared::units::Age;
 
@@ -114,8 +114,29 @@ fn a_second_lost_sensor_is_told_beside_the_first() {
     assert!(told[0].0 < BACK && told[0].1 == SensorSet::POWER, "{told:?}");
 }
 
+/// What was predicted is no measure: it is a mean, of what runs from now on.
 #[test]
-fn a_new_session_misses_nothing() {
+fn power_is_doubted_only_where_no_board_draws_it() {
+    let bytes = policy();
+    let mut session = Session::new(&bytes);
+    for idle in [false, true] {
+        if idle {
+            let at_us = session.bench.now.us();
+            let change = Change::Remove;
+            let leave = Application { at_us, slot: 0, change };
+            session.bench.give(&ToController::Application(leave));
+        }
+        for power_mw in [1, 20_000, 60_000, 250_000] {
+            let told = session.periods(50, |_, message| message.power_mw = power_mw);
+            assert_eq!(told, [], "idle {idle}, {power_mw} mW");
+        }
+    }
+    let told = session.periods(50, |_, message| message.power_mw = 250_001);
+    assert_eq!(told, [(0, SensorSet::POWER)]);
+}
+
+#[test]
+fn a_new_session_tells_again_what_is_lost() {
     let bytes = policy();
     let mut session = Session::new(&bytes);
     session.periods(10, |_, _| {});
@@ -123,5 +144,10 @@ fn a_new_session_misses_nothing() {
     let now = session.bench.now;
     session.bench.controller.start_session(now, PERIOD_US, 8);
     assert_eq!(session.bench.controller.doubted(), SensorSet::NONE);
-    assert_eq!(session.periods(50, |_, message| message.power_age = Age::MISSING), []);
+    let told = session.periods(50, |_, message| message.power_age = Age::MISSING);
+    assert_eq!(told, [(0, SensorSet::POWER)]);
+    // What was never there in any session is not missed.
+    let now = session.bench.now;
+    session.bench.controller.start_session(now, PERIOD_US, 9);
+    assert_eq!(session.periods(50, |_, _| {}), []);
 }

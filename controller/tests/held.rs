@@ -136,6 +136,26 @@ fn clocks_that_are_late_are_not_held() {
     assert!(board.bench.controller.held().is_free());
 }
 
+/// What lies further back than 15 minutes is not told apart: no deadline may ask for a longer wait.
+#[test]
+fn a_hold_is_noticed_whatever_the_deadline() {
+    const MINUTE_US: u32 = 60_000_000;
+    for deadline_us in [8 * MINUTE_US, 60 * MINUTE_US, u32::MAX] {
+        let image = policy(&[]);
+        let mut board = Board::new(PolicyView::open(&image).unwrap());
+        let period_us = 10 * MINUTE_US;
+        board.bench.set(0, Targets { deadline_us, period_us, ..targets() });
+        let before = board.periods(20);
+        let high = *EMC_KHZ.last().unwrap();
+        assert!(board.view.level(before.run_level).unwrap().emc_khz < high);
+        board.hold_memory(high);
+        let periods = 15 * MINUTE_US / PERIOD_US + 20;
+        let found = (0..periods).find(|_| board.period().reason == Reason::ClockHeld);
+        assert!(found.is_some(), "not noticed within 15 minutes: a deadline of {deadline_us} us");
+        assert_eq!(board.runs_at(), Some(board.bench.controller.level()));
+    }
+}
+
 #[test]
 fn a_hold_that_nothing_can_confirm_is_forgotten_and_found_again() {
     // With 665.6 MHz there is one level only, and none that would end up as it.

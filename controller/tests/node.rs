@@ -3,6 +3,7 @@
 mod common;
 
 use common::{PERIOD_US, policy, targets, telemetry};
+use coshift_controller::node::UNANSWERED;
 use coshift_controller::{Identity, Node};
 use coshift_shared::frame::Frame;
 use coshift_shared::kind::Kind;
@@ -10,9 +11,11 @@ use coshift_shared::policy::PolicyView;
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::schema::FINGERPRINT;
-use coshift_shared::session::Sender;
+use coshift_shared::session::{NO_SESSION, Sender};
 use coshift_shared::time::{Duration, Instant};
-use coshift_shared::to_controller::{Application, Change, Hello, Query, Question, ToController};
+use coshift_shared::to_controller::{
+    Application, Change, Hello, PolicyBegin, Query, Question, ToController,
+};
 use coshift_shared::to_host::{
     Decision, FaultCode, Refusal, ResetCause, Status, ToHost, TraceEvent,
 };
@@ -135,6 +138,49 @@ fn a_new_node_announces_itself_until_it_is_greeted() {
     );
     agent.local = agent.local.after(Duration::from_ms(150));
     assert!(agent.poll().is_empty());
+}
+
+#[test]
+fn before_its_first_hello_a_node_takes_in_nothing_else() {
+    let image = policy();
+    let mut agent = Agent::new(PolicyView::open(&image).unwrap());
+    assert_eq!(agent.sender.session(), NO_SESSION);
+    for _ in 0..10 * UNANSWERED {
+        assert_eq!(agent.period(), None);
+        assert!(agent.node.is_answering());
+    }
+    let at_us = agent.local.us();
+    let begin = PolicyBegin { at_us, length: 1_000, crc: 0, sequence: 1 };
+    assert!(agent.give(&ToController::PolicyBegin(begin)).is_empty());
+    let query = Query { at_us, what: Question::Link };
+    assert!(agent.give(&ToController::Query(query)).is_empty());
+    agent.set();
+    let link = agent.node.link();
+    assert_eq!((link.accepted, link.old_session), (0, 10 * u16::from(UNANSWERED) + 3));
+    // The session that then begins is like any other.
+    agent.greet(42);
+    assert_eq!(agent.period().unwrap().sub_networks, [255; 4]);
+    agent.set();
+    assert_ne!(agent.period().unwrap().sub_networks[0], 255);
+}
+
+#[test]
+fn a_decision_that_a_new_session_ended_is_not_missed() {
+    let image = common::random::policy(32, 16, 4, 1, false);
+    let mut agent = Agent::new(PolicyView::open(&image).unwrap());
+    for session in 1..=3 * u16::from(UNANSWERED) {
+        agent.greet(session);
+        assert_eq!(agent.node.unanswered(), 0);
+        agent.set();
+        let message = ToController::Telemetry(telemetry(agent.local, 45_000));
+        for byte in agent.frame(&message).bytes() {
+            agent.node.feed(*byte, agent.local, &mut |frame: &Frame| {
+                assert!(!matches!(open(frame).1, ToHost::Decision(_)), "decided at once");
+            });
+        }
+        assert!(agent.node.is_deciding() && agent.node.is_answering());
+        assert_eq!(agent.node.unanswered(), 1);
+    }
 }
 
 #[test]

@@ -85,6 +85,15 @@ pub fn sensors(set: SensorSet) -> Vec<&'static str> {
     names.into_iter().filter(|(sensor, _)| set.has(*sensor)).map(|(_, name)| name).collect()
 }
 
+/// Which readings are not believed, as a line: all of them, and not only those lost last.
+#[must_use]
+pub fn doubted(set: SensorSet) -> String {
+    match sensors(set).as_slice() {
+        [] => "every reading is believed again".into(),
+        names => format!("not believed now: {}", names.join(", ")),
+    }
+}
+
 /// What is missing as one word, for programs.
 #[must_use]
 pub fn missing_word(missing: Missing) -> &'static str {
@@ -178,7 +187,7 @@ pub fn fault(code: FaultCode, detail: u32) -> Option<String> {
         FaultCode::Panic => Some(format!("panic in line {detail}")),
         FaultCode::HardFault => Some(format!("hard fault at {detail:#010x}")),
         FaultCode::StackOverflow => Some(format!("stack overflow at {detail:#010x}")),
-        FaultCode::Hang => Some("control loop hung".into()),
+        FaultCode::Hang => Some("control loop hung or no longer answered".into()),
     }
 }
 
@@ -202,7 +211,17 @@ pub fn refusal(why: Refusal) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use coshift_shared::to_host::{Missing, Shortfall};
+    use coshift_shared::to_host::{FaultCode, Missing, SensorSet, Shortfall};
+
+    #[test]
+    fn lines_name_the_sensors_and_the_fault() {
+        let both = SensorSet::POWER.with(SensorSet::GPU_LOAD);
+        assert_eq!(super::doubted(both), "not believed now: power, load of the GPU");
+        assert_eq!(super::doubted(SensorSet::NONE), "every reading is believed again");
+        let hang = super::fault(FaultCode::Hang, 0);
+        assert_eq!(hang.as_deref(), Some("control loop hung or no longer answered"));
+        assert_eq!(super::fault(FaultCode::None, 0), None);
+    }
 
     #[test]
     fn shortfalls_name_who_and_how_much() {

@@ -3,7 +3,7 @@
 use coshift_shared::kind::Kind;
 use coshift_shared::packet::BodyFault;
 use coshift_shared::protocol::VersionRange;
-use coshift_shared::to_host::{Decision, Refused, SensorSet, Trace, Welcome};
+use coshift_shared::to_host::{Decision, Refused, SensorSet, Trace, TraceEvent, Welcome};
 
 use crate::core::{Decider, LinkState};
 use crate::explain;
@@ -215,10 +215,11 @@ impl std::fmt::Display for Notice {
                     explain::refusal(refused.why)
                 )
             }
-            Self::Doubted(doubted) => match explain::sensors(*doubted).as_slice() {
-                [] => f.write_str("every reading is believed again"),
-                names => write!(f, "not believed: {}", names.join(", ")),
-            },
+            Self::Doubted(doubted) => f.write_str(&explain::doubted(*doubted)),
+            Self::Trace(Trace { event: TraceEvent::ReadingsDoubted, argument, count, .. }) => {
+                let doubted = explain::doubted(SensorSet::from_bits(*argument));
+                write!(f, "MCU: {doubted} (number {count})")
+            }
             Self::Trace(trace) => {
                 write!(f, "MCU: {:?} {} (number {})", trace.event, trace.argument, trace.count)
             }
@@ -228,5 +229,23 @@ impl std::fmt::Display for Notice {
                 f.write_str(text)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coshift_shared::to_host::{SensorSet, Trace, TraceEvent};
+
+    use super::Notice;
+
+    #[test]
+    fn a_trace_names_the_sensors_that_are_not_believed() {
+        let trace = |event, argument| Notice::Trace(Trace { at_us: 0, event, count: 3, argument });
+        let power = u32::from(SensorSet::POWER.bits());
+        let said = trace(TraceEvent::ReadingsDoubted, power).to_string();
+        assert_eq!(said, "MCU: not believed now: power (number 3)");
+        let said = trace(TraceEvent::ReadingsDoubted, 0).to_string();
+        assert_eq!(said, "MCU: every reading is believed again (number 3)");
+        assert_eq!(trace(TraceEvent::SamplesLost, 5).to_string(), "MCU: SamplesLost 5 (number 3)");
     }
 }

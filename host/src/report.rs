@@ -25,7 +25,7 @@
 //! | `achieved_level` | level read back; `null` = none of the list |
 //! | `clocks_mhz` | clocks read back: CPU, GPU, memory |
 //! | `power_mw`, `gpu_load_permille`, `temperatures_mdeg_c` | last readings; `null` = missing |
-//! | `doubted` | sensors whose readings were there once and are not believed now, by name |
+//! | `doubted` | sensors whose readings were there once and are not believed, by name; one that is believed again stays for up to 40 telemetries |
 //! | `board` | what plays or is the board: `virtual:NAME`, `scripted` |
 //! | `energy_mj` | energy of the whole board since the start, mJ; `null` where nothing counts it |
 //! | `energy_source` | `modelled`: by the virtual board's model, not measured; `null` with `energy_mj` |

@@ -148,7 +148,7 @@ fn a_lost_sensor_is_named_when_it_goes_and_when_it_is_back() {
         }
     }
     let [(10, lost), (40..80, back)] = said.as_slice() else { panic!("{said:?}") };
-    assert_eq!((&**lost, &**back), ("not believed: power", "every reading is believed again"));
+    assert_eq!((&**lost, &**back), ("not believed now: power", "every reading is believed again"));
 }
 
 #[test]

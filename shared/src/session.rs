@@ -226,7 +226,7 @@ impl Receiver {
     /// either way. Call it once a frame, after the body was read.
     pub fn take_in(&mut self, header: Header) -> bool {
         if header.session != self.session {
-            self.counters.old_session = self.counters.old_session.wrapping_add(1);
+            self.count_old_session();
             return false;
         }
         let ahead = match self.last_seq {
@@ -241,6 +241,11 @@ impl Receiver {
         self.counters.accepted = self.counters.accepted.wrapping_add(1);
         self.last_seq = Some(header.seq);
         true
+    }
+
+    /// Counts a frame of another session, or of none.
+    pub fn count_old_session(&mut self) {
+        self.counters.old_session = self.counters.old_session.wrapping_add(1);
     }
 
     /// Counts a body that could not be read.

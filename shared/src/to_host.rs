@@ -77,7 +77,7 @@ pub enum FaultCode {
     HardFault,
     /// The stack reached its guard; the detail is the address.
     StackOverflow,
-    /// The control loop hung.
+    /// The control loop hung, or went round without answering.
     Hang,
 }
 
@@ -341,7 +341,7 @@ pub enum TraceEvent {
     /// The receive queue overflowed; the argument is the bytes lost so far.
     QueueOverrun,
     /// Other readings than before are not believed: missing, stale or impossible though they were
-    /// there once in this session. The argument has the bits of [`SensorSet`].
+    /// there once. The argument has the bits of [`SensorSet`].
     ReadingsDoubted,
 }
 

@@ -6,7 +6,7 @@ use coshift_shared::to_controller::Telemetry;
 use coshift_shared::to_host::{Reason, Shortfall};
 use coshift_shared::units::NO_LEVEL;
 
-use super::{Choice, Controller, DWELL, Outputs, SETTLE_PERIODS, Standing, State};
+use super::{Choice, Controller, DWELL, OLD, Outputs, SETTLE_PERIODS, Standing, State};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
 use crate::device::{Board, Candidate, Effort, PowerCaps, Round, Search, Trouble, Way};
 use crate::held::Achieved;
@@ -144,8 +144,10 @@ impl Controller<'_> {
         let settle = policy.settle();
         let settle_us = settle.cpu_us.max(settle.gpu_us).max(settle.emc_us);
         let due = self.period.times(SETTLE_PERIODS).us().saturating_add(settle_us);
-        // Clocks change between requests, and one may take longer than its deadline.
-        if now.since(self.asked_since).us() < due.saturating_add(longest_us.saturating_mul(2)) {
+        // Clocks change between requests, and one may take longer than its deadline. No span is longer
+        // than what `age` tells apart.
+        let wait_us = due.saturating_add(longest_us.saturating_mul(2)).min(OLD.us());
+        if now.since(self.asked_since).us() < wait_us {
             return;
         }
         let parks_at = match achieved {

@@ -9,15 +9,19 @@ use coshift_shared::to_host::{SensorSet, TraceEvent};
 
 use super::sensors::{OLDEST_READING, believed};
 use super::{Controller, Outputs};
-use crate::power::too_much;
 
 /// Telemetries after which a reading that came back is told, and before which none is told twice.
 const WINDOW: u8 = 20;
 
-/// What the readings of a session were like, a bit each as in [`SensorSet`].
+/// More than any board of this kind can be supplied with, mW. What a decision predicts is no bound: it
+/// is a mean, and of what runs from now on.
+const MOST_POWER_MW: u32 = 250_000;
+
+/// What the readings were like, a bit each as in [`SensorSet`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Doubts {
-    /// Was there at least once: a sensor that a board does not have is not missed.
+    /// Was there at least once, in whatever session: a sensor that a board does not have is not
+    /// missed.
     seen: SensorSet,
     /// Told as not believed.
     told: SensorSet,
@@ -42,6 +46,11 @@ impl Doubts {
             (self.left, self.window) = (WINDOW, doubted);
         }
         (self.told != told).then_some(self.told)
+    }
+
+    /// The same of a new session, in which nothing was told yet.
+    pub(super) fn anew(self) -> Self {
+        Self { seen: self.seen, ..Self::default() }
     }
 
     /// What was told last.
@@ -75,8 +84,7 @@ impl Controller<'_> {
             hear(sensor, reading.age.us().is_some(), read && believed(reading).is_some());
         }
         let recent = |us: u32| us <= OLDEST_READING.us();
-        let predicted_mw = self.standing.map_or(u32::MAX, |standing| standing.choice.power_mw);
-        let possible = message.power_mw > 0 && !too_much(message.power_mw, predicted_mw);
+        let possible = (1..=MOST_POWER_MW).contains(&message.power_mw);
         let age = message.power_age.us();
         hear(SensorSet::POWER, age.is_some(), possible && age.is_some_and(recent));
         let age = message.gpu_load_age.us();

@@ -238,14 +238,15 @@ impl<'p> Controller<'p> {
         Self { effort, ..self }
     }
 
-    /// Starts a session at `now`: no applications, nothing learned, a new digest.
+    /// Starts a session at `now`: no applications, nothing learned, a new digest. Which sensors there
+    /// are stays known, so that a lost one is told again.
     pub fn start_session(&mut self, now: Instant, period_us: u32, session: u16) -> Outputs {
         self.period = Duration::from_us(period_us).max(MIN_PERIOD).min(MAX_PERIOD);
         self.slots = [const { None }; MAX_APPLICATIONS];
         self.arrangement = Arrangement::new(&self.slots);
         self.limits = Caps::of(self.policy.as_ref());
         self.sensors = Sensors::unknown(now);
-        self.doubts = Doubts::default();
+        self.doubts = self.doubts.anew();
         self.power = Power::default();
         self.standing = None;
         self.deciding = None;
@@ -364,7 +365,8 @@ impl<'p> Controller<'p> {
         &self.held
     }
 
-    /// Readings of the telemetry that were there in this session and are not believed now.
+    /// Readings of the telemetry that were there once and are not believed. One that is believed again
+    /// stays among them for up to 40 telemetries, as long as it takes to be told.
     #[must_use]
     pub fn doubted(&self) -> SensorSet {
         self.doubts.told()

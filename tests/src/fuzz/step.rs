@@ -26,7 +26,9 @@ pub fn step(bytes: &[u8]) {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     let image = IMAGE.get_or_init(|| Case::reference().expect("the policy at hand").image.clone());
     let policy = PolicyView::open(image).expect("a valid policy");
-    Play::new(policy).run(&mut Bytes(bytes));
+    let mut play = Play::new(policy);
+    play.ungreeted(bytes);
+    play.run(&mut Bytes(bytes));
 }
 
 /// What came in at a time of the node's own clock, and what the node answered.
@@ -111,6 +113,18 @@ impl<'p> Play<'p> {
             let spread = if self.plausible(bytes) { 50 } else { 256 };
             self.wait(u16::from(bytes.u8()) % spread);
         }
+    }
+
+    /// Messages in no session, before the first Hello: as many as the last byte says, all made of the
+    /// bytes that the session is made of too.
+    fn ungreeted(&mut self, bytes: &[u8]) {
+        let count = bytes.last().map_or(0, |last| last % 32);
+        for _ in 0..count {
+            self.telemetry(&mut Bytes(bytes));
+            self.set(&mut Bytes(bytes));
+            assert!(self.node.is_answering());
+        }
+        assert_eq!(self.node.link().accepted, 0, "taken in without a session");
     }
 
     fn send(&mut self, message: &ToController) {

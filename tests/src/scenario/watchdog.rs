@@ -28,14 +28,19 @@ pub(super) fn run(play: &mut Play<'_>) -> Result<()> {
     let mcu = after.mcu.as_ref().context("nobody was met again")?;
     ensure!(mcu.boot_nonce != boot, "it is the old boot: {after:?}");
     ensure!(mcu.reset_cause == "watchdog", "{mcu:?}");
-    ensure!(mcu.last_fault.as_deref() == Some("control loop hung"), "{mcu:?}");
+    ensure!(
+        mcu.last_fault.as_deref() == Some("control loop hung or no longer answered"),
+        "{mcu:?}"
+    );
     ensure!(after.handbacks == alone.handbacks + 1, "{after:?}");
     let seeded = play.rig.line().seen()[back..]
         .iter()
         .any(|seen| matches!(seen.sent_to_mcu(), Some(ToController::Seed(_))));
     ensure!(seeded, "it was not brought to the twin's state");
     let said = play.rig.notices();
-    let told = |line: &&String| line.contains("reset by watchdog, last fault: control loop hung");
+    let told = |line: &&String| {
+        line.contains("reset by watchdog, last fault: control loop hung or no longer answered")
+    };
     ensure!(said.iter().any(|line| told(&line)), "not said: {said:?}");
     Ok(())
 }

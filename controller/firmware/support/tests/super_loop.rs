@@ -131,6 +131,19 @@ fn hello() -> ToController {
     })
 }
 
+fn telemetry() -> ToController {
+    ToController::Telemetry(Telemetry {
+        at_us: Instant::START.us(),
+        level: 3,
+        clocks_mhz: [1; 3],
+        power_mw: 6_000,
+        power_age: Age::FRESH,
+        gpu_load_permille: 500,
+        gpu_load_age: Age::FRESH,
+        temperatures: [Temperature::MISSING; 2],
+    })
+}
+
 #[test]
 fn it_announces_itself_opens_a_session_and_tells_what_the_board_measured() {
     let (mut bench, mut node) = (bench(), Node::new(None, IDENTITY));
@@ -173,6 +186,25 @@ fn a_pass_takes_in_no_more_than_a_frame_and_asks_for_another() {
     }
     assert!(!bench.pass(&mut node));
     assert_eq!(bench.port().fed, 5);
+}
+
+/// Frames of session 0, well-formed, though there is no such session.
+#[test]
+fn telemetry_before_the_first_hello_does_not_starve_the_watchdog() {
+    let policy = large_policy();
+    let mut node = Node::new(Some(PolicyView::open(&policy).unwrap()), IDENTITY);
+    let mut bench = bench();
+    let mut agent = Sender::default();
+    for _ in 0..100 {
+        bench.port().incoming.extend(agent.to_controller(&telemetry()).unwrap().1.bytes());
+        let fed = bench.port().fed;
+        let mut passes = 1;
+        while bench.pass(&mut node) {
+            passes += 1;
+        }
+        assert_eq!(bench.port().fed, fed + passes);
+    }
+    assert_eq!(node.link().old_session, 100);
 }
 
 #[test]
@@ -272,16 +304,7 @@ fn what_comes_while_a_decision_is_under_way_waits_in_the_board_s_queue() {
         let change = Change::Set(targets);
         ToController::Application(Application { at_us, slot: table, change })
     };
-    let telemetry = ToController::Telemetry(Telemetry {
-        at_us,
-        level: 3,
-        clocks_mhz: [1; 3],
-        power_mw: 6_000,
-        power_age: Age::FRESH,
-        gpu_load_permille: 500,
-        gpu_load_age: Age::FRESH,
-        temperatures: [Temperature::MISSING; 2],
-    });
+    let telemetry = telemetry();
     let query = ToController::Query(Query { at_us, what: Question::Link });
     let messages = [hello(), set(0), set(1), set(2), set(3), telemetry, query];
     for message in &messages {

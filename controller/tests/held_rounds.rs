@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::clocks::Board;
+use common::clocks::{Board, bounds};
 use common::random::{GRID_EMC_KHZ, GRID_GPU_KHZ, asked, grid};
 use common::rest::{at_rest, infeasible, session};
 use coshift_controller::controller::SEARCH;
@@ -21,17 +21,6 @@ use proptest::prelude::*;
 /// of all is.
 const SETTLED: usize = 400;
 const FORGOTTEN: usize = (FORGET.us() / common::PERIOD_US) as usize;
-
-/// Bounds on one clock: none, a cap, a floor, or both at once.
-fn bounds(clocks: &'static [u32]) -> impl Strategy<Value = (u32, u32)> {
-    let count = clocks.len();
-    prop_oneof![
-        1 => Just((0, u32::MAX)),
-        2 => (0..count).prop_map(|at| (0, clocks[at])),
-        1 => (0..count).prop_map(|at| (clocks[at], u32::MAX)),
-        1 => (0..count).prop_map(|at| (clocks[at], clocks[at])),
-    ]
-}
 
 /// A period, and what holds for every decision: its level can be had, and "infeasible" is said only
 /// of what can be had.

@@ -14,7 +14,7 @@ use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{
     Limits, Outcomes, Targets, Telemetry, Temperature, ToController,
 };
-use coshift_shared::to_host::{Decision, Mode};
+use coshift_shared::to_host::Decision;
 use coshift_shared::units::{Age, NO_POWER_CAP, NO_TEMP_CAP};
 
 /// A sensor.
@@ -73,6 +73,12 @@ const CAP_MW: u32 = 7_000;
 /// A board of this resistance (K/W) and time constant (s): hotter and faster than any fitted one.
 const RESISTANCE: f64 = 8.0;
 const TIME_CONSTANT: f64 = 60.0;
+/// Periods that a board is at a safe level at least, if it stays there: its time constant. One that
+/// knows its temperature comes and goes at the cap.
+const STAYS: u32 = 1_200;
+/// Periods within which a board whose temperature is lost is at a safe level for good: 25 for which
+/// the last one read stands, and some to get there.
+const SAFE_WITHIN: u32 = 30;
 
 /// Which cap the board is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +153,8 @@ struct Found {
     over_periods: u32,
     /// Hottest while it lied, over the cap, 0.1 °C; negative = under it.
     hottest: i32,
-    /// Periods until the safest level after the failure began.
+    /// Periods of the failure after which power stayed where it cannot bring the board over its
+    /// temperature cap, however long that lasts; none, where it did not stay there for [`STAYS`].
     safe_after: Option<u32>,
     /// Requests late while it lied, in 1/10 %.
     late_permille: u32,
@@ -186,7 +193,7 @@ fn run(at: At, lie: Option<(Sensor, Failure)>, second_zone: bool) -> Found {
         over_mw: 0,
         over_periods: 0,
         hottest: i32::MIN,
-        safe_after: None,
+        safe_after: Some(0),
         late_permille: 0,
         over_after: 0,
         clearly_over: 0,
@@ -204,6 +211,7 @@ fn run(at: At, lie: Option<(Sensor, Failure)>, second_zone: bool) -> Found {
         let work_mw = f64::from(cell.energy_uj) * slowed * 1000.0 / every_us;
         let drawn_mw = (idle_mw + work_mw) * DRAWS_MORE;
         let load = (latency_us / every_us * 1000.0).round();
+        // Where the temperature would end at this power.
         let end = 30.0 + RESISTANCE * drawn_mw / 1000.0;
         temp += (end - temp) * f64::from(PERIOD_US) / 1e6 / TIME_CONSTANT;
 
@@ -251,15 +259,16 @@ fn run(at: At, lie: Option<(Sensor, Failure)>, second_zone: bool) -> Found {
             found.over_mw = found.over_mw.max(over_mw);
             found.over_periods += u32::from(over_mw > 0);
             found.hottest = found.hottest.max(over_temp);
+            if end > CAP_DEG_C {
+                let period = n + 1 - BEFORE;
+                found.safe_after = (period + STAYS <= LYING).then_some(period);
+            }
             late += u32::from(latency_us > f64::from(asked.deadline_us));
         } else if n >= BEFORE {
             let hot = at == At::TemperatureCap && over_temp > 0;
             found.over_after += u32::from(over_mw > 0 || hot);
         }
         last = common::decision(&answer).expect("telemetry is answered");
-        if lies && last.mode == Mode::Safe {
-            found.safe_after.get_or_insert(n + 1 - BEFORE);
-        }
         found.levels.push(last.run_level);
     }
     found.late_permille = late * 1000 / LYING;
@@ -360,6 +369,12 @@ fn check(row: &Row, honest: &Row) {
     // one read on, and after 25 periods for good.
     if matches!(lie, Some((Sensor::Temperature, Failure::Off | Failure::Garbage))) {
         assert!(temperature.hottest <= 0, "{lie:?}: {} over", temperature.hottest);
+        let safe = temperature.safe_after.is_some_and(|periods| periods <= SAFE_WITHIN);
+        assert!(safe, "{lie:?}: at a safe level after {:?} periods", temperature.safe_after);
+    }
+    // Where power is not there, or cannot be, the prediction counts, with the bias learned before.
+    if matches!(lie, Some((Sensor::Power, Failure::Off | Failure::Garbage))) {
+        assert_eq!(power.over_periods, 0, "{lie:?}: {} mW over", power.over_mw);
     }
     // Too hot when the sensor is honest again: the safest level at once, whatever it was before.
     if temperature.hottest > 0 && temperature.over_after > 0 {
@@ -385,7 +400,7 @@ fn no_lie_takes_the_board_over_a_cap_as_far_as_the_other_sensors_can_tell() {
     }
     let table = format!(
         "| sensor | failure | over the power cap, mW for s | and after it, s | late, % | over the temperature cap, °C \
-         | safest level after, s | late, % |\n|---|---|---|---|---|---|---|---|\n{table}"
+         | at a safe level after, s | late, % |\n|---|---|---|---|---|---|---|---|\n{table}"
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reliability.md");
     let text = std::fs::read_to_string(&path).expect("docs/reliability.md");

@@ -5,6 +5,7 @@ use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{Outcomes, Telemetry, ToController};
 use coshift_shared::to_host::Decision;
 use coshift_shared::units::{Age, NO_LEVEL, slowdown};
+use proptest::prelude::*;
 
 use super::{Bench, PERIOD_US};
 
@@ -15,6 +16,17 @@ const WORK: [f64; 3] = [4_000.0, 7_000.0, 11_000.0];
 fn latency_us(sub: usize, level: &Level) -> u32 {
     let (gpu, emc) = (f64::from(level.gpu_khz) / 1e6, f64::from(level.emc_khz) / 1e6);
     (WORK[sub] * (1.0 / gpu + 1.0 / emc)) as u32
+}
+
+/// Bounds on one clock: none, a cap, a floor, or both at once.
+pub fn bounds(clocks: &'static [u32]) -> impl Strategy<Value = (u32, u32)> {
+    let count = clocks.len();
+    prop_oneof![
+        1 => Just((0, u32::MAX)),
+        2 => (0..count).prop_map(|at| (0, clocks[at])),
+        1 => (0..count).prop_map(|at| (clocks[at], u32::MAX)),
+        1 => (0..count).prop_map(|at| (clocks[at], clocks[at])),
+    ]
 }
 
 /// Every pair of GPU and memory clock, but for those that `leave_out` names.

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{Bench, PERIOD_US, targets};
 
-/// One random thing that happens to a controller.
+/// One random thing that happens to a controller. A temperature of `i32::MIN` is a reading that
+/// nobody believes.
 #[derive(Debug, Clone, Copy)]
 pub enum Event {
     Outcomes { slot: u8, count: usize, slowed: f64 },
@@ -20,7 +21,8 @@ pub fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (0_u8..4, 1_usize..=12, 0.5_f64..4.0)
             .prop_map(|(slot, count, slowed)| Event::Outcomes { slot, count, slowed }),
-        4 => (30_000_i32..90_000).prop_map(|hottest_mdeg_c| Event::Telemetry { hottest_mdeg_c }),
+        4 => prop_oneof![9 => 30_000_i32..90_000, 1 => Just(i32::MIN)]
+            .prop_map(|hottest_mdeg_c| Event::Telemetry { hottest_mdeg_c }),
         1 => (0_u8..4, 1_000_u32..200_000, 7_000_u16..8_000, 5_000_u32..500_000).prop_map(
             |(slot, deadline_us, floor, period_us)| Event::Targets {
                 slot, deadline_us, floor, period_us

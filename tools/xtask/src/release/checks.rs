@@ -95,7 +95,8 @@ fn repeats(release: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// An image that runs on another policy decides otherwise than the host, and no figure of it is given.
+/// An image that runs on another policy decides otherwise than the host, and no figure of it is given:
+/// at once, as a run that is repeated for another reason ends with another error.
 fn refuses_others(release: &Bench) -> Result<()> {
     let [one, other, ..] = WORST_CASES else { bail!("no two cases are named") };
     let Err(error) = release.play_on_policy_of(*other, *one) else {

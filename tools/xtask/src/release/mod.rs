@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use coshift_shared::kind::Kind;
 use coshift_shared::session::Sender;
 use coshift_shared::to_controller::{Query, Question, ToController};
-use coshift_shared::to_host::{Decision, Status, ToHost};
+use coshift_shared::to_host::{Decision, Reason, Status, ToHost};
 
 use crate::steps::{Case, CaseId, Measured, Shape, Step};
 use crate::wire::{PeriodCost, SESSION, exchanged};
@@ -28,8 +28,8 @@ pub(crate) use figures::Figures;
 
 /// The image looks at its stack every 64 passes; each question takes one at least.
 const STACK_QUESTIONS: u32 = 80;
-/// An image whose clock runs while its host keeps it waiting hears silence, which is another input: such
-/// a run is repeated, so often at most.
+/// An image whose clock runs while its host keeps it waiting hears silence, which is another input, and
+/// says so: such a run is repeated, so often at most. Nothing else is.
 const ATTEMPTS: u32 = 5;
 /// Place of the port's receive interrupt in the vector table.
 const RECEIVE: u32 = 16;
@@ -108,7 +108,8 @@ impl Bench {
         })
     }
 
-    /// Plays a case until the image decides as the host does; gives what is found then.
+    /// Plays a case, again where the image heard silence; gives what is found where it decides as the
+    /// host does.
     fn attempt<T>(
         &self,
         case: &Case,
@@ -120,18 +121,35 @@ impl Bench {
         let (setup, periods) = exchanged(&case.messages)?;
         let exchanges = [vec![setup], periods].concat();
         let expected = expected::decisions(&case.policy, &exchanges)?;
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
+        let CaseId { seed, index } = id;
+        repeated(|| {
             let mut board = Board::boot(&self.emulator, &self.image, counter, policy)?;
-            match decides(&mut board, &exchanges, &expected)? {
-                None => return find(board),
-                difference => last = difference,
+            Ok(match decides(&mut board, &exchanges, &expected)? {
+                None => Ok(find(board)?),
+                Some(difference) => Err(difference),
+            })
+        })
+        .with_context(|| format!("seed {seed} index {index}"))
+    }
+}
+
+/// Runs until the image heard no silence in one.
+///
+/// # Errors
+/// A run's own, the first decision that is another than the host's, or silence in all [`ATTEMPTS`].
+fn repeated<T>(mut run: impl FnMut() -> Result<Result<T, Difference>>) -> Result<T> {
+    for _ in 0..ATTEMPTS {
+        match run()? {
+            Ok(found) => return Ok(found),
+            Err(difference) if difference.is_silence() => {}
+            Err(Difference { expected, decided }) => {
+                bail!("{DIFFERS}: {decided:?} instead of {expected:?}")
             }
         }
-        let CaseId { seed, index } = id;
-        let Difference { expected, decided } = last.context("no attempt")?;
-        bail!("{DIFFERS}: seed {seed} index {index}: {decided:?} instead of {expected:?}")
     }
+    bail!(
+        "the image heard silence in each of {ATTEMPTS} runs: this host is too busy to play a case"
+    )
 }
 
 /// Brings exchanges to a board. Gives where it decides otherwise than expected.
@@ -192,6 +210,16 @@ pub(crate) fn periods_agree(release: &[u64], measuring: &[PeriodCost]) -> Result
 struct Difference {
     expected: Decision,
     decided: Decision,
+}
+
+impl Difference {
+    /// Whether the image decided because it heard nothing, where the host's controller was told something.
+    fn is_silence(&self) -> bool {
+        let silence = |decision: &Decision| {
+            matches!(decision.reason, Reason::StaleTelemetry | Reason::AgentSilent)
+        };
+        silence(&self.decided) && !silence(&self.expected)
+    }
 }
 
 fn decision(board: &mut Board) -> Result<Decision> {
@@ -403,6 +431,51 @@ mod tests {
             writing: 5,
         };
         assert_eq!(FrameCosts::of(&records).unwrap(), [hello, frame]);
+    }
+
+    /// What the host's controller decides first in a case, and the same for another reason.
+    fn decided(reason: Reason) -> Difference {
+        let case = Case::new(Shape::Hostile, CaseId { seed: 1, index: 803 }).unwrap();
+        let (setup, periods) = exchanged(&case.messages).unwrap();
+        let exchanges = [vec![setup], periods].concat();
+        let decisions = expected::decisions(&case.policy, &exchanges).unwrap();
+        let expected = decisions[1][0];
+        Difference { expected, decided: Decision { reason, ..expected } }
+    }
+
+    #[test]
+    fn a_wrong_decision_is_never_tried_again() {
+        let silent = decided(Reason::StaleTelemetry);
+        let level = Difference {
+            decided: Decision { run_level: silent.expected.run_level ^ 1, ..silent.expected },
+            ..silent
+        };
+        for wrong in [level, decided(Reason::Keep), decided(Reason::TooHot)] {
+            let mut runs = 0;
+            // Right the next time: an image that is wrong now and then.
+            let found = repeated(|| {
+                runs += 1;
+                let Difference { expected, decided } = wrong;
+                Ok(if runs == 1 { Err(Difference { expected, decided }) } else { Ok(()) })
+            });
+            let why = format!("{:#}", found.expect_err("it was taken for right"));
+            assert!(why.contains(DIFFERS) && runs == 1, "{runs} runs: {why}");
+        }
+    }
+
+    #[test]
+    fn a_run_in_which_the_image_heard_silence_is_repeated_a_few_times() {
+        for reason in [Reason::StaleTelemetry, Reason::AgentSilent] {
+            for silences in [1, ATTEMPTS - 1, ATTEMPTS] {
+                let mut runs = 0;
+                let found = repeated(|| {
+                    runs += 1;
+                    Ok(if runs <= silences { Err(decided(reason)) } else { Ok(()) })
+                });
+                assert_eq!(found.is_ok(), silences < ATTEMPTS, "{found:?}");
+                assert_eq!(runs, ATTEMPTS.min(silences + 1));
+            }
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) const TYPICAL_DECISION: Budget =
     Budget { name: "typical decision", unit: "instructions", limit: 15_750, aim: 3_000 };
 /// The dearest step or slice known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
-    Budget { name: "worst step", unit: "instructions", limit: 37_000, aim: 40_000 };
+    Budget { name: "worst step", unit: "instructions", limit: 33_000, aim: 40_000 };
 /// The controller's steps of the dearest control period known, without frames: outcomes and a
 /// telemetry with its decision.
 pub(crate) const WORST_PERIOD: Budget =
@@ -51,10 +51,10 @@ pub(crate) const RELEASE_FRAME: Budget =
     Budget { name: "frame, released", unit: "instructions", limit: 1_750, aim: 3_000 };
 /// The dearest control period known of four applications: frames read, decision, frames written.
 pub(crate) const PERIOD: Budget =
-    Budget { name: "period", unit: "instructions", limit: 117_000, aim: 120_000 };
+    Budget { name: "period", unit: "instructions", limit: 115_000, aim: 120_000 };
 /// The same of the release image, without the bytes before the last of each frame.
 pub(crate) const RELEASE_PERIOD: Budget =
-    Budget { name: "period, released", unit: "instructions", limit: 113_000, aim: 120_000 };
+    Budget { name: "period, released", unit: "instructions", limit: 110_000, aim: 120_000 };
 /// Most stack that the release image was seen to use.
 pub(crate) const STACK_HIGH_WATER: Budget =
     Budget { name: "stack high water", unit: "B", limit: 2_944, aim: 4 * 1024 };
@@ -64,30 +64,32 @@ pub(crate) const STACK_BOUND: Budget =
 
 /// The cases of the dearest control periods found.
 pub(crate) const WORST_PERIODS: &[CaseId] = &[
-    CaseId { seed: 7, index: 824 },
-    CaseId { seed: 5, index: 839 },
-    CaseId { seed: 3, index: 506 },
-    CaseId { seed: 1, index: 733 },
-    CaseId { seed: 6, index: 18 },
+    CaseId { seed: 1, index: 803 },
+    CaseId { seed: 2, index: 891 },
+    CaseId { seed: 3, index: 599 },
+    CaseId { seed: 1, index: 620 },
+    CaseId { seed: 1, index: 740 },
 ];
 
 /// The dearest cases found, measured by every run: the most of any step first, then of whole
-/// decisions and periods.
+/// decisions and periods; among them what was dearest before decisions were bounded.
 /// `cargo xtask sizes --search` looks for dearer ones.
 pub(crate) const WORST_CASES: &[CaseId] = &[
-    CaseId { seed: 7, index: 137 },
-    CaseId { seed: 1, index: 1144 },
-    CaseId { seed: 2, index: 918 },
-    CaseId { seed: 4, index: 801 },
-    CaseId { seed: 1, index: 422 },
-    CaseId { seed: 6, index: 503 },
-    CaseId { seed: 5, index: 60 },
-    CaseId { seed: 3, index: 327 },
-    CaseId { seed: 5, index: 839 },
-    CaseId { seed: 3, index: 506 },
-    CaseId { seed: 2, index: 844 },
-    CaseId { seed: 5, index: 950 },
-    CaseId { seed: 1, index: 12 },
+    CaseId { seed: 1, index: 197 },
+    CaseId { seed: 3, index: 842 },
+    CaseId { seed: 3, index: 686 },
+    CaseId { seed: 2, index: 857 },
+    CaseId { seed: 1, index: 1018 },
+    CaseId { seed: 1, index: 803 },
+    CaseId { seed: 2, index: 1095 },
+    CaseId { seed: 3, index: 122 },
+    CaseId { seed: 3, index: 378 },
+    CaseId { seed: 3, index: 231 },
+    CaseId { seed: 1, index: 740 },
+    CaseId { seed: 1, index: 1151 },
+    CaseId { seed: 1, index: 343 },
+    CaseId { seed: 3, index: 268 },
+    CaseId { seed: 2, index: 188 },
 ];
 
 impl Budget {

@@ -41,52 +41,24 @@ impl Parking {
         Some(Self { park, settle: policy.settle(), rate_q16 })
     }
 
-    /// What is idle at `run`.
+    /// Mean power with nothing to do, mW, of a board at `run` with this utilisation (0.1 %). Rises
+    /// with the utilisation.
     #[must_use]
-    pub fn idle(&self, run: &Level) -> Idle {
+    pub fn idle_mw(&self, run: &Level, utilisation_permille: u32) -> u32 {
         let above_mw = run.idle_mw.saturating_sub(self.park.idle_mw);
         let settle_us = self.settle.between(&self.park, run);
         if above_mw == 0 || settle_us == 0 {
-            return Idle::awake(run.idle_mw);
+            return run.idle_mw;
         }
         let cost_us = u64::from(settle_us.saturating_add(WAKE_SLACK_US));
         let cost = cost_us.saturating_mul(u64::from(self.rate_q16)) >> 16;
         let cost_permille = u32::try_from(cost).unwrap_or(u32::MAX);
-        Idle { least_mw: self.park.idle_mw, above_mw, cost_permille }
-    }
-}
-
-/// Power of a board at one level with nothing to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Idle {
-    /// Parked, or where that is never worth it, at the level.
-    least_mw: u32,
-    /// So much more at the level.
-    above_mw: u32,
-    /// Time that parking costs, 0.1 %.
-    cost_permille: u32,
-}
-
-impl Idle {
-    /// Of a board that does not park.
-    #[must_use]
-    pub fn awake(idle_mw: u32) -> Self {
-        Self { least_mw: idle_mw, above_mw: 0, cost_permille: 0 }
-    }
-
-    /// Its mean with this utilisation (0.1 %), mW. Rises with the utilisation.
-    #[must_use]
-    pub fn mw(&self, utilisation_permille: u32) -> u32 {
-        if self.above_mw == 0 {
-            return self.least_mw;
-        }
         let free_permille = 1000_u32.saturating_sub(utilisation_permille);
-        if free_permille <= self.cost_permille.saturating_mul(2) {
-            return self.least_mw.saturating_add(self.above_mw);
+        if free_permille <= cost_permille.saturating_mul(2) {
+            return run.idle_mw;
         }
-        let share_permille = utilisation_permille.saturating_add(self.cost_permille);
-        // In 32 bits, whose division is an instruction; a board of four kilowatts does not park.
-        let above_mw = self.above_mw.saturating_mul(share_permille).checked_div(1000).unwrap_or(0);
-        self.least_mw.saturating_add(above_mw)
+        let share_permille = utilisation_permille.saturating_add(cost_permille);
+        let above_mw = u64::from(above_mw).saturating_mul(u64::from(share_permille)) / 1000;
+        self.park.idle_mw.saturating_add(u32::try_from(above_mw).unwrap_or(u32::MAX))
     }
 }

@@ -17,13 +17,13 @@ use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 const SLICE: u32 = 9_000;
 /// What a decision may take before it leaves the levels not looked at to the next one, but for the
 /// level it looks at then, and for one at least.
-pub const SEARCH: u32 = 42_000;
+pub const SEARCH: u32 = 50_000;
 /// What finding and judging a level to ask for takes, while a clock is held.
 const PROBE: u32 = 9_000;
 
 /// Most slices of one decision: those of its search use up their effort, but for the last; one more
 /// may only find what to ask for, and one more only name what is missing.
-pub const MOST_SLICES: usize = 8;
+pub const MOST_SLICES: usize = 9;
 const _: () = assert!(SEARCH.div_ceil(SLICE) as usize + 3 == MOST_SLICES);
 
 /// A decision under way.
@@ -187,8 +187,6 @@ impl Controller<'_> {
         let board = self.board(policy);
         let most = self.effort;
         let most = if self.held.is_free() { most } else { most.saturating_sub(PROBE) };
-        // Another decision of the same period follows.
-        let most = if deciding.extra { most >> 1 } else { most };
         let mut effort = Effort::new(deciding.spent, SLICE, most);
         let verdict = self.further_within(&board, &policy, deciding, &mut effort);
         deciding.spent = effort.spent();

@@ -18,7 +18,7 @@ impl Board<'_, '_> {
         plan: &mut Plan,
     ) -> Option<Candidate> {
         // With no utilisation: the least there is.
-        let idle_mw = self.idle(level).mw(0);
+        let idle_mw = self.idle_mw(level, 0);
         // Among equals the lower level wins.
         let most_mw = best.power_mw.saturating_add(u32::from(level < best.level));
         let kept = best.trouble == Trouble::NONE;

@@ -32,7 +32,7 @@ pub use search::{Effort, Round, Search, Way};
 use crate::application::Application;
 use crate::demand::{Bounds, Demand, Load, Margin};
 use crate::held::reaches;
-use crate::parking::{Idle, Parking};
+use crate::parking::Parking;
 use crate::power::Power;
 use crate::schedule::{Loads, Schedule, Times};
 
@@ -182,8 +182,6 @@ pub struct Board<'a, 'p> {
 struct Plan {
     loads: Loads,
     times: Times,
-    /// What the level takes with nothing to do.
-    idle: Idle,
     /// Of the requests, without bias, mW.
     work_mw: u32,
     /// 0.1 %.
@@ -373,7 +371,6 @@ impl<'a, 'p> Board<'a, 'p> {
     }
 
     fn settle(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
-        plan.idle = self.idle(level);
         let limit_permille = u32::from(self.policy.utilisation_permille());
         self.schedule.times(&plan.loads, self.shared, &mut plan.times);
         if self.shared && !self.holds_together(plan) {
@@ -426,29 +423,29 @@ impl<'a, 'p> Board<'a, 'p> {
 
     /// Mean power of a plan, and by how much it is over the cap, or over that on any window, mW.
     fn over_mw(&self, level: u8, margin: Margin, plan: &Plan) -> (u32, u32) {
-        let power_mw = self.biased(level, Self::total_mw(plan));
+        let power_mw = self.biased(level, self.total_mw(level, plan));
         let mut over_mw = power_mw.saturating_sub(self.cap_mw(margin));
         let peak_cap_mw = self.peak_cap_mw(margin);
         if peak_cap_mw != NO_POWER_CAP {
-            let peak_mw = self.biased(level, Self::peak_of(&plan.idle, &self.peak_loads(plan)));
+            let peak_mw = self.biased(level, self.peak_of(level, &self.peak_loads(plan)));
             over_mw = over_mw.max(peak_mw.saturating_sub(peak_cap_mw));
         }
         (power_mw, over_mw)
     }
 
-    /// What a level takes with nothing to do.
-    fn idle(&self, level: u8) -> Idle {
-        let Some(level) = self.policy.level(level) else { return Idle::awake(u32::MAX) };
+    /// Mean power at a level with nothing to do, mW.
+    fn idle_mw(&self, level: u8, utilisation_permille: u32) -> u32 {
+        let Some(level) = self.policy.level(level) else { return u32::MAX };
         match &self.parking {
-            Some(parking) => parking.idle(&level),
-            None => Idle::awake(level.idle_mw),
+            Some(parking) => parking.idle_mw(&level, utilisation_permille),
+            None => level.idle_mw,
         }
     }
 
     /// Mean power of a plan without bias, mW.
-    fn total_mw(plan: &Plan) -> u32 {
+    fn total_mw(&self, level: u8, plan: &Plan) -> u32 {
         let work_mw = of_busy(plan.work_mw, plan.utilisation);
-        plan.idle.mw(plan.utilisation).saturating_add(work_mw)
+        self.idle_mw(level, plan.utilisation).saturating_add(work_mw)
     }
 
     /// Power with the bias of a level, mW.

@@ -1,16 +1,11 @@
 //! Contention and caps at one level: who gives way to whom.
 
-use coshift_shared::units::NO_POWER_CAP;
+use coshift_shared::units::{MAX_SUB_NETWORKS, NO_POWER_CAP};
 
-use super::{Board, Plan, Seat, of_busy, search};
+use super::{Board, Plan, Seat, of_busy};
 use crate::demand::{Bounds, Load, Margin};
-use crate::parking::Idle;
 use crate::power::ONE_Q15;
 use crate::schedule::Loads;
-
-/// Sub-networks that an application tries at one level to keep the caps: each is looked for in the
-/// whole table.
-const PICKS: usize = 2;
 
 impl Board<'_, '_> {
     /// Whether nothing is late and the board's time suffices.
@@ -40,7 +35,6 @@ impl Board<'_, '_> {
             let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
                 continue;
             };
-            plan.effort = plan.effort.saturating_add(search::ROOM);
             let column = seat.table.column(level);
             let fastest = if promises_go {
                 seat.demand.fastest(column, level)
@@ -80,18 +74,16 @@ impl Board<'_, '_> {
             NO_POWER_CAP => None,
             cap_mw => Some(self.before_bias(level, cap_mw)),
         };
-        let idle = plan.idle;
         for slot in self.order.map(usize::from) {
             let mut peaks = self.peak_loads(plan);
             let peak_kept =
-                |peaks: &Peaks| peak_cap_mw.is_none_or(|cap| Self::peak_of(&idle, peaks) <= cap);
-            if Self::total_mw(plan) <= cap_mw && peak_kept(&peaks) {
+                |peaks: &Peaks| peak_cap_mw.is_none_or(|cap| self.peak_of(level, peaks) <= cap);
+            if self.total_mw(level, plan) <= cap_mw && peak_kept(&peaks) {
                 return;
             }
             let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
                 continue;
             };
-            plan.effort = plan.effort.saturating_add(search::LEFT);
             peaks.take(&seat.peak(&old));
             let works_mw = plan.work_mw.saturating_sub(old.power_mw);
             let others = plan.utilisation.saturating_sub(old.utilisation_permille);
@@ -100,22 +92,22 @@ impl Board<'_, '_> {
             let latency_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
             // What is idle depends on what is chosen: the least there is first, and less energy
             // until the whole fits.
-            let least_mw = works_mw.saturating_add(idle.mw(others));
+            let least_mw = works_mw.saturating_add(self.idle_mw(level, others));
             let mut energy_uj = seat.demand.weighing(cap_mw.saturating_sub(least_mw));
             if let Some(peak_cap_mw) = peak_cap_mw {
                 // No sub-network in time has a lower crest than the slowest there may be.
-                let left_mw = peak_cap_mw.saturating_sub(Self::peak_of(&idle, &peaks));
+                let left_mw = peak_cap_mw.saturating_sub(self.peak_of(level, &peaks));
                 let left_uj = seat.demand.weighing(seat.flat_mw(left_mw, latency_us));
                 energy_uj = energy_uj.min(left_uj);
             }
-            for pick in 0..PICKS {
+            for _ in 0..MAX_SUB_NETWORKS {
                 let bounds = Bounds { latency_us, energy_uj };
-                plan.effort = plan.effort.saturating_add(search::KEPT);
                 let new = seat.pick(level, bounds, margin, &mut plan.effort);
                 let Some(new) = new else { break };
                 let utilisation = others.saturating_add(new.utilisation_permille);
-                let whole_mw =
-                    works_mw.saturating_add(new.power_mw).saturating_add(idle.mw(utilisation));
+                let whole_mw = works_mw
+                    .saturating_add(new.power_mw)
+                    .saturating_add(self.idle_mw(level, utilisation));
                 let kept = whole_mw <= cap_mw && peak_kept(&peaks.with(&seat.peak(&new)));
                 if kept || new.energy_uj > energy_uj {
                     if new.power_mw < old.power_mw {
@@ -123,13 +115,7 @@ impl Board<'_, '_> {
                     }
                     break;
                 }
-                // At last what is idle beside this one: beside one with less to do it is no more.
                 energy_uj = new.energy_uj.saturating_sub(1);
-                if pick.saturating_add(2) == PICKS {
-                    let least_mw = works_mw.saturating_add(idle.mw(utilisation));
-                    let left_uj = seat.demand.weighing(cap_mw.saturating_sub(least_mw));
-                    energy_uj = energy_uj.min(left_uj);
-                }
             }
         }
     }
@@ -155,9 +141,9 @@ impl Board<'_, '_> {
     }
 
     /// Power over a window with these loads, without bias, mW.
-    pub(super) fn peak_of(idle: &Idle, peaks: &Peaks) -> u32 {
+    pub(super) fn peak_of(&self, level: u8, peaks: &Peaks) -> u32 {
         let work_mw = of_busy(peaks.work_mw, peaks.permille);
-        idle.mw(peaks.permille.min(1000)).saturating_add(work_mw)
+        self.idle_mw(level, peaks.permille.min(1000)).saturating_add(work_mw)
     }
 }
 

@@ -22,11 +22,6 @@ pub(super) const LEAST: u32 = 250;
 pub(super) const ALONE: u32 = 200;
 /// What follows from that, an application's part.
 pub(super) const SETTLE: u32 = 400;
-/// The room that the others leave an application.
-pub(super) const ROOM: u32 = 1_300;
-/// What is left of the caps for an application, and whether one of its sub-networks keeps them.
-pub(super) const LEFT: u32 = 1_500;
-pub(super) const KEPT: u32 = 700;
 
 /// A column of so many sub-networks that is searched.
 pub(super) fn pick(sub_networks: u8) -> u32 {

@@ -20,7 +20,7 @@ use crate::workspace;
 const WINDOW_BYTES: usize = 16 << 20;
 const INPUT_BYTES: usize = 12 << 20;
 /// Most cases in one window.
-const CASES_A_RUN: usize = 400;
+const CASES_A_RUN: usize = 600;
 /// Words of the answer to one message.
 const WORDS_A_MESSAGE: usize = 4;
 /// States of the measuring image.

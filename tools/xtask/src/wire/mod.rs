@@ -18,7 +18,7 @@ pub(crate) const SESSION: u16 = 0x0101;
 /// Control period of the cases, µs.
 const PERIOD_US: u32 = 50_000;
 /// Most cases in one window.
-const CASES_A_RUN: usize = 400;
+const CASES_A_RUN: usize = 500;
 
 /// What one frame costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,8 @@ use coshift_shared::policy::{Cell, Column, PolicyView, TableView};
 use coshift_shared::to_controller::{Degrade, Objective, Targets};
 use coshift_shared::units::MAX_LEVELS;
 
+use crate::allowance::{Allowance, Busy};
+
 /// Reserve on deadlines that a level must have over the current one to be changed to without
 /// need: 0.5 %.
 pub const HYSTERESIS_PERMILLE: u32 = 5;
@@ -126,18 +128,43 @@ pub struct Load {
     pub power_mw: u32,
 }
 
-/// What a search must keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// Largest policy latency, µs.
-    pub latency_us: u32,
-    /// Largest policy energy that the cap leaves, µJ.
-    pub energy_uj: u32,
+impl Load {
+    /// What it takes in the mean.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
+        Busy { work_mw: self.power_mw, permille: self.utilisation_permille }
+    }
+
+    /// Its place in the policy.
+    #[must_use]
+    pub fn cell(&self) -> Cell {
+        Cell { latency_us: self.latency_us, energy_uj: self.energy_uj }
+    }
 }
 
-impl Bounds {
+/// What a search must keep.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds<'b> {
+    /// Largest policy latency, µs.
+    pub latency_us: u32,
+    /// Largest policy energy, µJ.
+    pub energy_uj: u32,
+    /// What the caps on power leave, where they are in the way.
+    pub allowance: Option<&'b Allowance<'b>>,
+}
+
+impl Bounds<'_> {
     /// Nothing but the application's own promises.
-    pub const OPEN: Self = Self { latency_us: u32::MAX, energy_uj: u32::MAX };
+    pub const OPEN: Self = Self { latency_us: u32::MAX, energy_uj: u32::MAX, allowance: None };
+
+    fn any_time(self) -> Self {
+        Self { latency_us: u32::MAX, ..self }
+    }
+
+    /// Whether the caps are kept with this sub-network, whose cell it is.
+    fn allow(&self, index: u8, cell: &Cell) -> bool {
+        self.allowance.is_none_or(|allowance| allowance.keeps(index, cell))
+    }
 }
 
 /// The bit of a level.
@@ -266,7 +293,7 @@ impl Demand {
         targets: &Targets,
         column: Column<'_>,
         level: u8,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
         margin: Margin,
     ) -> u8 {
         let latency_us = bounds.latency_us.min(self.guard(margin).limit_us);
@@ -276,7 +303,7 @@ impl Demand {
     /// The sub-network that keeps every promise and serves the objective best; where there is
     /// none, the one that gives up what the application declared.
     #[inline(never)]
-    fn search(&self, targets: &Targets, column: Column<'_>, level: u8, bounds: Bounds) -> u8 {
+    fn search(&self, targets: &Targets, column: Column<'_>, level: u8, bounds: Bounds<'_>) -> u8 {
         let within = Bounds { energy_uj: bounds.energy_uj.min(self.budget_uj), ..bounds };
         // Where the fastest at the floor is too slow, none serves.
         let fastest = self.fastest_both(column, level);
@@ -301,11 +328,12 @@ impl Demand {
         targets: &Targets,
         column: Column<'_>,
         fastest: u8,
-        bounds: Bounds,
-        within: Bounds,
+        bounds: Bounds<'_>,
+        within: Bounds<'_>,
     ) -> u8 {
-        let any_time = |bounds: Bounds| Bounds { latency_us: u32::MAX, ..bounds };
-        let free = within.energy_uj == u32::MAX;
+        let free = within.energy_uj == u32::MAX && within.allowance.is_none();
+        let budgeted = bounds.energy_uj != within.energy_uj;
+        let (capped, within_budget) = (bounds.any_time(), within.any_time());
         let in_time =
             column.cell(low(fastest)).is_some_and(|cell| cell.latency_us <= bounds.latency_us);
         let found = match targets.degrade {
@@ -313,10 +341,9 @@ impl Demand {
             Degrade::Deadline => {
                 // Without a row at the floor, the most accurate one alone counts.
                 let from = self.floor.min(column.len().saturating_sub(1));
-                let found = quickest(column, from, any_time(within)).or_else(|| {
+                let found = quickest(column, from, within_budget).or_else(|| {
                     // Without a budget the two bounds are the same.
-                    let more = bounds.energy_uj != within.energy_uj;
-                    more.then(|| quickest(column, from, any_time(bounds))).flatten()
+                    budgeted.then(|| quickest(column, from, capped)).flatten()
                 });
                 return found.or_else(|| leanest(column, from, Bounds::OPEN)).unwrap_or(0);
             }
@@ -327,14 +354,13 @@ impl Demand {
             _ => {
                 let lower = last(column, 0, self.floor, within);
                 // Without a budget the two bounds are the same.
-                if bounds == within { lower } else { lower.or_else(|| leanest(column, 0, bounds)) }
+                lower.or_else(|| budgeted.then(|| leanest(column, 0, bounds)).flatten())
             }
         };
-        let capped = Bounds { latency_us: u32::MAX, ..bounds };
         found
             .or_else(|| {
                 // Neither deadline nor cap need be lost where the cap alone can be kept.
-                (bounds.energy_uj != u32::MAX).then(|| quickest(column, 0, capped)).flatten()
+                bounds.allowance.and_then(|_| quickest(column, 0, capped))
             })
             .unwrap_or(low(fastest))
     }
@@ -351,6 +377,15 @@ impl Demand {
             utilisation_permille: scaled(latency_us, self.weight_q20, 20),
             power_mw: self.power_mw(energy_uj),
         })
+    }
+
+    /// What requests of this sub-network take in the mean.
+    #[must_use]
+    pub fn busy(&self, cell: &Cell) -> Busy {
+        Busy {
+            work_mw: self.power_mw(cell.energy_uj),
+            permille: scaled(cell.latency_us, self.weight_q20, 20),
+        }
     }
 
     /// Mean power of requests that take so much energy each, mW.
@@ -486,6 +521,17 @@ impl Demand {
         (self.power_mw(leanest.energy_uj), scaled(slowest.latency_us, self.weight_q20, 20))
     }
 
+    /// No sub-network at `level` that the application can come to takes less energy than this cell,
+    /// or less time, or more time than the second.
+    #[must_use]
+    pub fn extent(&self, column: Column<'_>, level: u8) -> (Cell, u32) {
+        let Ends { fastest, reach } = self.ends(column, level);
+        let at = |index| column.cell(index).unwrap_or(Cell { latency_us: 0, energy_uj: 0 });
+        let latency_us = at(low(fastest)).latency_us;
+        let energy_uj = at(low(reach)).energy_uj;
+        (Cell { latency_us, energy_uj }, at(high(reach)).latency_us)
+    }
+
     fn fastest_both(&self, column: Column<'_>, level: u8) -> u8 {
         self.ends(column, level).fastest
     }
@@ -512,7 +558,7 @@ impl Demand {
     /// Least energy of a sub-network that keeps floor and deadline, µJ.
     #[must_use]
     pub fn least_energy_uj(&self, column: Column<'_>) -> u32 {
-        let bounds = Bounds { latency_us: self.plain.limit_us, energy_uj: u32::MAX };
+        let bounds = Bounds { latency_us: self.plain.limit_us, ..Bounds::OPEN };
         leanest(column, self.floor, bounds)
             .and_then(|index| column.cell(index))
             .map_or(u32::MAX, |cell| cell.energy_uj)
@@ -613,7 +659,7 @@ fn first_at(table: &TableView<'_>, accuracy_bp: u16) -> u8 {
 }
 
 /// The sub-network from `from` on within `bounds` that takes least energy; the first among equals.
-fn leanest(column: Column<'_>, from: u8, bounds: Bounds) -> Option<u8> {
+fn leanest(column: Column<'_>, from: u8, bounds: Bounds<'_>) -> Option<u8> {
     // No search returns a cell of the largest value: it stands for none.
     let mut under = bounds.energy_uj.saturating_add(1);
     let mut cells = column.cells(from, MAX);
@@ -622,22 +668,26 @@ fn leanest(column: Column<'_>, from: u8, bounds: Bounds) -> Option<u8> {
     while let Some(cell) =
         cells.find(|cell| cell.energy_uj < under && cell.latency_us <= bounds.latency_us)
     {
-        under = cell.energy_uj;
-        found = Some(index_before(column, cells.len()));
+        let index = index_before(column, cells.len());
+        if bounds.allow(index, &cell) {
+            (under, found) = (cell.energy_uj, Some(index));
+        }
     }
     found
 }
 
 /// The fastest sub-network from `from` on within `bounds`; the first among equals.
-fn quickest(column: Column<'_>, from: u8, bounds: Bounds) -> Option<u8> {
+fn quickest(column: Column<'_>, from: u8, bounds: Bounds<'_>) -> Option<u8> {
     let mut under = bounds.latency_us.saturating_add(1);
     let mut cells = column.cells(from, MAX);
     let mut found = None;
     while let Some(cell) =
         cells.find(|cell| cell.latency_us < under && cell.energy_uj <= bounds.energy_uj)
     {
-        under = cell.latency_us;
-        found = Some(index_before(column, cells.len()));
+        let index = index_before(column, cells.len());
+        if bounds.allow(index, &cell) {
+            (under, found) = (cell.latency_us, Some(index));
+        }
     }
     found
 }
@@ -662,11 +712,12 @@ fn index_before(column: Column<'_>, rest: usize) -> u8 {
 
 /// The last sub-network from `from` on and before `until` within `bounds`.
 #[inline]
-fn last(column: Column<'_>, from: u8, until: u8, bounds: Bounds) -> Option<u8> {
+fn last(column: Column<'_>, from: u8, until: u8, bounds: Bounds<'_>) -> Option<u8> {
     let mut index = until.min(column.len());
     for cell in column.cells(from, until).rev() {
         index = index.wrapping_sub(1);
-        if cell.latency_us <= bounds.latency_us && cell.energy_uj <= bounds.energy_uj {
+        let within = cell.latency_us <= bounds.latency_us && cell.energy_uj <= bounds.energy_uj;
+        if within && bounds.allow(index, &cell) {
             return Some(index);
         }
     }

@@ -60,7 +60,7 @@ impl Held {
     /// Whether nothing is held.
     #[must_use]
     pub fn is_free(&self) -> bool {
-        self.low == NO_LOW && self.high == NO_HIGH
+        same(&self.low, &NO_LOW) && same(&self.high, &NO_HIGH)
     }
 
     /// Levels that can be reached, a bit each.
@@ -141,7 +141,7 @@ impl Held {
                 continue;
             }
             let asked = clocks(policy, level)?;
-            if self.bounded(asked) != goal {
+            if !same(&self.bounded(asked), &goal) {
                 continue;
             }
             let apart = asked.into_iter().zip(goal).map(|(a, b)| a.abs_diff(b));
@@ -167,7 +167,7 @@ impl Held {
         let mut reach = 0;
         for index in 0..policy.levels() {
             let Some(asked) = clocks(policy, index) else { continue };
-            if self.bounded(asked) == asked {
+            if same(&self.bounded(asked), &asked) {
                 reach |= bit(index);
             }
         }
@@ -194,6 +194,11 @@ impl Held {
         self.doubted = NO_LOW;
         self.reach = if self.is_free() { ALL } else { self.within(policy) };
     }
+}
+
+/// Three compares; `==` of arrays is a call that compares byte for byte.
+fn same(one: &Clocks, other: &Clocks) -> bool {
+    one.iter().zip(other).all(|(one, other)| one == other)
 }
 
 /// Whether a level is one of these.

@@ -11,6 +11,7 @@
 //! * [`schedule`] — contention between applications
 //! * [`power`] — power as measured, and the temperature it leads to
 //! * [`device`] — the level: all applications, utilisation, caps
+//! * [`allowance`] — what the caps on power leave one of them
 //! * [`parking`] — what an idle board draws that parks between requests
 //! * [`controller`] — modes, time, the order of things
 //! * [`digest`] — what two controllers compare to know that they took in the same
@@ -36,6 +37,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod allowance;
 pub mod application;
 pub mod controller;
 pub mod demand;

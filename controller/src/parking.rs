@@ -19,6 +19,9 @@ use crate::device::Slots;
 /// How much earlier than its clocks need the agent wakes a board, µs.
 const WAKE_SLACK_US: u32 = 2_000;
 
+/// More than this is not counted on, mW: no board with so much to save parks.
+const MOST_ABOVE_MW: u32 = u32::MAX / 1000;
+
 /// Parking, as the policy and the applications have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parking {
@@ -41,24 +44,82 @@ impl Parking {
         Some(Self { park, settle: policy.settle(), rate_q16 })
     }
 
-    /// Mean power with nothing to do, mW, of a board at `run` with this utilisation (0.1 %). Rises
-    /// with the utilisation.
+    /// What is idle at `run`.
     #[must_use]
-    pub fn idle_mw(&self, run: &Level, utilisation_permille: u32) -> u32 {
-        let above_mw = run.idle_mw.saturating_sub(self.park.idle_mw);
+    pub fn idle(&self, run: &Level) -> Idle {
         let settle_us = self.settle.between(&self.park, run);
-        if above_mw == 0 || settle_us == 0 {
-            return run.idle_mw;
+        if settle_us == 0 {
+            return Idle::awake(run.idle_mw);
         }
         let cost_us = u64::from(settle_us.saturating_add(WAKE_SLACK_US));
         let cost = cost_us.saturating_mul(u64::from(self.rate_q16)) >> 16;
-        let cost_permille = u32::try_from(cost).unwrap_or(u32::MAX);
-        let free_permille = 1000_u32.saturating_sub(utilisation_permille);
-        if free_permille <= cost_permille.saturating_mul(2) {
-            return run.idle_mw;
+        Idle::parked(self.park.idle_mw, run.idle_mw, u32::try_from(cost).unwrap_or(u32::MAX))
+    }
+}
+
+/// What a board draws at one level with nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Idle {
+    /// Without parking, mW.
+    awake_mw: u32,
+    /// So much of it is not drawn parked, mW; at most [`MOST_ABOVE_MW`].
+    above_mw: u32,
+    /// Time that parking costs, 0.1 %.
+    cost_permille: u32,
+    /// It parks where the utilisation is under this, 0.1 %.
+    parks_under: u32,
+}
+
+impl Idle {
+    /// Of a board that does not park.
+    #[must_use]
+    pub fn awake(idle_mw: u32) -> Self {
+        Self { awake_mw: idle_mw, above_mw: 0, cost_permille: 0, parks_under: 0 }
+    }
+
+    /// Of one that draws `park_mw` parked, `awake_mw` otherwise, and has so much of its time taken
+    /// by parking, 0.1 %.
+    #[must_use]
+    pub fn parked(park_mw: u32, awake_mw: u32, cost_permille: u32) -> Self {
+        let above_mw = awake_mw.saturating_sub(park_mw);
+        if above_mw > MOST_ABOVE_MW {
+            return Self::awake(awake_mw);
         }
-        let share_permille = utilisation_permille.saturating_add(cost_permille);
-        let above_mw = u64::from(above_mw).saturating_mul(u64::from(share_permille)) / 1000;
-        self.park.idle_mw.saturating_add(u32::try_from(above_mw).unwrap_or(u32::MAX))
+        let parks_under = 1000_u32.saturating_sub(cost_permille.saturating_mul(2));
+        Self { awake_mw, above_mw, cost_permille, parks_under }
+    }
+
+    /// The mean with this utilisation (0.1 %), mW. Rises with the utilisation.
+    #[must_use]
+    pub fn mw(&self, utilisation_permille: u32) -> u32 {
+        match self.unparked_mw(utilisation_permille) {
+            Some(unparked_mw) => self.parked_mw().saturating_add(unparked_mw),
+            None => self.awake_mw,
+        }
+    }
+
+    /// Without parking, mW.
+    #[must_use]
+    pub fn awake_mw(&self) -> u32 {
+        self.awake_mw
+    }
+
+    /// Parked all the time, mW.
+    #[must_use]
+    pub fn parked_mw(&self) -> u32 {
+        self.awake_mw.saturating_sub(self.above_mw)
+    }
+
+    /// What is drawn beyond that with this utilisation (0.1 %), since it is not parked all the
+    /// time, mW; `None` where it does not park.
+    #[must_use]
+    #[inline]
+    pub fn unparked_mw(&self, utilisation_permille: u32) -> Option<u32> {
+        if utilisation_permille >= self.parks_under {
+            return None;
+        }
+        // Less than 1000, so that 32 bits are enough; their division is one instruction.
+        let share_permille = utilisation_permille.saturating_add(self.cost_permille);
+        self.above_mw.saturating_mul(share_permille).checked_div(1000)
     }
 }

@@ -376,12 +376,19 @@ proptest! {
             if core::mem::take(&mut extra) || found.mode != Mode::Run || found.reason == Reason::Idle {
                 continue;
             }
-            let (best, judged) = driver.board(told.temp_cap, told.parks, |board| {
-                let judged = [Margin::Plain, Margin::Reserve];
-                (board.best_of_all(Margin::Plain), judged.map(|m| board.judge(driver.controller.level(), m)))
+            let (best, runs, judged) = driver.board(told.temp_cap, told.parks, |board| {
+                let (level, judged) = (driver.controller.level(), [Margin::Plain, Margin::Reserve]);
+                let runs = board.candidate(level, &found.sub_networks);
+                (board.best_of_all(Margin::Plain), runs, judged.map(|m| board.judge(level, m)))
             });
             let feasible = found.reason != Reason::Infeasible;
-            prop_assert_eq!(feasible, best.trouble == Trouble::NONE, "{:?}, {:?}", found, best);
+            // What runs may keep what the rules miss; then it is left as it is.
+            let kept = runs.is_some_and(|runs| runs.trouble == Trouble::NONE);
+            let fits = kept || best.trouble == Trouble::NONE;
+            prop_assert_eq!(feasible, fits, "{:?}, {:?}", found, best);
+            if feasible && best.trouble != Trouble::NONE {
+                continue;
+            }
             // A level that is newly taken is chosen, and its sub-networks with it, under the reserve.
             let chosen = judged.iter().find(|judged| judged.power_mw == found.power_mw);
             prop_assert!(chosen.is_some(), "{:?}, {:?}", found, judged);
@@ -623,13 +630,14 @@ fn at_once() -> impl Strategy<Value = Vec<ToController>> {
         })
     };
     let out = |slot: u8| {
-        outcomes().prop_map(move |outcomes| {
-            ToController::Outcomes(Outcomes { slot, first_index: 1_000, ..outcomes })
-        })
+        outcomes().prop_map(move |outcomes| Outcomes { slot, first_index: 1_000, ..outcomes })
     };
     // Slots 0 and 1 have outcomes, 2 and 3 new targets: the two kinds are about different ones.
     (out(0), out(1), set(2), set(3), limits(), any::<u8>()).prop_map(
         |(first, second, third, fourth, limits, some)| {
+            // The board ran at one level: two that end a hold would contradict each other.
+            let second = Outcomes { level: first.level, ..second };
+            let (first, second) = (ToController::Outcomes(first), ToController::Outcomes(second));
             let all = [first, second, third, fourth, ToController::Limits(limits)];
             let kept = all.into_iter().enumerate();
             kept.filter(|(place, _)| some & (1 << place) != 0).map(|(_, message)| message).collect()
@@ -642,8 +650,8 @@ proptest! {
 
     /// The order of inputs of one instant changes nothing of what is learned; and nothing of what
     /// is decided, unless one of them was a danger that was decided about at once, before the rest
-    /// was known: then it changes whether the dwell or the hysteresis keeps what was taken, but
-    /// not whether every promise is kept.
+    /// was known: then it changes whether the dwell or the hysteresis keeps what was taken, and
+    /// with what is drawn until then what the temperature leaves.
     #[test]
     fn the_order_of_inputs_of_one_instant_does_not_matter(
         (levels, sub_networks, tables, seed, wild) in shape(),
@@ -692,7 +700,6 @@ proptest! {
         prop_assert_eq!(learned, other_learned);
         if *once || *other_once {
             prop_assert_eq!(ours.mode, theirs.mode);
-            prop_assert_eq!(ours.shortfall.what, theirs.shortfall.what);
         } else {
             prop_assert_eq!(ours, theirs);
         }

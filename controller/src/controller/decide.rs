@@ -14,16 +14,19 @@ use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 
 /// What one slice of a decision may take beside what it does only once; see
 /// [`crate::device::Effort`].
-const SLICE: u32 = 9_000;
+const SLICE: u32 = 6_000;
 /// What a decision may take before it leaves the levels not looked at to the next one, but for the
 /// level it looks at then, and for one at least.
-pub const SEARCH: u32 = 50_000;
-/// What finding and judging a level to ask for takes, while a clock is held.
-const PROBE: u32 = 9_000;
+pub const SEARCH: u32 = 45_000;
+/// What finding a level to ask for takes, while a clock is held.
+const PROBE: u32 = 6_000;
+
+/// What weighing the sub-networks that run takes.
+const STANDS: u32 = 2_000;
 
 /// Most slices of one decision: those of its search use up their effort, but for the last; one more
 /// may only find what to ask for, and one more only name what is missing.
-pub const MOST_SLICES: usize = 9;
+pub const MOST_SLICES: usize = 11;
 const _: () = assert!(SEARCH.div_ceil(SLICE) as usize + 3 == MOST_SLICES);
 
 /// A decision under way.
@@ -134,13 +137,12 @@ impl Controller<'_> {
         }
     }
 
-    /// Takes in which clocks are held, once what was asked for had to be there. While nothing runs
-    /// they say nothing, nor do those of the level that the board may be parked at, unless a request
-    /// ran there: it may be about to wake up.
-    pub(super) fn hear_clocks(&mut self, now: Instant, achieved: Achieved<'_>) {
+    /// Takes in which clocks are held, once what was asked for had to be there for requests with
+    /// deadlines of up to `longest_us`. While nothing runs they say nothing, nor do those of the
+    /// level that the board may be parked at, unless a request ran there: it may be about to wake
+    /// up.
+    pub(super) fn hear_clocks(&mut self, now: Instant, achieved: Achieved<'_>, longest_us: u32) {
         let Some(policy) = self.policy.filter(|_| self.state == State::Run) else { return };
-        let served = self.slots.iter().flatten();
-        let Some(longest_us) = served.map(|slot| slot.targets.deadline_us).max() else { return };
         let settle = policy.settle();
         let settle_us = settle.cpu_us.max(settle.gpu_us).max(settle.emc_us);
         let due = self.period.times(SETTLE_PERIODS).us().saturating_add(settle_us);
@@ -209,8 +211,8 @@ impl Controller<'_> {
             let current = self
                 .counting()
                 .filter(reached)
-                .map(|standing| board.judge_within(standing.choice.level, Margin::Plain, effort));
-            let calm = current.is_some_and(|current| current.trouble == Trouble::NONE);
+                .map(|standing| self.judge_standing(board, &standing.choice, effort));
+            let calm = current.as_ref().is_some_and(|current| current.trouble == Trouble::NONE);
             deciding.phase = match current {
                 // Nothing that is found would be taken.
                 Some(best)
@@ -236,21 +238,34 @@ impl Controller<'_> {
             let round = Some(search.round());
             deciding.phase = Phase::Found { current: *current, best, round, ask: None };
         }
-        let Phase::Found { current, best, round, ask } = deciding.phase else { return None };
-        let (candidate, reason) = self.choose(current.as_ref(), &best, round, deciding.at);
-        let mut verdict = Verdict::new(candidate, reason);
+        let Phase::Found { current, best, round, ask } = &mut deciding.phase else { return None };
+        let (takes_best, reason) = self.choose(current.as_ref(), best, *round, deciding.at);
+        let (best_level, round) = (best.level, *round);
+        let candidate = match current {
+            Some(current) if !takes_best => current,
+            _ => best,
+        };
+        let mut verdict = Verdict::new(*candidate, reason);
         if !self.held.is_free() {
             // That takes a slice of its own, as does naming a shortfall below.
-            if ask.is_none() && !effort.has(SLICE) {
+            if ask.is_none() && !effort.has(PROBE) {
                 return None;
             }
-            verdict.ask = ask.unwrap_or_else(|| self.ask(board, policy, &candidate, effort));
-            deciding.phase = Phase::Found { current, best, round, ask: Some(verdict.ask) };
+            verdict.ask = *ask.get_or_insert_with(|| {
+                // After a search that took more than all there is, what was asked for has to do.
+                let probe = if effort.spent() <= SEARCH {
+                    self.held.probe(candidate.level, policy)
+                } else {
+                    self.probing(candidate.level)
+                };
+                effort.spend(PROBE);
+                Self::ask(board, probe, candidate)
+            });
         }
         let over = round.is_some_and(|round| round.is_over());
         verdict.round = match round {
             Some(round) if !over => {
-                let found = (best.level != candidate.level).then_some(best.level);
+                let found = (best_level != candidate.level).then_some(best_level);
                 Some(round.with_found(found))
             }
             Some(_) => None,
@@ -270,7 +285,7 @@ impl Controller<'_> {
         verdict.exhausted = over || (self.exhausted && !self.dirty);
         if !verdict.exhausted {
             if reason != Reason::ClockHeld {
-                verdict.reason = self.risk(&candidate);
+                verdict.reason = self.risk(candidate);
             }
             return Some(verdict);
         }
@@ -282,12 +297,35 @@ impl Controller<'_> {
                 }
                 let thermal = self.cap_is_thermal(self.power_caps());
                 let uncapped_mw = round.uncapped_mw;
-                board.shortfall(&Candidate { uncapped_mw, ..candidate }, thermal)
+                board.shortfall(&Candidate { uncapped_mw, ..*candidate }, thermal)
             }
             (_, Some(standing)) => standing.shortfall,
             _ => Shortfall::NONE,
         };
         Some(verdict)
+    }
+
+    /// The standing level, with the sub-networks that would be chosen there now, or with those that
+    /// run, where only those keep everything: who gives way to whom follows rules, which may miss
+    /// what they found under the stricter guard.
+    #[inline(never)]
+    fn judge_standing(
+        &self,
+        board: &Board<'_, '_>,
+        choice: &Choice,
+        effort: &mut Effort,
+    ) -> Candidate {
+        let judged = board.judge_within(choice.level, Margin::Plain, effort);
+        if judged.trouble == Trouble::NONE {
+            return judged;
+        }
+        effort.spend(STANDS);
+        match board.candidate(choice.level, &choice.sub_networks) {
+            Some(runs) if runs.trouble == Trouble::NONE => {
+                Candidate { uncapped_mw: runs.power_mw, ..runs }
+            }
+            _ => judged,
+        }
     }
 
     /// The round to go on with, or a new one where there is none of that urgency. What keeps everything, and
@@ -315,17 +353,17 @@ impl Controller<'_> {
         self.dirty || self.round.is_some_and(|round| round.asked)
     }
 
-    /// The level that is to stand, and why.
+    /// Whether the best level is to stand, rather than the one that does, and why.
     fn choose(
         &self,
         current: Option<&Candidate>,
         best: &Candidate,
         round: Option<Round>,
         now: Instant,
-    ) -> (Candidate, Reason) {
+    ) -> (bool, Reason) {
         let (Some(current), Some(standing)) = (current, self.counting()) else {
             let first = self.counting().is_none();
-            return (*best, if first { Reason::Start } else { Reason::ClockHeld });
+            return (true, if first { Reason::Start } else { Reason::ClockHeld });
         };
         // A change without need waits for the best level of all.
         let calm = current.trouble == Trouble::NONE;
@@ -345,21 +383,21 @@ impl Controller<'_> {
         }
     }
 
-    /// What to ask for to have the level chosen: one that shows the end of a hold, unless it would
-    /// then break a promise that is kept now.
-    fn ask(
-        &self,
-        board: &Board<'_, '_>,
-        policy: &PolicyView<'_>,
-        chosen: &Candidate,
-        effort: &mut Effort,
-    ) -> u8 {
-        let probe = self.held.probe(chosen.level, policy);
+    /// What to ask for to have the level chosen: `probe`, which shows the end of a hold, unless what
+    /// was chosen would then break a promise that is kept now.
+    #[inline(never)]
+    fn ask(board: &Board<'_, '_>, probe: Option<u8>, chosen: &Candidate) -> u8 {
         let harmless = |level: &u8| {
-            let there = board.judge_within(*level, Margin::Plain, effort).trouble;
-            there <= chosen.trouble
+            let there = board.candidate(*level, &chosen.sub_networks);
+            there.is_some_and(|there| there.trouble <= chosen.trouble)
         };
         probe.filter(harmless).unwrap_or(chosen.level)
+    }
+
+    /// What is asked for to have this level, where it stands.
+    fn probing(&self, level: u8) -> Option<u8> {
+        let standing = self.standing.filter(|standing| standing.choice.level == level);
+        standing.map(|_| self.asked).filter(|asked| *asked != level)
     }
 
     /// Whether the level may change without danger.
@@ -372,21 +410,20 @@ impl Controller<'_> {
         self.standing.filter(|standing| standing.reason != Reason::Idle)
     }
 
-    /// The standing level or a better one, and why.
+    /// Whether the best level takes the place of the standing one, and why.
     fn weigh(
         &self,
         current: &Candidate,
         best: &Candidate,
         standing: &Standing,
         now: Instant,
-    ) -> (Candidate, Reason) {
-        let (current, best) = (*current, *best);
+    ) -> (bool, Reason) {
         let rested = self.rested(now);
         // Danger overrides the dwell; less of the same trouble does not.
         let at_once = best.trouble.kinds() < current.trouble.kinds();
         if best.trouble < current.trouble && (at_once || rested) {
-            let reason = if self.fresh() { Reason::TargetsChanged } else { self.risk(&current) };
-            return (best, reason);
+            let reason = if self.fresh() { Reason::TargetsChanged } else { self.risk(current) };
+            return (true, reason);
         }
         if best.trouble == current.trouble && rested && best.level != current.level {
             let better = best.wishes < current.wishes;
@@ -402,7 +439,7 @@ impl Controller<'_> {
                 } else {
                     Reason::LessPower
                 };
-                return (best, reason);
+                return (true, reason);
             }
         }
         let reason = if current.sub_networks == standing.choice.sub_networks {
@@ -412,7 +449,7 @@ impl Controller<'_> {
         } else {
             Reason::BetterSubNetwork
         };
-        (current, reason)
+        (false, reason)
     }
 
     fn stand(&mut self, now: Instant, verdict: &Verdict) {

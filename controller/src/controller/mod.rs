@@ -555,7 +555,10 @@ impl<'p> Controller<'p> {
         let read = self.sensors.hear(now, message);
         self.doubt(now, message, read, out);
         self.learn_power(now, message, read);
-        self.hear_clocks(now, Achieved::Telemetry(message));
+        let served = self.slots.iter().flatten();
+        if let Some(longest_us) = served.map(|slot| slot.targets.deadline_us).max() {
+            self.hear_clocks(now, Achieved::Telemetry(message), longest_us);
+        }
         self.sensors.telemetry_at = now;
         self.sensors.achieved_level = message.level;
         self.sensors.blind = now.since(self.sensors.believed_at) >= self.patience();
@@ -591,13 +594,16 @@ impl<'p> Controller<'p> {
         let application = slot.as_mut().ok_or(Refusal::EmptySlot)?;
         let policy = self.policy.as_ref().ok_or(Refusal::EmptySlot)?;
         let taken = application.take_in(message, policy);
+        // No request of another one runs while one of this does, so that clocks that changed for
+        // theirs had changed for it.
+        let deadline_us = application.targets.deadline_us;
         self.work.samples = self.work.samples.wrapping_add(taken.learned);
         if taken.lost > 0 {
             self.work.samples_lost = self.work.samples_lost.wrapping_add(taken.lost);
             self.trace(now, TraceEvent::SamplesLost, taken.lost, out);
         }
         if taken.learned > 0 {
-            self.hear_clocks(now, Achieved::Level(message.level));
+            self.hear_clocks(now, Achieved::Level(message.level), deadline_us);
         }
         // Between two telemetries only a danger is worth a decision, and one a period.
         let due = now.since(self.extra_at) >= self.period;

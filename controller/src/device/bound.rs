@@ -2,7 +2,8 @@
 
 use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP};
 
-use super::{Board, Candidate, Plan, Trouble, of_busy, search};
+use super::{Board, Candidate, Plan, Trouble, search};
+use crate::allowance::Busy;
 use crate::demand::Margin;
 use crate::schedule::{Loads, Times};
 
@@ -18,7 +19,8 @@ impl Board<'_, '_> {
         plan: &mut Plan,
     ) -> Option<Candidate> {
         // With no utilisation: the least there is.
-        let idle_mw = self.idle_mw(level, 0);
+        plan.idle = self.idle(level);
+        let idle_mw = plan.idle.mw(0);
         // Among equals the lower level wins.
         let most_mw = best.power_mw.saturating_add(u32::from(level < best.level));
         let kept = best.trouble == Trouble::NONE;
@@ -95,7 +97,8 @@ impl Board<'_, '_> {
         let mut counts = true;
         if capped {
             // No more is drawn than by a board that is always busy.
-            let least_mw = idle_mw.saturating_add(of_busy(work_mw, most_permille));
+            let reach = Busy { work_mw, permille: most_permille };
+            let least_mw = idle_mw.saturating_add(reach.drawn_beyond_idle_mw());
             let least_mw = self.biased(level, least_mw);
             least.over_cap_mw = least_mw.saturating_sub(cap_mw);
             counts = least_mw < uncapped_mw;

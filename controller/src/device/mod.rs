@@ -29,10 +29,11 @@ use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
 
 pub use search::{Effort, Round, Search, Way};
 
+use crate::allowance::Busy;
 use crate::application::Application;
 use crate::demand::{Bounds, Demand, Load, Margin};
 use crate::held::reaches;
-use crate::parking::Parking;
+use crate::parking::{Idle, Parking};
 use crate::power::Power;
 use crate::schedule::{Loads, Schedule, Times};
 
@@ -182,12 +183,20 @@ pub struct Board<'a, 'p> {
 struct Plan {
     loads: Loads,
     times: Times,
+    /// What the level takes with nothing to do.
+    idle: Idle,
     /// Of the requests, without bias, mW.
     work_mw: u32,
     /// 0.1 %.
     utilisation: u32,
     /// Effort so far; see [`Effort`].
     effort: u32,
+}
+
+impl Plan {
+    fn busy(&self) -> Busy {
+        Busy { work_mw: self.work_mw, permille: self.utilisation }
+    }
 }
 
 /// The slots by rank, the lowest priority first; among equals the lower slot came first and ranks
@@ -214,17 +223,6 @@ fn ranked(slots: &Slots) -> [u8; MAX_APPLICATIONS] {
         left &= !bit;
     }
     order
-}
-
-/// What so much work (mW) draws: a board that is asked for more than it can do draws what it draws
-/// when it is always busy.
-fn of_busy(work_mw: u32, utilisation_permille: u32) -> u32 {
-    if utilisation_permille <= 1000 {
-        return work_mw;
-    }
-    let busy = u64::from(work_mw).saturating_mul(1000);
-    let busy = busy.checked_div(u64::from(utilisation_permille)).unwrap_or(0);
-    u32::try_from(busy).unwrap_or(u32::MAX)
 }
 
 /// What follows from the applications' targets alone: worked out when they change.
@@ -336,12 +334,13 @@ impl<'a, 'p> Board<'a, 'p> {
     pub fn judge_within(&self, level: u8, margin: Margin, effort: &mut Effort) -> Candidate {
         let mut plan = Plan::default();
         let candidate = self.judge_in(level, margin, &mut plan);
-        effort.spend(&plan);
+        effort.spend(plan.effort);
         candidate
     }
 
     /// Judges one level; `plan` is room to work in.
     fn judge_in(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
+        plan.idle = self.idle(level);
         self.alone(level, margin, plan);
         self.settle(level, margin, plan)
     }
@@ -371,7 +370,6 @@ impl<'a, 'p> Board<'a, 'p> {
     }
 
     fn settle(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
-        let limit_permille = u32::from(self.policy.utilisation_permille());
         self.schedule.times(&plan.loads, self.shared, &mut plan.times);
         if self.shared && !self.holds_together(plan) {
             self.make_room(level, margin, plan, false);
@@ -388,19 +386,15 @@ impl<'a, 'p> Board<'a, 'p> {
             self.save(level, margin, plan);
             (power_mw, over_cap_mw) = self.over_mw(level, margin, plan);
         }
-        let mut candidate = Candidate {
+        let candidate = Candidate {
             level,
-            trouble: Trouble {
-                over_cap_mw,
-                over_utilisation_permille: plan.utilisation.saturating_sub(limit_permille),
-                ..Trouble::NONE
-            },
+            trouble: Trouble { over_cap_mw, ..Trouble::NONE },
             wishes: [0; MAX_APPLICATIONS],
             power_mw,
             sub_networks: [NO_SUB_NETWORK; MAX_APPLICATIONS],
             uncapped_mw,
         };
-        self.weigh(margin, plan, &mut candidate);
+        let mut candidate = self.weighed(margin, plan, candidate);
         if candidate.trouble == Trouble::NONE {
             candidate.uncapped_mw = power_mw;
         }
@@ -422,30 +416,25 @@ impl<'a, 'p> Board<'a, 'p> {
     }
 
     /// Mean power of a plan, and by how much it is over the cap, or over that on any window, mW.
+    #[inline(never)]
     fn over_mw(&self, level: u8, margin: Margin, plan: &Plan) -> (u32, u32) {
-        let power_mw = self.biased(level, self.total_mw(level, plan));
+        let power_mw = self.biased(level, plan.busy().drawn_mw(&plan.idle));
         let mut over_mw = power_mw.saturating_sub(self.cap_mw(margin));
         let peak_cap_mw = self.peak_cap_mw(margin);
         if peak_cap_mw != NO_POWER_CAP {
-            let peak_mw = self.biased(level, self.peak_of(level, &self.peak_loads(plan)));
+            let peak_mw = self.biased(level, self.peaks(plan).drawn_mw(&plan.idle));
             over_mw = over_mw.max(peak_mw.saturating_sub(peak_cap_mw));
         }
         (power_mw, over_mw)
     }
 
-    /// Mean power at a level with nothing to do, mW.
-    fn idle_mw(&self, level: u8, utilisation_permille: u32) -> u32 {
-        let Some(level) = self.policy.level(level) else { return u32::MAX };
+    /// What a level takes with nothing to do.
+    fn idle(&self, level: u8) -> Idle {
+        let Some(level) = self.policy.level(level) else { return Idle::awake(u32::MAX) };
         match &self.parking {
-            Some(parking) => parking.idle_mw(&level, utilisation_permille),
-            None => level.idle_mw,
+            Some(parking) => parking.idle(&level),
+            None => Idle::awake(level.idle_mw),
         }
-    }
-
-    /// Mean power of a plan without bias, mW.
-    fn total_mw(&self, level: u8, plan: &Plan) -> u32 {
-        let work_mw = of_busy(plan.work_mw, plan.utilisation);
-        self.idle_mw(level, plan.utilisation).saturating_add(work_mw)
     }
 
     /// Power with the bias of a level, mW.
@@ -465,9 +454,12 @@ impl<'a, 'p> Board<'a, 'p> {
         self.seats.get(slot).and_then(Option::as_ref)
     }
 
-    /// What these sub-networks leave to be wished for; power and utilisation are left out.
-    fn weigh(&self, margin: Margin, plan: &Plan, candidate: &mut Candidate) {
-        let Candidate { trouble, wishes, sub_networks, .. } = candidate;
+    /// The candidate with what its sub-networks leave to be wished for; its power was weighed.
+    #[inline(never)]
+    fn weighed(&self, margin: Margin, plan: &Plan, mut candidate: Candidate) -> Candidate {
+        let limit_permille = u32::from(self.policy.utilisation_permille());
+        let Candidate { trouble, wishes, sub_networks, .. } = &mut candidate;
+        trouble.over_utilisation_permille = plan.utilisation.saturating_sub(limit_permille);
         let late = self.schedule.late_us(&plan.times);
         for (((load, seat), sub_network), late_us) in
             plan.loads.iter().zip(&self.seats).zip(sub_networks).zip(late)
@@ -485,27 +477,55 @@ impl<'a, 'p> Board<'a, 'p> {
                 seat.put_wish(load, wishes);
             }
         }
+        candidate
+    }
+
+    /// These sub-networks, one a slot, at `level`, by the plain guard.
+    #[inline(never)]
+    fn plan_of(&self, level: u8, sub_networks: &[u8; MAX_APPLICATIONS]) -> Plan {
+        let mut plan = Plan { idle: self.idle(level), ..Plan::default() };
+        for ((place, seat), sub_network) in plan.loads.iter_mut().zip(&self.seats).zip(sub_networks)
+        {
+            let Some(seat) = seat else { continue };
+            let load = seat.demand.load(seat.table.column(level), *sub_network, Margin::Plain);
+            let Some(load) = load else { continue };
+            plan.work_mw = plan.work_mw.saturating_add(load.power_mw);
+            plan.utilisation = plan.utilisation.saturating_add(load.utilisation_permille);
+            *place = Some(load);
+        }
+        self.schedule.times(&plan.loads, self.shared, &mut plan.times);
+        plan
     }
 
     /// Whether these sub-networks, one a slot, keep every promise at `level`, by the plain guard.
     #[must_use]
     #[inline(never)]
     pub fn keeps(&self, level: u8, sub_networks: &[u8; MAX_APPLICATIONS]) -> bool {
-        let mut plan = Plan::default();
-        for ((place, seat), sub_network) in plan.loads.iter_mut().zip(&self.seats).zip(sub_networks)
-        {
-            let Some(seat) = seat else { continue };
-            let load = seat.demand.load(seat.table.column(level), *sub_network, Margin::Plain);
-            let Some(load) = load else { continue };
-            if !seat.demand.serves(&load, Margin::Plain) {
-                return false;
-            }
-            plan.work_mw = plan.work_mw.saturating_add(load.power_mw);
-            plan.utilisation = plan.utilisation.saturating_add(load.utilisation_permille);
-            *place = Some(load);
+        let plan = self.plan_of(level, sub_networks);
+        self.all_served(&plan, Margin::Plain)
+            && self.holds_together(&plan)
+            && self.over_mw(level, Margin::Plain, &plan).1 == 0
+    }
+
+    /// `level` with these sub-networks, one a slot, by the plain guard; `None` where an application
+    /// has none of them. What would fit without a cap is left out.
+    #[must_use]
+    #[inline(never)]
+    pub fn candidate(&self, level: u8, sub_networks: &[u8; MAX_APPLICATIONS]) -> Option<Candidate> {
+        let plan = self.plan_of(level, sub_networks);
+        if plan.loads.iter().zip(&self.seats).any(|(load, seat)| load.is_some() != seat.is_some()) {
+            return None;
         }
-        self.schedule.times(&plan.loads, self.shared, &mut plan.times);
-        self.holds_together(&plan) && self.over_mw(level, Margin::Plain, &plan).1 == 0
+        let (power_mw, over_cap_mw) = self.over_mw(level, Margin::Plain, &plan);
+        let candidate = Candidate {
+            level,
+            trouble: Trouble { over_cap_mw, ..Trouble::NONE },
+            wishes: [0; MAX_APPLICATIONS],
+            power_mw,
+            sub_networks: *sub_networks,
+            uncapped_mw: u32::MAX,
+        };
+        Some(self.weighed(Margin::Plain, &plan, candidate))
     }
 
     /// The best level; among equals the lowest. Its `uncapped_mw` is the least of all levels
@@ -540,7 +560,13 @@ impl<'a, 'p> Board<'a, 'p> {
 }
 
 impl Seat<'_, '_> {
-    fn pick(&self, level: u8, bounds: Bounds, margin: Margin, effort: &mut u32) -> Option<Load> {
+    fn pick(
+        &self,
+        level: u8,
+        bounds: Bounds<'_>,
+        margin: Margin,
+        effort: &mut u32,
+    ) -> Option<Load> {
         let column = self.table.column(level);
         *effort = effort.saturating_add(search::pick(column.len()));
         let targets = &self.application.targets;

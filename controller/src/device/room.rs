@@ -1,8 +1,9 @@
 //! Contention and caps at one level: who gives way to whom.
 
-use coshift_shared::units::{MAX_SUB_NETWORKS, NO_POWER_CAP};
+use coshift_shared::units::NO_POWER_CAP;
 
-use super::{Board, Plan, Seat, of_busy};
+use super::{Board, Plan, Seat, search};
+use crate::allowance::{Allowance, Busy, Cap};
 use crate::demand::{Bounds, Load, Margin};
 use crate::power::ONE_Q15;
 use crate::schedule::Loads;
@@ -35,6 +36,7 @@ impl Board<'_, '_> {
             let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
                 continue;
             };
+            plan.effort = plan.effort.saturating_add(search::ROOM);
             let column = seat.table.column(level);
             let fastest = if promises_go {
                 seat.demand.fastest(column, level)
@@ -56,6 +58,11 @@ impl Board<'_, '_> {
             let room_us = if promises_go { claimed_us } else { room_us };
             let latency_us =
                 seat.demand.latency_within(room_us, margin).min(seat.demand.weighing(share));
+            // Where the fastest is too slow, none makes room without promises.
+            let quick = column.cell(fastest).is_some_and(|cell| cell.latency_us <= latency_us);
+            if !quick && !promises_go {
+                continue;
+            }
             let bounds = Bounds { latency_us, ..Bounds::OPEN };
             let new = seat.pick(level, bounds, margin, &mut plan.effort);
             let Some(new) = new else { continue };
@@ -69,55 +76,67 @@ impl Board<'_, '_> {
     /// Has each application save power until the caps are kept, the lowest priority first.
     #[inline(never)]
     pub(super) fn save(&self, level: u8, margin: Margin, plan: &mut Plan) {
-        let cap_mw = self.before_bias(level, self.cap_mw(margin));
-        let peak_cap_mw = match self.peak_cap_mw(margin) {
-            NO_POWER_CAP => None,
-            cap_mw => Some(self.before_bias(level, cap_mw)),
+        let mut mean =
+            Cap { mw: self.before_bias(level, self.cap_mw(margin)), others: Busy::default() };
+        let mut peak = Cap {
+            mw: match self.peak_cap_mw(margin) {
+                NO_POWER_CAP => NO_POWER_CAP,
+                cap_mw => self.before_bias(level, cap_mw),
+            },
+            others: Busy::default(),
         };
+        let mut peaks = self.peaks(plan);
         for slot in self.order.map(usize::from) {
-            let mut peaks = self.peak_loads(plan);
-            let peak_kept =
-                |peaks: &Peaks| peak_cap_mw.is_none_or(|cap| self.peak_of(level, peaks) <= cap);
-            if self.total_mw(level, plan) <= cap_mw && peak_kept(&peaks) {
+            let all_mw = plan.busy().drawn_mw(&plan.idle);
+            let peak_kept = peak.mw == NO_POWER_CAP || peaks.drawn_mw(&plan.idle) <= peak.mw;
+            if all_mw <= mean.mw && peak_kept {
                 return;
             }
             let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
                 continue;
             };
-            peaks.take(&seat.peak(&old));
-            let works_mw = plan.work_mw.saturating_sub(old.power_mw);
-            let others = plan.utilisation.saturating_sub(old.utilisation_permille);
-            let (room_us, _) =
-                self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
-            let latency_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
-            // What is idle depends on what is chosen: the least there is first, and less energy
-            // until the whole fits.
-            let least_mw = works_mw.saturating_add(self.idle_mw(level, others));
-            let mut energy_uj = seat.demand.weighing(cap_mw.saturating_sub(least_mw));
-            if let Some(peak_cap_mw) = peak_cap_mw {
-                // No sub-network in time has a lower crest than the slowest there may be.
-                let left_mw = peak_cap_mw.saturating_sub(self.peak_of(level, &peaks));
-                let left_uj = seat.demand.weighing(seat.flat_mw(left_mw, latency_us));
-                energy_uj = energy_uj.min(left_uj);
-            }
-            for _ in 0..MAX_SUB_NETWORKS {
-                let bounds = Bounds { latency_us, energy_uj };
-                let new = seat.pick(level, bounds, margin, &mut plan.effort);
-                let Some(new) = new else { break };
-                let utilisation = others.saturating_add(new.utilisation_permille);
-                let whole_mw = works_mw
-                    .saturating_add(new.power_mw)
-                    .saturating_add(self.idle_mw(level, utilisation));
-                let kept = whole_mw <= cap_mw && peak_kept(&peaks.with(&seat.peak(&new)));
-                if kept || new.energy_uj > energy_uj {
-                    if new.power_mw < old.power_mw {
-                        self.replace(plan, slot, &old, &new);
-                    }
-                    break;
-                }
-                energy_uj = new.energy_uj.saturating_sub(1);
+            mean.others = plan.busy().without(&old.busy());
+            peak.others = peaks.without(&seat.peak(&old));
+            let Some(new) = self.saving(level, margin, plan, slot, (&mean, &peak)) else {
+                continue;
+            };
+            let kept = mean.keeps(mean.others.with(&new.busy()), &plan.idle)
+                && (peak.mw == NO_POWER_CAP
+                    || peak.keeps(peak.others.with(&seat.peak(&new)), &plan.idle));
+            if kept || mean.others.with(&new.busy()).drawn_mw(&plan.idle) < all_mw {
+                self.replace(plan, slot, &old, &new);
+                peaks = peak.others.with(&seat.peak(&new));
             }
         }
+    }
+
+    /// What an application takes to keep caps on the mean power and on that of any window.
+    #[inline]
+    fn saving(
+        &self,
+        level: u8,
+        margin: Margin,
+        plan: &mut Plan,
+        slot: usize,
+        (mean, peak): (&Cap, &Cap),
+    ) -> Option<Load> {
+        let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
+            return None;
+        };
+        let (room_us, _) =
+            self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
+        let latency_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
+        let (least, slowest_us) = seat.demand.extent(seat.table.column(level), level);
+        let allowance = Allowance::new(seat.demand, &plan.idle, mean, peak, &least, slowest_us);
+        // Nothing idles less than beside the others alone.
+        let left_mw = mean.mw.saturating_sub(mean.others.drawn_mw(&plan.idle));
+        let energy_uj = if allowance.is_empty() { 0 } else { seat.demand.weighing(left_mw) };
+        let bounds = Bounds { latency_us, energy_uj, allowance: Some(&allowance) };
+        let mut effort = plan.effort.saturating_add(search::LEFT);
+        let new = seat.pick(level, bounds, margin, &mut effort);
+        let worked_out = search::worked_out(allowance.times());
+        plan.effort = effort.saturating_add(worked_out);
+        new
     }
 
     /// A cap before the level's bias: cap·2¹⁵ ÷ bias, in 32 bits.
@@ -130,8 +149,8 @@ impl Board<'_, '_> {
     }
 
     /// What the loads of a plan can take of one window.
-    pub(super) fn peak_loads(&self, plan: &Plan) -> Peaks {
-        let mut peaks = Peaks::default();
+    pub(super) fn peaks(&self, plan: &Plan) -> Busy {
+        let mut peaks = Busy::default();
         for (load, seat) in plan.loads.iter().zip(&self.seats) {
             if let (Some(load), Some(seat)) = (load, seat) {
                 peaks = peaks.with(&seat.peak(load));
@@ -139,52 +158,11 @@ impl Board<'_, '_> {
         }
         peaks
     }
-
-    /// Power over a window with these loads, without bias, mW.
-    pub(super) fn peak_of(&self, level: u8, peaks: &Peaks) -> u32 {
-        let work_mw = of_busy(peaks.work_mw, peaks.permille);
-        self.idle_mw(level, peaks.permille.min(1000)).saturating_add(work_mw)
-    }
-}
-
-/// What loads can take of one window: power beyond idle, mW, and time, 0.1 %.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Peaks {
-    work_mw: u32,
-    permille: u32,
-}
-
-impl Peaks {
-    fn with(&self, other: &Self) -> Self {
-        Self {
-            work_mw: self.work_mw.saturating_add(other.work_mw),
-            permille: self.permille.saturating_add(other.permille),
-        }
-    }
-
-    fn take(&mut self, other: &Self) {
-        self.work_mw = self.work_mw.saturating_sub(other.work_mw);
-        self.permille = self.permille.saturating_sub(other.permille);
-    }
 }
 
 impl Seat<'_, '_> {
-    /// Mean power whose crest is `peak_mw` at this latency, rounded up.
-    fn flat_mw(&self, peak_mw: u32, latency_us: u32) -> u32 {
-        let crest_q10 = self.demand.crest_q10(latency_us);
-        // Within 22 bits the division is one of 32 bits.
-        match peak_mw.checked_shl(10).filter(|_| peak_mw < 1 << 22) {
-            Some(peak_q10) => peak_q10.checked_div(crest_q10).unwrap_or(0).saturating_add(1),
-            None => peak_mw,
-        }
-    }
-
-    fn peak(&self, load: &Load) -> Peaks {
-        let crest_q10 = u64::from(self.demand.crest_q10(load.latency_us));
-        let raised = |value: u32| {
-            u32::try_from(u64::from(value).saturating_mul(crest_q10) >> 10).unwrap_or(u32::MAX)
-        };
-        Peaks { work_mw: raised(load.power_mw), permille: raised(load.utilisation_permille) }
+    fn peak(&self, load: &Load) -> Busy {
+        load.busy().raised(self.demand.crest_q10(load.latency_us))
     }
 }
 

@@ -22,10 +22,19 @@ pub(super) const LEAST: u32 = 250;
 pub(super) const ALONE: u32 = 200;
 /// What follows from that, an application's part.
 pub(super) const SETTLE: u32 = 400;
+/// The room that the others leave an application.
+pub(super) const ROOM: u32 = 700;
+/// What the caps leave an application.
+pub(super) const LEFT: u32 = 700;
 
 /// A column of so many sub-networks that is searched.
 pub(super) fn pick(sub_networks: u8) -> u32 {
     u32::from(sub_networks).saturating_mul(45).saturating_add(250)
+}
+
+/// So many sub-networks that are held against the caps.
+pub(super) fn worked_out(sub_networks: u32) -> u32 {
+    sub_networks.saturating_mul(120)
 }
 
 /// Effort of a decision, about a Cortex-M4's instructions.
@@ -68,10 +77,10 @@ impl Effort {
         self.spent >= self.until
     }
 
-    /// Takes away what a plan took.
-    pub(super) fn spend(&mut self, plan: &Plan) {
+    /// Takes away what something took.
+    pub fn spend(&mut self, instructions: u32) {
         if self.until != u32::MAX || self.slice_until != u32::MAX {
-            self.spent = self.spent.saturating_add(plan.effort);
+            self.spent = self.spent.saturating_add(instructions);
         }
     }
 }
@@ -158,7 +167,7 @@ impl Search {
     /// Goes on with a round; `standing` is to be beaten, where there is one.
     #[must_use]
     pub fn new(margin: Margin, round: Round, standing: Option<Candidate>) -> Self {
-        let uncapped_mw = standing.map_or(u32::MAX, |standing| standing.uncapped_mw);
+        let uncapped_mw = standing.as_ref().map_or(u32::MAX, |standing| standing.uncapped_mw);
         let round = Round { uncapped_mw: round.uncapped_mw.min(uncapped_mw), ..round };
         Self { margin, round, best: standing, again: round.found, looked: false }
     }
@@ -180,13 +189,17 @@ impl Search {
                 && (self.round.is_over() || (self.looked && effort.is_used_up()))
             {
                 // No level can be had only where a policy has none.
-                return Some(self.best.unwrap_or_else(|| board.judge(board.lowest(), self.margin)));
+                let lowest = board.lowest();
+                return match self.best {
+                    None => Some(board.judge_in(lowest, self.margin, &mut plan)),
+                    best => best,
+                };
             }
             if judged && !effort.has(1) {
                 return None;
             }
             let level = self.again.take().unwrap_or_else(|| self.next_level(board));
-            if !board.has(level) || self.best.is_some_and(|best| best.level == level) {
+            if !board.has(level) || self.best.as_ref().is_some_and(|best| best.level == level) {
                 continue;
             }
             judged = true;
@@ -200,11 +213,11 @@ impl Search {
             };
             if let Some(candidate) = candidate {
                 self.round.uncapped_mw = self.round.uncapped_mw.min(candidate.uncapped_mw);
-                if self.best.is_none_or(|best| candidate.beats(&best)) {
+                if self.best.as_ref().is_none_or(|best| candidate.beats(best)) {
                     self.best = Some(candidate);
                 }
             }
-            effort.spend(&plan);
+            effort.spend(plan.effort);
         }
     }
 

@@ -21,26 +21,26 @@ pub(crate) struct Budget {
 
 /// The same as [`FLASH`] on boards with a HAL.
 pub(crate) const FLASH_WITH_HAL: Budget =
-    Budget { name: "flash", unit: "B", limit: 59 * 1024, aim: 64 * 1024 };
+    Budget { name: "flash", unit: "B", limit: 61 * 1024, aim: 64 * 1024 };
 /// Code, constants and initial values of the release image.
 pub(crate) const FLASH: Budget =
-    Budget { name: "flash", unit: "B", limit: 55 * 1024, aim: 64 * 1024 };
+    Budget { name: "flash", unit: "B", limit: 58 * 1024, aim: 64 * 1024 };
 /// Variables of the release image, without its stack.
 pub(crate) const STATIC_RAM: Budget =
     Budget { name: "static RAM", unit: "B", limit: 8 * 1024, aim: 16 * 1024 };
 /// Mean outcome step, of one application with 8 sub-networks on 16 levels.
 pub(crate) const TYPICAL_STEP: Budget =
-    Budget { name: "typical step", unit: "instructions", limit: 2_150, aim: 3_000 };
+    Budget { name: "typical step", unit: "instructions", limit: 2_200, aim: 3_000 };
 /// Mean telemetry step of such an application, with all slices of its decision.
 pub(crate) const TYPICAL_DECISION: Budget =
-    Budget { name: "typical decision", unit: "instructions", limit: 15_750, aim: 3_000 };
+    Budget { name: "typical decision", unit: "instructions", limit: 16_400, aim: 3_000 };
 /// The dearest step or slice known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
-    Budget { name: "worst step", unit: "instructions", limit: 33_000, aim: 40_000 };
+    Budget { name: "worst step", unit: "instructions", limit: 38_500, aim: 40_000 };
 /// The controller's steps of the dearest control period known, without frames: outcomes and a
 /// telemetry with its decision.
 pub(crate) const WORST_PERIOD: Budget =
-    Budget { name: "steps a period", unit: "instructions", limit: 116_000, aim: 120_000 };
+    Budget { name: "steps a period", unit: "instructions", limit: 105_000, aim: 120_000 };
 
 /// Reading and writing the dearest frame of the largest body.
 pub(crate) const FRAME: Budget =
@@ -51,10 +51,10 @@ pub(crate) const RELEASE_FRAME: Budget =
     Budget { name: "frame, released", unit: "instructions", limit: 1_750, aim: 3_000 };
 /// The dearest control period known of four applications: frames read, decision, frames written.
 pub(crate) const PERIOD: Budget =
-    Budget { name: "period", unit: "instructions", limit: 115_000, aim: 120_000 };
+    Budget { name: "period", unit: "instructions", limit: 117_000, aim: 120_000 };
 /// The same of the release image, without the bytes before the last of each frame.
 pub(crate) const RELEASE_PERIOD: Budget =
-    Budget { name: "period, released", unit: "instructions", limit: 110_000, aim: 120_000 };
+    Budget { name: "period, released", unit: "instructions", limit: 113_000, aim: 120_000 };
 /// Most stack that the release image was seen to use.
 pub(crate) const STACK_HIGH_WATER: Budget =
     Budget { name: "stack high water", unit: "B", limit: 2_944, aim: 4 * 1024 };
@@ -64,32 +64,35 @@ pub(crate) const STACK_BOUND: Budget =
 
 /// The cases of the dearest control periods found.
 pub(crate) const WORST_PERIODS: &[CaseId] = &[
-    CaseId { seed: 1, index: 803 },
-    CaseId { seed: 2, index: 891 },
-    CaseId { seed: 3, index: 599 },
-    CaseId { seed: 1, index: 620 },
-    CaseId { seed: 1, index: 740 },
+    CaseId { seed: 2, index: 248 },
+    CaseId { seed: 7, index: 456 },
+    CaseId { seed: 5, index: 701 },
+    CaseId { seed: 3, index: 161 },
+    CaseId { seed: 6, index: 382 },
+    CaseId { seed: 8, index: 1138 },
+    CaseId { seed: 4, index: 1193 },
 ];
 
 /// The dearest cases found, measured by every run: the most of any step first, then of whole
-/// decisions and periods; among them what was dearest before decisions were bounded.
+/// decisions; the last is what was dearest before a look at a level was bounded.
 /// `cargo xtask sizes --search` looks for dearer ones.
 pub(crate) const WORST_CASES: &[CaseId] = &[
-    CaseId { seed: 1, index: 197 },
-    CaseId { seed: 3, index: 842 },
-    CaseId { seed: 3, index: 686 },
-    CaseId { seed: 2, index: 857 },
-    CaseId { seed: 1, index: 1018 },
-    CaseId { seed: 1, index: 803 },
-    CaseId { seed: 2, index: 1095 },
-    CaseId { seed: 3, index: 122 },
-    CaseId { seed: 3, index: 378 },
-    CaseId { seed: 3, index: 231 },
-    CaseId { seed: 1, index: 740 },
-    CaseId { seed: 1, index: 1151 },
-    CaseId { seed: 1, index: 343 },
-    CaseId { seed: 3, index: 268 },
-    CaseId { seed: 2, index: 188 },
+    CaseId { seed: 4, index: 801 },
+    CaseId { seed: 7, index: 551 },
+    CaseId { seed: 2, index: 918 },
+    CaseId { seed: 8, index: 599 },
+    CaseId { seed: 1, index: 664 },
+    CaseId { seed: 3, index: 547 },
+    CaseId { seed: 5, index: 200 },
+    CaseId { seed: 1, index: 422 },
+    CaseId { seed: 5, index: 701 },
+    CaseId { seed: 8, index: 616 },
+    CaseId { seed: 4, index: 1193 },
+    CaseId { seed: 2, index: 244 },
+    CaseId { seed: 6, index: 235 },
+    CaseId { seed: 1, index: 279 },
+    CaseId { seed: 2, index: 832 },
+    CaseId { seed: 1, index: 552 },
 ];
 
 impl Budget {

@@ -63,7 +63,7 @@ pub(crate) fn decision(message: &ToHost) -> Option<Decision> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::{Case, CaseId, Shape};
+    use crate::steps::{Case, CaseId, HOSTILE_PERIODS, Shape};
     use crate::wire::exchanged;
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
         let (setup, periods) = exchanged(&case.messages).unwrap();
         let exchanges = [vec![setup], periods].concat();
         let decisions = decisions(&case.policy, &exchanges).unwrap();
-        assert_eq!(decisions.len(), 6);
+        assert_eq!(decisions.len(), 1 + HOSTILE_PERIODS);
         assert!(decisions[1..].iter().all(|answers| !answers.is_empty()), "{decisions:?}");
     }
 }

@@ -11,8 +11,13 @@ use coshift_shared::units::{Age, NO_POWER_CAP};
 
 /// Longest body of a message, bytes, and more.
 const BODY_BYTES: usize = 64;
-/// Control periods of a case.
+/// Control periods of a case: of a hostile one more than a dwell, after which a board at rest
+/// searches.
 const PERIODS: usize = 5;
+pub(crate) const HOSTILE_PERIODS: usize = 16;
+/// Level at which boards park that do, and its power.
+const PARK_LEVEL: u8 = 0;
+const PARK_MW: u32 = 1_500;
 /// First time stamp, µs: five seconds before the wrap.
 const START_US: u32 = u32::MAX - 4_999_999;
 
@@ -22,9 +27,9 @@ pub(crate) enum Shape {
     /// One application with 8 sub-networks on 16 levels, cells as measured boards have them.
     Typical,
     /// Four applications with 16 sub-networks on 32 levels; cells in no order, tight deadlines,
-    /// caps and budgets, jumps of the slowdown.
+    /// caps and budgets, jumps of the slowdown; every other one parks, with settle windows.
     Hostile,
-    /// As hostile, in another size.
+    /// As hostile, in another size, fewer periods, never parked.
     Sized {
         /// Applications, 1 to 4.
         applications: u8,
@@ -68,7 +73,8 @@ impl Case {
                 (levels.into(), sub_networks.into(), applications.into())
             }
         };
-        let image = policy(levels, sub_networks, tables, style, &mut random);
+        let parks = shape == Shape::Hostile && random.flip();
+        let image = policy(levels, sub_networks, tables, style, parks, &mut random);
         let policy = image.to_bytes().map_err(|error| anyhow!("a generated policy: {error:?}"))?;
         let messages = messages(shape, &image, &mut random);
         Ok(Self { policy, messages })
@@ -135,6 +141,7 @@ fn policy(
     sub_networks: u32,
     tables: u32,
     style: Style,
+    parks: bool,
     random: &mut Random,
 ) -> PolicyImage {
     let tables = (0..tables)
@@ -159,19 +166,23 @@ fn policy(
         runtime: "none".into(),
         precision_bits: 32,
         batch: 1,
-        settle: Settle { cpu_us: 0, gpu_us: 0, emc_us: 0 },
+        settle: if parks {
+            Settle { cpu_us: 1_000, gpu_us: 5_000, emc_us: 8_000 }
+        } else {
+            Settle { cpu_us: 0, gpu_us: 0, emc_us: 0 }
+        },
         power_cap_mw: NO_POWER_CAP,
         temp_cap_mdeg_c: 85_000,
         utilisation_permille: 900 + random.below(100) as u16,
         resistance_50mk_w: 0,
-        park_level: None,
+        park_level: parks.then_some(PARK_LEVEL),
         levels: (0..levels)
-            .map(|level| Level {
-                cpu_khz: 1,
-                gpu_khz: 1 + level,
-                emc_khz: 1,
-                idle_mw: 5_000
-                    - if style == Style::Board || random.flip() { 0 } else { 100 * level },
+            .map(|level| {
+                let falls = style != Style::Board && random.flip();
+                let parked = parks && level == u32::from(PARK_LEVEL);
+                let idle_mw = 5_000 - if falls { 100 * level } else { 0 };
+                let idle_mw = if parked { PARK_MW } else { idle_mw };
+                Level { cpu_khz: 1, gpu_khz: 1 + level, emc_khz: 1, idle_mw }
             })
             .collect(),
         tables,
@@ -194,11 +205,12 @@ fn messages(shape: Shape, image: &PolicyImage, random: &mut Random) -> Vec<ToCon
         at_us: START_US,
         power_cap_mw: if capped { 4_000 + random.below(20_000) } else { NO_POWER_CAP },
         temp_cap_mdeg_c: 85_000,
-        parking: false,
+        parking: image.park_level.is_some(),
     }));
     let mut at_us = START_US;
     let (samples, spread) = if hostile { (12, 800) } else { (2, 40) };
-    for period in 0..PERIODS {
+    let periods = if shape == Shape::Hostile { HOSTILE_PERIODS } else { PERIODS };
+    for period in 0..periods {
         at_us = at_us.wrapping_add(25_000);
         let base = if hostile { 2_500 + random.below(8_000) } else { 4_096 + random.below(100) };
         for slot in 0..applications {

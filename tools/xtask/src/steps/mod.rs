@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use coshift_shared::kind::Kind;
 
+#[cfg(test)]
+pub(crate) use cases::HOSTILE_PERIODS;
 pub(crate) use cases::{Case, CaseId, Shape, put_block};
 
 use crate::workspace;
@@ -20,7 +22,7 @@ use crate::workspace;
 const WINDOW_BYTES: usize = 16 << 20;
 const INPUT_BYTES: usize = 12 << 20;
 /// Most cases in one window.
-const CASES_A_RUN: usize = 600;
+const CASES_A_RUN: usize = 400;
 /// Words of the answer to one message.
 const WORDS_A_MESSAGE: usize = 4;
 /// States of the measuring image.

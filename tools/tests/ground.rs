@@ -304,12 +304,13 @@ fn a_manager_that_ignores_the_memory_clock_misses() {
     };
     let (blind, sees) = (held(&instance), held(&seeing));
     assert!(sees <= 0.01 && blind > 0.1, "{blind} without, {sees} with the memory clock");
-    // A controller that learns the slowdown makes up for most of it, not for all.
+    // A controller that learns the slowdown makes up for it, but where it has not learned it yet.
     let ours = |instance: &Instance| {
         let setting = Setting { scenario: &scenario, instance };
         miss_rate(&run_manager("coshift", setting).expect("runs"))
     };
-    assert!(ours(&instance) > 2.0 * ours(&seeing), "{} {}", ours(&instance), ours(&seeing));
+    let (learned, known) = (ours(&instance), ours(&seeing));
+    assert!(learned < blind / 10.0 && learned >= known, "{learned} of {blind}, {known}");
 }
 
 fn miss_rate(run: &Run) -> f64 {

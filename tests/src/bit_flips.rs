@@ -467,9 +467,9 @@ impl Campaign {
         }
         if heard.welcome.is_none() && silent >= SILENT {
             board.patience(WATCHDOG_TIME)?;
-            let silent = Moment::now();
+            let since = Moment::now();
             while heard.welcome.is_none() {
-                let message = board.poll()?.filter(|_| silent.elapsed() <= WATCHDOG_TIME * 2);
+                let message = board.poll()?.filter(|_| since.elapsed() <= WATCHDOG_TIME * 2);
                 let Some((_, message)) = message else { return Ok(Class::Mute) };
                 heard.take(story, &message);
             }

@@ -19,6 +19,9 @@
 // What coshift_node_wait_us gives where time alone changes nothing.
 #define COSHIFT_NO_WAIT_LIMIT 4294967295
 
+// Telemetries without a decision after which a node is broken.
+#define COSHIFT_MOST_UNANSWERED 10
+
 // What a call came to.
 typedef enum coshift_status {
   // Done.
@@ -58,8 +61,8 @@ typedef struct coshift_boot {
 typedef struct coshift_info {
   // Mode of the controller: 1 boot, 2 waits for a policy, 3 runs, 4 holds, 5 safest level.
   uint8_t mode;
-  // Telemetries since a decision was last sent. 0, but while a decision is under way; at 10 the
-  // node is broken, and the caller had better no longer feed its watchdog.
+  // Telemetries since a decision was last sent. 0, but while a decision is under way; at
+  // COSHIFT_MOST_UNANSWERED the node is broken, and the caller had better no longer feed its watchdog.
   uint8_t unanswered;
   // Session with the agent; 0 = none yet.
   uint16_t session;

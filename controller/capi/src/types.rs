@@ -16,6 +16,10 @@ pub const COSHIFT_NODE_ALIGN: usize = 8;
 /// What coshift_node_wait_us gives where time alone changes nothing.
 pub const COSHIFT_NO_WAIT_LIMIT: u32 = 0xffff_ffff;
 
+/// Telemetries without a decision after which a node is broken.
+pub const COSHIFT_MOST_UNANSWERED: u8 = 10;
+const _: () = assert!(COSHIFT_MOST_UNANSWERED == coshift_controller::node::UNANSWERED);
+
 /// What a call came to.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +62,8 @@ pub struct CoshiftBoot {
 pub struct CoshiftInfo {
     /// Mode of the controller: 1 boot, 2 waits for a policy, 3 runs, 4 holds, 5 safest level.
     pub mode: u8,
-    /// Telemetries since a decision was last sent. 0, but while a decision is under way; at 10 the
-    /// node is broken, and the caller had better no longer feed its watchdog.
+    /// Telemetries since a decision was last sent. 0, but while a decision is under way; at
+    /// COSHIFT_MOST_UNANSWERED the node is broken, and the caller had better no longer feed its watchdog.
     pub unanswered: u8,
     /// Session with the agent; 0 = none yet.
     pub session: u16,

@@ -84,7 +84,13 @@ impl<'p> Agent<'p> {
         for byte in &bytes {
             self.node.feed(*byte, self.local, &mut |frame| sent.extend_from_slice(frame.bytes()));
         }
-        self.node.poll(self.local, &mut |frame| sent.extend_from_slice(frame.bytes()));
+        // A decision takes a few slices, one a poll.
+        for _ in 0..16 {
+            self.node.poll(self.local, &mut |frame| sent.extend_from_slice(frame.bytes()));
+            if !self.node.next_poll().is_some_and(|due| self.local.reached(due)) {
+                break;
+            }
+        }
         self.decisions.extend(messages(&sent).into_iter().filter_map(|message| match message {
             ToHost::Decision(decision) => Some(decision),
             _ => None,

@@ -25,6 +25,7 @@ const MOST_FALL_MDEG_C: i32 = 10_000;
 /// 2.54 s.
 pub(super) const OLDEST_READING: Duration = Duration::from_ms(2500);
 
+/// What telemetry said last, and how far it is believed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sensors {
     pub(super) telemetry_at: Instant,

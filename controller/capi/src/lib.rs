@@ -32,8 +32,8 @@ pub use node::{
     coshift_node_info, coshift_node_poll, coshift_node_take, coshift_node_wait_us,
 };
 pub use types::{
-    COSHIFT_API_VERSION, COSHIFT_NO_WAIT_LIMIT, COSHIFT_NODE_ALIGN, COSHIFT_NODE_SIZE, CoshiftBoot,
-    CoshiftInfo, CoshiftNode, CoshiftStatus,
+    COSHIFT_API_VERSION, COSHIFT_MOST_UNANSWERED, COSHIFT_NO_WAIT_LIMIT, COSHIFT_NODE_ALIGN,
+    COSHIFT_NODE_SIZE, CoshiftBoot, CoshiftInfo, CoshiftNode, CoshiftStatus,
 };
 
 /// There is no panic path: one that the linker can reach calls a symbol that does not exist.

@@ -12,6 +12,7 @@
 //! * [`power`] — power as measured, and the temperature it leads to
 //! * [`device`] — the level: all applications, utilisation, caps
 //! * [`allowance`] — what the caps on power leave one of them
+//! * [`held`] — clocks that something else holds
 //! * [`parking`] — what an idle board draws that parks between requests
 //! * [`controller`] — modes, time, the order of things
 //! * [`digest`] — what two controllers compare to know that they took in the same

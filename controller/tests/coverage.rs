@@ -44,13 +44,17 @@ impl Random {
     }
 }
 
-/// Latencies of a trace, µs; where it is not there, what is missing.
-fn latencies(name: &str) -> Result<Vec<f64>, String> {
-    let data = std::env::var_os("COSHIFT_DATA").map_or_else(
+/// The folder of measured data.
+fn data() -> PathBuf {
+    std::env::var_os("COSHIFT_DATA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
         PathBuf::from,
-    );
-    let path = data.join(format!("orin_nano/contention/{name}.csv.gz"));
+    )
+}
+
+/// Latencies of a trace, µs; where it is not there, what is missing.
+fn latencies(name: &str) -> Result<Vec<f64>, String> {
+    let path = data().join(format!("orin_nano/contention/{name}.csv.gz"));
     let file = std::fs::File::open(&path).map_err(|_| {
         format!("{} (measured data: COSHIFT_DATA or ../shared/data)", path.display())
     })?;
@@ -327,8 +331,8 @@ fn measured_traces_are_covered() {
     match measured() {
         Ok(series) => misses_lie_within_the_band_and_a_margin_of_sigmas_fails(&series),
         Err(missing) => {
-            let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-            assert!(!ci, "missing and required with CI=true: {missing}");
+            // A plain clone has no measurements; who has some must have these.
+            assert!(!data().exists(), "the folder is there, but not {missing}");
             println!("SKIPPED: {missing}");
         }
     }

@@ -4,7 +4,7 @@ mod common;
 
 use common::events::{event, happen};
 use common::{Bench, PERIOD_US, policy, targets, telemetry};
-use coshift_controller::controller::SEARCH;
+use coshift_controller::controller::{BLIND_TIME, NOMINAL_TIME, SEARCH};
 use coshift_controller::{Controller, Input};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
@@ -264,6 +264,28 @@ fn without_a_cap_on_temperature_no_reading_is_needed() {
     bench.limit(NO_POWER_CAP);
     for _ in 0..100 {
         assert_eq!(reads(&mut bench, 0, Age::MISSING).mode, Mode::Run);
+    }
+}
+
+#[test]
+fn a_blind_board_leaves_safe_when_the_cap_on_temperature_is_lifted() {
+    let image = policy();
+    for once_read in [false, true] {
+        let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+        bench.set(0, targets());
+        if once_read {
+            reads(&mut bench, 45_000, Age::FRESH);
+        }
+        let blind = |bench: &mut Bench<'_>| reads(bench, 0, Age::MISSING).mode;
+        let periods = if once_read { BLIND_TIME.us() / PERIOD_US } else { 30 };
+        for _ in 0..periods {
+            blind(&mut bench);
+        }
+        assert_eq!(blind(&mut bench), Mode::Safe, "{once_read}");
+        bench.limit(NO_POWER_CAP);
+        let wait = NOMINAL_TIME.us() / PERIOD_US;
+        let left = (0..=wait).position(|_| blind(&mut bench) == Mode::Run);
+        assert_eq!(left, Some(wait as usize), "{once_read}");
     }
 }
 

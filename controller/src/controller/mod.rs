@@ -445,10 +445,8 @@ impl<'p> Controller<'p> {
             ToController::Telemetry(m) => self.digest.add(m),
             ToController::Outcomes(m) => self.digest.add(m),
             ToController::Limits(m) => self.digest.add(m),
-            ToController::PolicyBegin(m) => self.digest.add(m),
-            ToController::PolicyChunk(m) => self.digest.add(m),
-            ToController::PolicyCommit(m) => self.digest.add(m),
-            // Hello starts the digest, Query changes nothing, and this build knows no others.
+            // Hello starts the digest, queries and uploads change nothing, and this build knows no
+            // others.
             _ => {}
         }
     }

@@ -32,8 +32,7 @@ pub(super) struct Sensors {
     pub(super) achieved_level: u8,
     /// Hottest believed reading; the last one where none came since.
     pub(super) hottest_mdeg_c: Option<i32>,
-    /// When a reading was last believed. No part of a seed: both who load one begin with the seed's
-    /// last telemetry.
+    /// When a reading was last believed.
     pub(super) believed_at: Instant,
     /// The temperature was not read for too long: the worst case counts.
     pub(super) blind: bool,
@@ -87,15 +86,15 @@ impl Controller<'_> {
 
     /// Enters and leaves over-temperature. Leaving needs the nominal temperature for a time, not
     /// just one reading under the cap. A board whose temperature nobody ever read, or not for
-    /// [`BLIND_TIME`], is taken for too hot, as long as there is a cap.
+    /// [`BLIND_TIME`], is taken for too hot, as long as there is a cap; without one no reading is
+    /// needed to leave.
     pub(super) fn watch_temperature(&mut self, now: Instant, out: &mut Outputs) {
         let cap = self.limits.temp_mdeg_c;
+        let capped = cap != NO_TEMP_CAP;
         let unread_for = now.since(self.sensors.believed_at);
-        let known = self.sensors.hottest_mdeg_c.is_some();
-        let lost = if known { unread_for >= BLIND_TIME } else { self.sensors.blind };
-        let lost = lost && cap != NO_TEMP_CAP;
-        let Some(hottest) = self.sensors.hottest_mdeg_c.or(lost.then_some(cap)) else { return };
-        if hottest >= cap || lost {
+        let hottest = self.sensors.hottest_mdeg_c;
+        let lost = if hottest.is_some() { unread_for >= BLIND_TIME } else { self.sensors.blind };
+        if capped && (lost || hottest.is_some_and(|hottest| hottest >= cap)) {
             if !matches!(self.state, State::TooHot { .. } | State::Boot | State::AwaitPolicy) {
                 self.enter(State::TooHot { nominal_since: None }, now, out);
             } else if let State::TooHot { nominal_since } = &mut self.state {
@@ -104,7 +103,9 @@ impl Controller<'_> {
             return;
         }
         let State::TooHot { nominal_since } = &mut self.state else { return };
-        if hottest > cap.saturating_sub(NOMINAL_MARGIN_MDEG_C) || unread_for > Duration::ZERO {
+        let cool = cap.saturating_sub(NOMINAL_MARGIN_MDEG_C);
+        let read = unread_for == Duration::ZERO && hottest.is_some_and(|hottest| hottest <= cool);
+        if capped && !read {
             *nominal_since = None;
             return;
         }

@@ -273,6 +273,7 @@ impl Figures {
             "stack_high_water": self.high_water,
             "stack_bound": self.bound.bytes(),
             "step_instructions": { "typical": self.typical, "worst": self.worst },
+            "decision_instructions": { "typical": self.decision },
             "frame_instructions": self.frame,
             "period_instructions": self.period,
             "release_image": {

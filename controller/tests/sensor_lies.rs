@@ -416,7 +416,10 @@ fn check(row: &Row, honest: &Row) {
     }
     // Where a temperature is not there, or cannot be, the worst case counts: at once from the last
     // one read on, and after 25 periods for good.
-    if matches!(lie, Some((Sensor::Temperature, Failure::Off | Failure::Impossible))) {
+    let unbelievable = |failure: Failure| {
+        matches!(failure, Failure::Off | Failure::Impossible | Failure::Garbage | Failure::Disorder)
+    };
+    if lie.is_some_and(|(sensor, how)| sensor == Sensor::Temperature && unbelievable(how)) {
         assert!(temperature.hottest <= 0, "{lie:?}: {} over", temperature.hottest);
         let safe = temperature.safe_after.is_some_and(|periods| periods <= SAFE_WITHIN);
         assert!(safe, "{lie:?}: at a safe level after {:?} periods", temperature.safe_after);

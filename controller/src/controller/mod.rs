@@ -37,7 +37,7 @@ use heapless::Vec;
 
 pub use decide::{MOST_SLICES, SEARCH};
 pub use seed::SEED_PARTS;
-pub use sensors::{BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
+pub use sensors::{AGREEING, BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
 
 use decide::Deciding;
 use doubts::Doubts;

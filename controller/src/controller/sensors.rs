@@ -20,6 +20,9 @@ const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
 /// Farthest that a temperature falls from one reading to the next, m°C: boards cool by some K a
 /// second at most, and a sensor's noise is below 1 K.
 const MOST_FALL_MDEG_C: i32 = 10_000;
+/// Readings in a row that must agree before a sensor that fell further is believed again: fewer than
+/// the periods for which the last believed one stands.
+pub const AGREEING: u8 = 20;
 
 /// Oldest reading that is believed: the least age that a telemetry cannot tell from a greater one is
 /// 2.54 s.
@@ -36,8 +39,18 @@ pub(super) struct Sensors {
     pub(super) believed_at: Instant,
     /// The temperature was not read for too long: the worst case counts.
     pub(super) blind: bool,
-    /// A reading that says that the board got cooler faster than boards do.
-    pub(super) doubted_mdeg_c: Option<i32>,
+    /// A reading said that the board got cooler faster than boards do. No part of a seed: the next
+    /// such reading is doubted again.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// Readings that are not believed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doubt {
+    /// The last one, m°C.
+    last_mdeg_c: i32,
+    /// How many before it each were no further than [`MOST_FALL_MDEG_C`] from the next.
+    agreeing: u8,
 }
 
 impl Sensors {
@@ -48,24 +61,32 @@ impl Sensors {
             hottest_mdeg_c: None,
             believed_at: now,
             blind: false,
-            doubted_mdeg_c: None,
+            doubt: None,
         }
     }
 
-    /// Takes in the temperatures; says whether one is believed. A fall that no board makes between
-    /// two readings is believed when the next reading confirms it; a rise at once.
+    /// Takes in the temperatures; says whether one is believed. After a fall that no board makes
+    /// between two readings none is until [`AGREEING`] in a row agree: such a sensor may tell
+    /// anything. Hotter than the last one believed counts at once, believed or not.
     pub(super) fn hear(&mut self, now: Instant, message: &Telemetry) -> bool {
         let Some(hottest) = message.temperatures.iter().filter_map(believed).max() else {
-            self.doubted_mdeg_c = None;
             return false;
         };
-        let falls_from = |from: i32| hottest < from.saturating_sub(MOST_FALL_MDEG_C);
-        let confirmed = self.doubted_mdeg_c.is_some_and(|doubted| !falls_from(doubted));
-        if self.hottest_mdeg_c.is_some_and(falls_from) && !confirmed {
-            self.doubted_mdeg_c = Some(hottest);
+        let fell = |from: i32| hottest < from.saturating_sub(MOST_FALL_MDEG_C);
+        let agreeing = match self.doubt {
+            Some(Doubt { last_mdeg_c, agreeing }) => {
+                let agrees = last_mdeg_c.abs_diff(hottest) <= MOST_FALL_MDEG_C.unsigned_abs();
+                if agrees { agreeing.saturating_add(1) } else { 0 }
+            }
+            None if self.hottest_mdeg_c.is_some_and(fell) => 0,
+            None => AGREEING,
+        };
+        if agreeing < AGREEING {
+            self.doubt = Some(Doubt { last_mdeg_c: hottest, agreeing });
+            self.hottest_mdeg_c = self.hottest_mdeg_c.max(Some(hottest));
             return false;
         }
-        self.doubted_mdeg_c = None;
+        self.doubt = None;
         self.hottest_mdeg_c = Some(hottest);
         self.believed_at = now;
         true

@@ -550,7 +550,7 @@ impl<'p> Controller<'p> {
     #[inline(never)]
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
         self.age(now);
-        let read = self.sensors.hear(now, message);
+        let read = self.sensors.hear(now, message, self.patience());
         self.doubt(now, message, read, out);
         self.learn_power(now, message, read);
         let served = self.slots.iter().flatten();

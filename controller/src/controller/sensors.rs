@@ -67,8 +67,9 @@ impl Sensors {
 
     /// Takes in the temperatures; says whether one is believed. After a fall that no board makes
     /// between two readings none is until [`AGREEING`] in a row agree: such a sensor may tell
-    /// anything. Hotter than the last one believed counts at once, believed or not.
-    pub(super) fn hear(&mut self, now: Instant, message: &Telemetry) -> bool {
+    /// anything. Hotter than the last one believed counts at once, believed or not. A reading after
+    /// a time without any, in which the last one stood no longer, may be anything that can be.
+    pub(super) fn hear(&mut self, now: Instant, message: &Telemetry, stands: Duration) -> bool {
         let Some(hottest) = message.temperatures.iter().filter_map(believed).max() else {
             return false;
         };
@@ -78,7 +79,11 @@ impl Sensors {
                 let agrees = last_mdeg_c.abs_diff(hottest) <= MOST_FALL_MDEG_C.unsigned_abs();
                 if agrees { agreeing.saturating_add(1) } else { 0 }
             }
-            None if self.hottest_mdeg_c.is_some_and(fell) => 0,
+            None if self.hottest_mdeg_c.is_some_and(fell)
+                && now.since(self.believed_at) < stands =>
+            {
+                0
+            }
             None => AGREEING,
         };
         if agreeing < AGREEING {

@@ -8,8 +8,8 @@ mod common;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::Path;
 
+use common::published::published;
 use common::{Bench, PERIOD_US, policy, targets};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
@@ -433,9 +433,6 @@ fn check(row: &Row, honest: &Row) {
     }
 }
 
-const START: &str = "<!-- measured: sensor lies; COSHIFT_BLESS=1 rewrites it -->\n";
-const END: &str = "<!-- end of sensor lies -->\n";
-
 #[test]
 fn no_lie_takes_the_board_over_a_cap_as_far_as_the_other_sensors_can_tell() {
     let honest = Row::new(None);
@@ -452,15 +449,7 @@ fn no_lie_takes_the_board_over_a_cap_as_far_as_the_other_sensors_can_tell() {
         "| sensor | failure | over the power cap, mW for s | and after it, s | late, % | over the temperature cap, °C \
          | at a safe level after, s | late, % |\n|---|---|---|---|---|---|---|---|\n{table}"
     );
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reliability.md");
-    let text = std::fs::read_to_string(&path).expect("docs/reliability.md");
-    let (before, rest) = text.split_once(START).expect("the start of the table");
-    let (found, after) = rest.split_once(END).expect("the end of the table");
-    if std::env::var_os("COSHIFT_BLESS").is_some_and(|value| value == "1") {
-        std::fs::write(&path, format!("{before}{START}{table}{END}{after}")).unwrap();
-        return;
-    }
-    assert_eq!(found, table, "docs/reliability.md differs; COSHIFT_BLESS=1 rewrites its table");
+    published("docs/reliability.md", "sensor lies", &format!("\n{table}"));
 }
 
 /// Where a second zone, 2 °C cooler, is honest, no lie of the first one heats the board by more

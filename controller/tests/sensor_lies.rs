@@ -8,8 +8,8 @@ mod common;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::Path;
 
+use common::published::published;
 use common::{Bench, PERIOD_US, policy, targets};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
@@ -195,6 +195,9 @@ struct Found {
     over_periods: u32,
     /// Hottest while it lied, over the cap, 0.1 °C; negative = under it.
     hottest: i32,
+    /// Most periods in a row over the cap while it lied: the time to a safe level, as long as the cap's
+    /// own sensor tells what is safe. None, where the board was over it when the failure ended.
+    safe_within: Option<u32>,
     /// Periods of the failure after which power stayed where it cannot bring the board over its
     /// temperature cap, however long that lasts; none, where it did not stay there for [`STAYS`].
     safe_after: Option<u32>,
@@ -203,9 +206,8 @@ struct Found {
     /// Periods after the failure ended in which the board was still over a cap.
     over_after: u32,
     /// Periods from the beginning of the failure on with power over its cap by more than a 32nd,
-    /// which is what counts as no noise; and the longest run of them.
+    /// which is what counts as no noise.
     clearly_over: u32,
-    longest_over: u32,
     /// Levels decided.
     levels: Vec<u8>,
 }
@@ -236,14 +238,14 @@ fn run(at: At, lie: Option<(Sensor, Failure)>, second_zone: bool) -> Found {
         over_mw: 0,
         over_periods: 0,
         hottest: i32::MIN,
+        safe_within: Some(0),
         safe_after: Some(0),
         late_permille: 0,
         over_after: 0,
         clearly_over: 0,
-        longest_over: 0,
         levels: Vec::new(),
     };
-    let (mut late, mut run) = (0, 0);
+    let (mut late, mut over) = (0, 0);
     for n in 0..BEFORE + LYING + AFTER {
         let lies = (BEFORE..BEFORE + LYING).contains(&n);
         let slowed = if CO_RUNNER.contains(&n) { 1.3 } else { 1.0 };
@@ -296,13 +298,16 @@ fn run(at: At, lie: Option<(Sensor, Failure)>, second_zone: bool) -> Found {
         let over_mw = (drawn_mw - f64::from(CAP_MW)).round();
         let over_mw = if at == At::PowerCap && over_mw > 0.0 { over_mw as u32 } else { 0 };
         let over_temp = ((temp - CAP_DEG_C) * 10.0).ceil() as i32;
-        run = if n >= BEFORE && over_mw > CAP_MW / 32 { run + 1 } else { 0 };
-        found.clearly_over += u32::from(run > 0);
-        found.longest_over = found.longest_over.max(run);
+        found.clearly_over += u32::from(n >= BEFORE && over_mw > CAP_MW / 32);
         if lies {
             found.over_mw = found.over_mw.max(over_mw);
             found.over_periods += u32::from(over_mw > 0);
             found.hottest = found.hottest.max(over_temp);
+            let is_over = over_mw > 0 || (at == At::TemperatureCap && over_temp > 0);
+            over = if is_over { over + 1 } else { 0 };
+            let longest = found.safe_within.unwrap_or(0).max(over);
+            let ends_over = is_over && n + 1 == BEFORE + LYING;
+            found.safe_within = (!ends_over).then_some(longest);
             if end > CAP_DEG_C {
                 let period = n + 1 - BEFORE;
                 found.safe_after = (period + STAYS <= LYING).then_some(period);
@@ -359,13 +364,22 @@ impl Row {
             0 => "0".into(),
             mw => format!("{mw} for {:.1}", seconds(self.power.over_periods)),
         };
-        let safe =
-            self.temperature.safe_after.map_or("—".into(), |n| format!("{:.2}", seconds(n)));
+        let known = |periods: Option<u32>| {
+            periods.map_or("—".into(), |periods| format!("{:.2}", seconds(periods)))
+        };
+        let safe = |found: &Found, most: Option<u32>| match most {
+            Some(most) => format!("{} ({})", known(found.safe_within), seconds(most)),
+            None => known(found.safe_within),
+        };
+        let [power_most, temperature_most] = safe_within(self.lie);
         format!(
-            "| {name} | {over} | {:.1} | {:.1} | {:+.1} | {safe} | {:.1} |\n",
+            "| {name} | {over} | {} | {:.1} | {:.1} | {:+.1} | {} | {} | {:.1} |\n",
+            safe(&self.power, power_most),
             seconds(self.power.over_after),
             f64::from(self.power.late_permille) / 10.0,
             f64::from(self.temperature.hottest) / 10.0,
+            safe(&self.temperature, temperature_most),
+            known(self.temperature.safe_after),
             f64::from(self.temperature.late_permille) / 10.0
         )
     }
@@ -383,6 +397,27 @@ fn name(variant: &str) -> String {
     name
 }
 
+/// Within how many periods a board that is over its power cap, and one that is over its temperature
+/// cap, is under it again; none where the sensor that tells so lies and nothing else does.
+fn safe_within(lie: Option<(Sensor, Failure)>) -> [Option<u32>; 2] {
+    // The dwell, before power counts as that of a level; a temperature is seen coming.
+    let honest = [Some(10), Some(0)];
+    match lie {
+        None | Some((Sensor::Latency | Sensor::GpuLoad, _)) => honest,
+        // The prediction, or a reading that is near enough.
+        Some((Sensor::Power, failure)) => match failure {
+            Failure::Stuck | Failure::Wrong | Failure::Disorder => [None, honest[1]],
+            _ => [Some(0), honest[1]],
+        },
+        Some((Sensor::Temperature, failure)) => match failure {
+            Failure::Stuck | Failure::Wrong => [honest[0], None],
+            // What it shows is 10 s behind.
+            Failure::Slow => [honest[0], Some(400)],
+            _ => honest,
+        },
+    }
+}
+
 fn check(row: &Row, honest: &Row) {
     let Row { lie, power, temperature } = row;
     let sensor = lie.map(|(sensor, _)| sensor);
@@ -397,10 +432,14 @@ fn check(row: &Row, honest: &Row) {
         // so that a dwell seldom passes.
         let to_and_fro = *lie == Some((Sensor::Latency, Failure::Disorder));
         let (clearly, over) = if to_and_fro { (60, 60) } else { (40, 20) };
-        assert!(power.longest_over <= 10, "{lie:?}: {} periods in a row", power.longest_over);
         assert!(power.clearly_over <= clearly, "{lie:?}: clearly for {}", power.clearly_over);
         assert!(power.over_periods <= over, "{lie:?}: for {} periods", power.over_periods);
         assert!(power.over_after <= 100, "{lie:?}: for {} periods after it", power.over_after);
+    }
+    for (found, most) in [power, temperature].into_iter().zip(safe_within(*lie)) {
+        let Some(most) = most else { continue };
+        let safe = found.safe_within.is_some_and(|periods| periods <= most);
+        assert!(safe, "{lie:?}: safe within {:?}, not {most}", found.safe_within);
     }
     // Power: what is believed is within 3/4 of the prediction; honest again, it is learned within
     // 15 s, by 1/64 a reading.
@@ -436,9 +475,6 @@ fn check(row: &Row, honest: &Row) {
     }
 }
 
-const START: &str = "<!-- measured: sensor lies; COSHIFT_BLESS=1 rewrites it -->\n";
-const END: &str = "<!-- end of sensor lies -->\n";
-
 #[test]
 fn no_lie_takes_the_board_over_a_cap_as_far_as_the_other_sensors_can_tell() {
     let honest = Row::new(None);
@@ -452,18 +488,11 @@ fn no_lie_takes_the_board_over_a_cap_as_far_as_the_other_sensors_can_tell() {
         }
     }
     let table = format!(
-        "| sensor | failure | over the power cap, mW for s | and after it, s | late, % | over the temperature cap, °C \
-         | at a safe level after, s | late, % |\n|---|---|---|---|---|---|---|---|\n{table}"
+        "| sensor | failure | over the power cap, mW for s | safe within, s | after it, s | late, % \
+         | over the temperature cap, °C | safe within, s | for good after, s | late, % |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n{table}"
     );
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reliability.md");
-    let text = std::fs::read_to_string(&path).expect("docs/reliability.md");
-    let (before, rest) = text.split_once(START).expect("the start of the table");
-    let (found, after) = rest.split_once(END).expect("the end of the table");
-    if std::env::var_os("COSHIFT_BLESS").is_some_and(|value| value == "1") {
-        std::fs::write(&path, format!("{before}{START}{table}{END}{after}")).unwrap();
-        return;
-    }
-    assert_eq!(found, table, "docs/reliability.md differs; COSHIFT_BLESS=1 rewrites its table");
+    published("docs/reliability.md", "sensor lies", &format!("\n{table}"));
 }
 
 /// Where a second zone, 2 °C cooler, is honest, no lie of the first one heats the board by more

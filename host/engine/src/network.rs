@@ -18,7 +18,7 @@ use crate::exec::steps::{Early, Pass, WHOLE};
 use crate::exec::team::Team;
 use crate::exec::trace;
 use crate::family::{FamilyFault, SubNet};
-use crate::kernels::blocked::{Isa, Lanes, blocks, values};
+use crate::kernels::blocked::{Isa, Lanes, values};
 use crate::layout::Layout;
 use crate::model::{self, Calibrated, Loaded, Model};
 use crate::tensors::FileFault;
@@ -404,30 +404,25 @@ impl Network {
         Ok(unsafe { trace::profile(&pass) })
     }
 
-    /// Runs `net`, as which sub-network `index` was made, on one image on the caller's thread alone
-    /// and gives the outputs `[pixels, channels]` of every unit whose map is whole at some time: the
-    /// unit's place in [`Layout::units`] and its values. For tests and comparisons.
+    /// Runs sub-network `index` on one image on the caller's thread alone and gives the outputs
+    /// `[pixels, channels]` of every unit whose map is whole at some time: the unit's place in
+    /// [`Layout::units`] and its values. For tests and comparisons.
     ///
     /// # Errors
     /// As [`Self::run`].
-    ///
-    /// # Panics
-    /// If `index` was not made of `net`.
     pub fn outputs(
         &self,
-        (index, net): (usize, &SubNet),
+        index: usize,
         image: &[f32],
         space: &mut Workspace,
     ) -> Result<Vec<(usize, Vec<f32>)>, RunFault> {
         let pass = self.pass(index, image, space)?;
-        let units = self.layout.units(net);
         let len = pass.plan.side * pass.plan.side * pass.channels;
         if pass.batch != 1 {
             return Err(RunFault::Images { found: image.len(), expected: len });
         }
-        let own: usize = units.iter().map(|unit| 2 * blocks(unit.outputs)).sum();
-        let classes = blocks(self.layout.family().classes);
-        assert_eq!(pass.plan.own.len(), own + classes, "sub-network {index} is another one");
+        // Of the sub-network that the plan was made of: sizes of maps are taken from them.
+        let units = self.layout.units(&self.nets[index]);
         // SAFETY: this thread runs alone, with one image; see `run`.
         Ok(unsafe { trace::outputs(&pass, &units) })
     }

@@ -45,7 +45,7 @@ fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated
     let (want, want_logits) =
         graph::run(network.layout(), &units, values, &net.statistics, &image).unwrap();
     let (mut one, mut two) = (Workspace::default(), Workspace::with_threads(2));
-    let found = network.outputs((index, &net.net), &image, &mut one).unwrap();
+    let found = network.outputs(index, &image, &mut one).unwrap();
     // Maps that the executor never has whole: layers before a depthwise convolution.
     let hidden = net.net.depths.iter().sum::<usize>() + 1;
     assert!(found.len() + hidden >= units.len(), "{} of {} maps", found.len(), units.len());

@@ -61,6 +61,45 @@ fn inference_equals_the_forward_pass_of_training() {
     }
 }
 
+/// The same blocks at several sizes of images: as many folded values, larger and smaller maps.
+#[test]
+fn maps_are_those_of_the_sub_network_that_ran() {
+    let family = Family { resolutions: vec![6, 7, 8], ..family() };
+    let layout = Layout::new(&family).unwrap();
+    let mut random = Random(14);
+    let values = values(&layout, &mut random);
+    let nets = [6, 8, 7].map(|side| {
+        let net = SubNet { resolution: Some(side), ..family.largest() };
+        common::random::calibrated(&layout, &values, &net, 8, &mut random)
+    });
+    let network = Network::new(layout.clone(), values.clone(), &nets).unwrap();
+    let mut space = Workspace::default();
+    for (index, net) in nets.iter().enumerate() {
+        let image = common::random::noise(network.image_len_of(index).unwrap(), &mut random);
+        let units = layout.units(&net.net);
+        let maps = network.outputs(index, &image, &mut space).unwrap();
+        for (unit, map) in &maps {
+            let unit = &units[*unit];
+            assert_eq!(map.len(), unit.outputs * unit.out_side().pow(2), "{:?}", net.net);
+        }
+        // The last map is what the classifier reads.
+        let (weight, bias) = (&values[layout.classifier()], &values[layout.classifier() + 1]);
+        let (_, features) = maps.last().unwrap();
+        let logits = weight.chunks_exact(features.len()).zip(bias).map(|(row, bias)| {
+            row.iter().zip(features).map(|(weight, x)| weight * x).sum::<f32>() + bias
+        });
+        for (found, want) in network.run(index, &image, &mut space).unwrap().iter().zip(logits) {
+            assert!((found - want).abs() <= 1e-4 * (1.0 + want.abs()), "{found}, expected {want}");
+        }
+    }
+    // More than one image, and no such sub-network.
+    let two = vec![0.0; 2 * 36];
+    let fault = network.outputs(0, &two, &mut space).unwrap_err();
+    assert_eq!(fault, RunFault::Images { found: 72, expected: 36 });
+    let fault = network.outputs(3, &two, &mut space).unwrap_err();
+    assert_eq!(fault, RunFault::Index { index: 3, last: 2 });
+}
+
 #[test]
 fn bad_calls_are_named() {
     let layout = Layout::new(&family()).unwrap();

@@ -155,6 +155,25 @@ impl Workspace {
     }
 }
 
+/// Checks that values are those of a family's parameters. The kernels read as far as the family says,
+/// so it is asked, not the list of parameters, which anybody may change.
+///
+/// # Errors
+/// [`FamilyFault`] where the family is none.
+///
+/// # Panics
+/// If a parameter's shape or the number of its values is another.
+fn check_values(layout: &Layout, values: &Values) -> Result<(), FamilyFault> {
+    let parameters = Layout::new(layout.family())?.parameters;
+    assert!(layout.parameters == parameters, "parameters of another family");
+    assert_eq!(values.len(), parameters.len(), "number of parameters");
+    for (parameter, values) in parameters.iter().zip(values) {
+        let wanted: usize = parameter.shape.iter().product();
+        assert_eq!(values.len(), wanted, "values of {}", parameter.name);
+    }
+    Ok(())
+}
+
 impl Network {
     /// Loads a model folder: its description, weights and statistics.
     ///
@@ -182,6 +201,7 @@ impl Network {
             layout.family().check_net(&calibrated.net)?;
             units.push(layout.units(&calibrated.net));
         }
+        check_values(&layout, &values)?;
         let packed = Packed::new(&layout, &values, &units);
         let mut sizes = Sizes::default();
         let plans = (nets.iter().zip(&units))
@@ -215,6 +235,7 @@ impl Network {
             self.nets.iter().eq(nets.iter().map(|calibrated| &calibrated.net)),
             "other sub-networks than the network's"
         );
+        check_values(&self.layout, values).expect("a family that has made a network");
         let plan = |calibrated: &Calibrated| {
             let units = self.layout.units(&calibrated.net);
             Plan::new(&self.layout, values, &self.packed, &units, &calibrated.statistics)

@@ -129,6 +129,63 @@ fn bad_calls_are_named() {
     assert!(fault.contains("kernels of a sub-network"), "{fault}");
 }
 
+/// What `body` panics with.
+fn panics(body: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let payload = std::panic::catch_unwind(body).expect_err("it should have panicked");
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default().to_owned()
+}
+
+/// Kernels read as many values as the layout says: a network of fewer must not be.
+#[test]
+fn values_and_statistics_of_another_shape_make_no_network() {
+    let layout = Layout::new(&family()).unwrap();
+    let mut random = Random(15);
+    let values = values(&layout, &mut random);
+    let known = images(&family(), 8, &mut random);
+    let whole = calibrated(&layout, &values, &family().largest(), &known);
+    let network = Network::new(layout.clone(), values.clone(), std::slice::from_ref(&whole));
+    let network = std::panic::AssertUnwindSafe(network.unwrap());
+    type Spoil = fn(&mut Vec<(Vec<f32>, Vec<f32>)>);
+    let statistics: [Spoil; 5] = [
+        |statistics| drop(statistics[3].0.pop()),
+        |statistics| drop(statistics[3].1.pop()),
+        |statistics| statistics[3].1.push(1.0),
+        |statistics| drop(statistics.pop()),
+        |statistics| statistics.push((vec![], vec![])),
+    ];
+    for spoil in statistics {
+        let mut net = whole.clone();
+        spoil(&mut net.statistics);
+        let (other, same) = (values.clone(), net.clone());
+        let said = panics(|| drop(Network::new(layout.clone(), other, &[net])));
+        assert!(said.contains("means and variances of a sub-network's statistics"), "{said}");
+        let said = panics(|| drop(network.recalibrated(&values, &[same])));
+        assert!(said.contains("means and variances of a sub-network's statistics"), "{said}");
+    }
+    // The last value of each parameter in turn: weights, scales, shifts, biases, matrices.
+    for (index, parameter) in layout.parameters.iter().enumerate() {
+        let mut other = values.clone();
+        other[index].pop();
+        let (same, net) = (other.clone(), [whole.clone()]);
+        let said = panics(|| drop(Network::new(layout.clone(), other, &net)));
+        assert!(said.contains(&format!("values of {}", parameter.name)), "{said}");
+        let said = panics(|| drop(network.recalibrated(&same, &[whole.clone()])));
+        assert!(said.contains(&format!("values of {}", parameter.name)), "{said}");
+    }
+    let (mut other, net) = (values.clone(), [whole.clone()]);
+    other.pop();
+    let said = panics(|| drop(Network::new(layout.clone(), other, &net)));
+    assert!(said.contains("number of parameters"), "{said}");
+    // A layout that says less than its family.
+    let (mut short, mut other) = (layout.clone(), values.clone());
+    let bias = layout.classifier() + 1;
+    short.parameters[bias].shape = vec![1];
+    other[bias].truncate(1);
+    let said = panics(|| drop(Network::new(short, other, &net)));
+    assert!(said.contains("parameters of another family"), "{said}");
+}
+
 /// A model folder of the small family with random weights.
 fn folder(name: &str, nets: &[SubNet]) -> (PathBuf, Model) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{ImportFault, array, take};
+use super::{ImportFault, array, short, take};
 
 /// First bytes of an archive: those of its first entry.
 pub const MAGIC: [u8; 4] = *b"PK\x03\x04";
@@ -37,6 +37,7 @@ impl<'a> Archive<'a> {
         for _ in 0..count {
             let (name, data) = entry(bytes, &mut at)?;
             if entries.insert(name, data).is_some() {
+                let name = short(name);
                 return Err(fault(format!("entry {name:?} is there twice")));
             }
         }
@@ -127,12 +128,12 @@ fn entry<'a>(bytes: &'a [u8], at: &mut usize) -> Result<(&'a str, &'a [u8]), Imp
     large(extra, [&mut length, &mut stored, &mut offset]);
     let encrypted = half(4) & 1 == 1;
     if half(6) != 0 || stored != length || encrypted {
-        return Err(fault(format!("entry {name:?} is compressed or encrypted")));
+        return Err(fault(format!("entry {:?} is compressed or encrypted", short(name))));
     }
     let mut data = place(bytes, offset)?;
     let what = "entry of the archive";
     if array(bytes, &mut data, what)? != MAGIC {
-        return Err(fault(format!("no entry where {name:?} is said to be")));
+        return Err(fault(format!("no entry where {:?} is said to be", short(name))));
     }
     let local: [u8; 26] = array(bytes, &mut data, what)?;
     for field in [22, 24] {
@@ -143,7 +144,7 @@ fn entry<'a>(bytes: &'a [u8], at: &mut usize) -> Result<(&'a str, &'a [u8]), Imp
     let mut sum = flate2::Crc::new();
     sum.update(data);
     if sum.sum() != word(12) {
-        return Err(fault(format!("entry {name:?} is damaged: its check sum is another")));
+        return Err(fault(format!("entry {:?} is damaged: its check sum is another", short(name))));
     }
     Ok((name, data))
 }

@@ -10,7 +10,7 @@ use coshift_engine::family::{Activation, Family, Stage};
 use coshift_engine::import::Checkpoint;
 use coshift_engine::layout::Layout;
 use coshift_engine::tensors::TensorFile;
-use pickles::{Pickle, archive, archive_of};
+use pickles::{Pickle, archive, archive_of, archive_with};
 use safetensors::tensor::Dtype;
 
 const FILES: [&str; 5] = [
@@ -379,6 +379,15 @@ fn an_archive_that_does_not_fit_itself_is_refused() {
         let entries: Vec<_> = names.iter().map(|name| (*name, &pickle[..])).collect();
         let said = Checkpoint::read(&archive_of(&entries)).unwrap_err().to_string();
         assert!(said.contains(want), "{said}");
+    }
+    // Many records of one entry, whose check sum would be worked out for each of them: refused at the
+    // first that the file is too small for, though all sums are right.
+    let entries = [("x/data.pkl", &pickle[..]), ("x/data/0", &[7; 100_000][..])];
+    for more in [1, 10_000] {
+        let said = Checkpoint::read(&archive_with(&entries, more)).unwrap_err().to_string();
+        let at = if more == 1 { "00000000" } else { "00000005" };
+        let want = "the entries up to it hold more bytes than the file";
+        assert_eq!(said, format!("archive: entry \"{at}\": {want}"));
     }
     let big = archive_of(&[("x/data.pkl", &pickle), ("x/byteorder", b"big")]);
     assert!(Checkpoint::read(&big).unwrap_err().to_string().contains("byteorder is not little"));

@@ -322,7 +322,7 @@ impl Network {
         self.plans.is_empty()
     }
 
-    /// Values of one image at the family's full resolution: height × width × channels.
+    /// Values of one image at the family's `resolution`: height × width × channels.
     #[must_use]
     pub fn image_len(&self) -> usize {
         let family = self.layout.family();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::family;
 use coshift_engine::family::{COSHIFT_28, Family, SubNet};
-use coshift_engine::layout::Layout;
+use coshift_engine::layout::{Layout, MOST_MACS};
 use coshift_engine::model::{Calibrated, Model, SubNetwork, blocks, write_weights};
 use coshift_engine::network::{Network, RunFault, Workspace};
 use coshift_engine::train::network::{Values, forward};
@@ -148,8 +148,8 @@ fn values_and_statistics_of_another_shape_make_no_network() {
     let network = std::panic::AssertUnwindSafe(network.unwrap());
     type Spoil = fn(&mut Vec<(Vec<f32>, Vec<f32>)>);
     let statistics: [Spoil; 5] = [
-        |statistics| drop(statistics[3].0.pop()),
-        |statistics| drop(statistics[3].1.pop()),
+        |statistics| _ = statistics[3].0.pop(),
+        |statistics| _ = statistics[3].1.pop(),
         |statistics| statistics[3].1.push(1.0),
         |statistics| drop(statistics.pop()),
         |statistics| statistics.push((vec![], vec![])),
@@ -318,8 +318,11 @@ fn bad_files_are_named() {
 #[test]
 fn descriptions_that_cannot_run_are_refused() {
     type Spoil = fn(&mut Family);
-    let cases: [(Spoil, &str); 9] = [
-        (|family| family.resolutions = vec![8, 16], "resolutions"),
+    let cases: [(Spoil, &str); 12] = [
+        (|family| family.resolutions = vec![16, 8], "resolutions"),
+        (|family| family.resolutions = vec![0, 8], "resolutions"),
+        (|family| family.resolutions = vec![8, 16_385], "resolutions"),
+        (large, "multiply-accumulates of the largest sub-network is "),
         (|family| family.stages[0].min_depth = 0, "stages[0].min_depth"),
         (|family| family.stages[0].stride = 3, "stages[0].stride"),
         (|family| family.stages.clear(), "stages"),
@@ -335,4 +338,58 @@ fn descriptions_that_cannot_run_are_refused() {
         let fault = Layout::new(&family).unwrap_err().to_string();
         assert!(fault.starts_with("test: ") && fault.contains(place), "{fault}: no {place}");
     }
+}
+
+/// Every size as large as it may be, in four blocks: their multiply-accumulates are beyond 64 bits.
+fn large(family: &mut Family) {
+    let most = 1 << 14;
+    for stage in &mut family.stages {
+        (stage.channels, stage.stride, stage.max_depth) = (most, 1, 2);
+    }
+    (family.resolution, family.stem, family.first, family.expands) = (most, most, most, vec![64]);
+}
+
+/// The largest description of a kind that is taken is one whose costs are counted; the next is refused.
+#[test]
+fn costs_that_are_taken_can_be_counted() {
+    for side in [1 << 14, 28] {
+        let made = |channels: usize| {
+            let mut family = family();
+            large(&mut family);
+            (family.resolution, family.stem, family.first) = (side, channels, channels);
+            family.stages.iter_mut().for_each(|stage| stage.channels = channels);
+            Layout::new(&family)
+        };
+        let powers: Vec<usize> = (3..=14).map(|power| 1 << power).collect();
+        let taken: Vec<_> = powers.iter().map_while(|channels| made(*channels).ok()).collect();
+        let layout = taken.last().unwrap();
+        let largest = layout.family().largest();
+        let (macs, _) = layout.cost(&largest);
+        assert!(macs <= MOST_MACS && layout.traffic_bytes(&largest) < 1 << 60, "{macs}");
+        assert!(macs > if side == 28 { 1 << 40 } else { MOST_MACS / 8 }, "{macs}");
+        // 28 pixels are few enough for all.
+        assert_eq!(taken.len() < powers.len(), side > 28);
+        assert!(powers[taken.len()..].iter().all(|channels| made(*channels).is_err()));
+    }
+    // A larger size of images than the usual one counts.
+    let mut family = family();
+    large(&mut family);
+    family.resolution = 1;
+    Layout::new(&family).unwrap();
+    family.resolutions = vec![1, 1 << 14];
+    let fault = Layout::new(&family).unwrap_err().to_string();
+    assert!(fault.contains("expected at most 2^53"), "{fault}");
+}
+
+/// A description in a model folder is checked before its costs are.
+#[test]
+fn a_model_too_large_to_count_is_named() {
+    let (folder, mut model) = folder("too-large", &[family().largest()]);
+    large(&mut model.family);
+    model.sub_networks[0].net = model.family.largest();
+    let text = serde_json::to_string(&model).unwrap();
+    std::fs::write(folder.join("model.json"), text).unwrap();
+    let fault = Network::load(&folder).unwrap_err().to_string();
+    let want = "model.json: test: multiply-accumulates of the largest sub-network is ";
+    assert!(fault.contains(want), "{fault}");
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use candle_core::Tensor;
+use common::close::assert_close;
 use common::random::{any, calibrated, noise, values};
 use common::{family, graph};
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
@@ -14,14 +15,6 @@ use coshift_engine::model::Calibrated;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::Values;
 use coshift_engine::train::random::Random;
-
-/// max|a − b| ≤ 1e-4 · max|b|.
-fn assert_close(a: &[f32], b: &[f32], what: &str) {
-    assert_eq!(a.len(), b.len(), "{what}");
-    let top = b.iter().fold(1e-6_f32, |top, b| top.max(b.abs()));
-    let off = a.iter().zip(b).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
-    assert!(off <= 1e-4 * top, "{what}: off by {off} where the largest value is {top}");
-}
 
 /// `[1, channels, height, width]` as `[pixels, channels]`.
 fn pixels(y: &Tensor) -> Vec<f32> {

@@ -1,6 +1,8 @@
 //! A small member of the family with every kind of layer.
 
 #[allow(dead_code, reason = "as below")]
+pub(crate) mod close;
+#[allow(dead_code, reason = "as below")]
 pub(crate) mod emulated;
 #[cfg(feature = "candle")]
 #[allow(dead_code, reason = "not every test binary uses all of it")]

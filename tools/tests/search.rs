@@ -1,6 +1,10 @@
 //! The command that searches sub-networks.
 #![cfg(feature = "engine")]
 
+#[path = "../../host/engine/tests/common/need.rs"]
+#[allow(dead_code, reason = "Python is not needed here")]
+mod need;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -100,15 +104,7 @@ fn what_does_not_fit_is_named() {
 
 #[test]
 fn by_a_boards_law_the_front_is_nowhere_worse_than_the_published_levels() {
-    let root = std::env::var_os("COSHIFT_DATA")
-        .map_or_else(|| project().join("../shared/data"), PathBuf::from);
-    let predictor = root.join("ofa/acc_predictor_mbv3.safetensors");
-    if !predictor.exists() {
-        // Not `eprintln!`: the test runner keeps that to itself where a test passes.
-        let said = format!("skipped: {} is missing\n", predictor.display());
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes());
-        return;
-    }
+    let Some(predictor) = need::data("ofa/acc_predictor_mbv3.safetensors") else { return };
     let board = ["--board", "boards/xavier_nx.toml", "--json", "--predictor"];
     let from = [&board[..], &[predictor.to_str().unwrap(), "--seed"]].concat();
     // A quarter of the effort that the command has by itself.

@@ -1,10 +1,12 @@
 //! Checkpoints that PyTorch wrote (`fixtures/make.py`), and files that somebody else might.
 
+#[allow(dead_code, reason = "a part of it is enough")]
+mod common;
+
 mod pickles;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use coshift_engine::family::{Activation, Family, Stage};
 use coshift_engine::import::Checkpoint;
@@ -134,15 +136,7 @@ fn both_generations_of_names_become_the_networks() {
 /// The fixtures again, from the PyTorch that is installed, where one is.
 #[test]
 fn the_installed_pytorch_writes_the_same() {
-    let python = std::env::var_os("COSHIFT_PYTHON").unwrap_or_else(|| "python3".into());
-    let mut probe = Command::new(&python);
-    probe.args(["-c", "import torch"]).stdout(Stdio::null()).stderr(Stdio::null());
-    if !probe.status().is_ok_and(|status| status.success()) {
-        // Not `eprintln!`: the test runner keeps that to itself where a test passes.
-        let said = "skipped: python3 without torch (COSHIFT_PYTHON names another)";
-        let _ = writeln!(std::io::stderr(), "{said}");
-        return;
-    }
+    let Some(python) = common::need::python("torch") else { return };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pytorch");
     std::fs::create_dir_all(&folder).unwrap();
     let mut make = Command::new(&python);

@@ -3,9 +3,10 @@
 //! Files of measured data are looked for in `$COSHIFT_DATA`, else `../shared/data` beside the
 //! project; a check whose file is missing says so and is skipped.
 
-use std::io::Write;
-use std::path::PathBuf;
+#[allow(dead_code, reason = "a part of it is enough")]
+mod common;
 
+use common::need::data;
 use coshift_engine::family::{Family, OFA_10, OFA_12, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
@@ -15,21 +16,10 @@ fn layout(json: &str) -> Layout {
     Layout::new(&serde_json::from_str::<Family>(json).unwrap()).unwrap()
 }
 
-/// A file of the measured data, `None` (said by name) where it is missing.
-fn data(name: &str) -> Option<Value> {
-    let root = std::env::var_os("COSHIFT_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let path = root.join(name);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Some(serde_json::from_str(&text).unwrap()),
-        Err(error) => {
-            // Not `eprintln!`: the test runner keeps that to itself where a test passes.
-            let _ = writeln!(std::io::stderr(), "skipped: {}: {error}", path.display());
-            None
-        }
-    }
+/// A file of the measured data.
+fn json(name: &str) -> Option<Value> {
+    let text = std::fs::read_to_string(data(name)?).unwrap();
+    Some(serde_json::from_str(&text).unwrap())
 }
 
 /// Parameters with both values of every normalisation, as its authors count them.
@@ -79,7 +69,7 @@ fn the_levels_have_the_published_macs() {
 fn the_levels_are_the_published_ones() {
     let mut levels = dynamic_ofa().into_iter();
     for name in ["nets_6", "nets_7"] {
-        let Some(file) = data(&format!("dynamic_ofa/{name}.json")) else { return };
+        let Some(file) = json(&format!("dynamic_ofa/{name}.json")) else { return };
         for (index, published) in file["levels"].as_array().unwrap().iter().enumerate() {
             let list = |key: &str| serde_json::from_value::<Vec<usize>>(published[key].clone());
             let level = levels.next().unwrap();
@@ -125,7 +115,7 @@ fn specialised(layout: &Layout, config: &Value, side: usize) -> SubNet {
 fn a_specialised_network_has_its_published_size() {
     let layout = layout(OFA_12);
     let name = "ofa/ofa_specialized/flops-595M_top1-80.0_finetune-75/net.config";
-    let Some(config) = data(name) else { return };
+    let Some(config) = json(name) else { return };
     let net = specialised(&layout, &config, 236);
     assert_eq!((layout.cost(&net).0 as f64 / 1e6).round() as u64, 595, "{net:?}");
     let found = published_params(&layout, &net) as f64 / 1e6;

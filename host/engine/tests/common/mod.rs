@@ -8,6 +8,8 @@ pub(crate) mod emulated;
 #[allow(dead_code, reason = "not every test binary uses all of it")]
 pub(crate) mod graph;
 #[allow(dead_code, reason = "as above")]
+pub(crate) mod need;
+#[allow(dead_code, reason = "as above")]
 pub(crate) mod random;
 
 use coshift_engine::family::{Activation, Family, Stage};

@@ -5,6 +5,7 @@ mod common;
 
 use candle_core::Tensor;
 use common::close::assert_close;
+use common::published::{FLOPS_595, specialised};
 use common::random::{any, calibrated, noise, values};
 use common::{family, graph};
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
@@ -69,6 +70,19 @@ fn the_published_levels_equal_the_candle_graph() {
     for (index, net) in nets.iter().enumerate() {
         compare(&network, &values, (index, net), 42 + index as u64);
     }
+}
+
+/// On images larger than those that the super-network is trained for.
+#[test]
+fn the_published_network_of_595_m_equals_the_candle_graph() {
+    let layout = layout(OFA_12);
+    let Some(net) = specialised(&layout, FLOPS_595) else { return };
+    assert_eq!(net.resolution, Some(236));
+    let mut random = Random(46);
+    let values = values(&layout, &mut random);
+    let net = calibrated(&layout, &values, &net, 1, &mut random);
+    let network = Network::new(layout, values.clone(), std::slice::from_ref(&net)).unwrap();
+    compare(&network, &values, (0, &net), 47);
 }
 
 /// `count` random sub-networks of a family, at small resolutions where time demands it.

@@ -7,19 +7,13 @@
 mod common;
 
 use common::need::data;
+use common::published::{FLOPS_595, json, specialised};
 use coshift_engine::family::{Family, OFA_10, OFA_12, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
-use serde_json::Value;
 
 fn layout(json: &str) -> Layout {
     Layout::new(&serde_json::from_str::<Family>(json).unwrap()).unwrap()
-}
-
-/// A file of the measured data.
-fn json(name: &str) -> Option<Value> {
-    let text = std::fs::read_to_string(data(name)?).unwrap();
-    Some(serde_json::from_str(&text).unwrap())
 }
 
 /// Parameters with both values of every normalisation, as its authors count them.
@@ -38,9 +32,14 @@ fn whole_networks_have_the_published_sizes() {
         let found = published_params(&layout, &largest) as f64 / 1e6;
         assert!((found - params).abs() < 0.005, "{found}");
     }
-    for (json, side, macs, params) in [(OFA_10, 128, 41, 3.41), (OFA_12, 128, 66, 4.60)] {
-        let layout = layout(json);
-        let smallest = SubNet { resolution: Some(side), ..layout.family().smallest() };
+    // Both figures are of 128 pixels, though the wider one is trained at no fewer than 160.
+    for (json, macs, params) in [(OFA_10, 41, 3.41), (OFA_12, 66, 4.60)] {
+        let mut family = layout(json).family().clone();
+        family.resolutions.insert(0, 128);
+        family.resolutions.dedup();
+        let layout = Layout::new(&family).unwrap();
+        let smallest = SubNet { resolution: Some(128), ..family.smallest() };
+        family.check_net(&smallest).unwrap();
         assert_eq!((layout.cost(&smallest).0 as f64 / 1e6).round() as u64, macs);
         let found = published_params(&layout, &smallest) as f64 / 1e6;
         assert!((found - params).abs() < 0.005, "{found}");
@@ -86,38 +85,34 @@ fn the_levels_are_the_published_ones() {
     assert_eq!(levels.next(), None);
 }
 
-/// A specialised network's description as a sub-network of the family.
-fn specialised(layout: &Layout, config: &Value, side: usize) -> SubNet {
-    let family = layout.family();
-    let mut net = family.largest();
-    net.resolution = Some(side);
-    let mut blocks = config["blocks"].as_array().unwrap()[1..].iter().peekable();
-    let mut first = 0;
-    for (stage, depth) in family.stages.iter().zip(&mut net.depths) {
-        *depth = 0;
-        while let Some(block) = blocks.next_if(|block| {
-            let conv = &block["mobile_inverted_conv"];
-            conv["out_channels"] == stage.channels && conv["use_se"] == stage.squeeze_excite
-        }) {
-            let conv = &block["mobile_inverted_conv"];
-            let read = |key: &str| conv[key].as_u64().unwrap() as usize;
-            net.kernels[first + *depth] = read("kernel_size");
-            net.expands[first + *depth] = read("expand_ratio");
-            *depth += 1;
-        }
-        first += stage.max_depth;
-    }
-    assert_eq!(blocks.next(), None);
-    net
-}
-
 #[test]
 fn a_specialised_network_has_its_published_size() {
     let layout = layout(OFA_12);
-    let name = "ofa/ofa_specialized/flops-595M_top1-80.0_finetune-75/net.config";
-    let Some(config) = json(name) else { return };
-    let net = specialised(&layout, &config, 236);
+    let Some(net) = specialised(&layout, FLOPS_595) else { return };
+    layout.family().check_net(&net).unwrap();
     assert_eq!((layout.cost(&net).0 as f64 / 1e6).round() as u64, 595, "{net:?}");
     let found = published_params(&layout, &net) as f64 / 1e6;
     assert!((found - 9.1).abs() < 0.05, "{found}");
+}
+
+/// Those of both widths; the others are of another family, with 40 channels after the stem.
+#[test]
+fn every_specialised_network_is_one_of_its_family() {
+    let Some(folder) = data("ofa/ofa_specialized") else { return };
+    let (mut counts, mut largest) = ([0; 2], [0; 2]);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(net) = json(&format!("ofa/ofa_specialized/{name}/net.config")) else { return };
+        let stem = net["first_conv"]["out_channels"].as_u64();
+        let Some(place) = [16, 24].iter().position(|width| stem == Some(*width)) else {
+            assert_eq!(stem, Some(40), "{name}");
+            continue;
+        };
+        let layout = layout([OFA_10, OFA_12][place]);
+        let net = specialised(&layout, &name).unwrap();
+        layout.family().check_net(&net).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        counts[place] += 1;
+        largest[place] = largest[place].max(layout.family().side(&net));
+    }
+    assert_eq!((counts, largest), ([24, 10], [224, 260]));
 }

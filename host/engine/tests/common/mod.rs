@@ -10,6 +10,8 @@ pub(crate) mod graph;
 #[allow(dead_code, reason = "as above")]
 pub(crate) mod need;
 #[allow(dead_code, reason = "as above")]
+pub(crate) mod published;
+#[allow(dead_code, reason = "as above")]
 pub(crate) mod random;
 
 use coshift_engine::family::{Activation, Family, Stage};

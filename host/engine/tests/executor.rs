@@ -8,7 +8,7 @@ use common::close::assert_close;
 use common::published::{FLOPS_595, specialised};
 use common::random::{any, calibrated, noise, values};
 use common::{family, graph};
-use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
+use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12};
 use coshift_engine::kernels::blocked::Isa;
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
@@ -134,32 +134,4 @@ fn a_batch_is_its_images() {
             assert_close(network.run(0, image, &mut space).unwrap(), want, "alone");
         }
     }
-}
-
-#[test]
-fn thirteen_levels_need_little_more_memory_than_the_largest_alone() {
-    let layout = layout(OFA_12);
-    let mut random = Random(45);
-    let values = values(&layout, &mut random);
-    let plain = |net: &SubNet| {
-        let norms = layout.units(net).into_iter().filter(|unit| unit.norm.is_some());
-        let statistics =
-            norms.map(|unit| (vec![0.0; unit.outputs], vec![1.0; unit.outputs])).collect();
-        Calibrated { net: net.clone(), statistics }
-    };
-    let bytes = |nets: &[Calibrated]| {
-        let network = Network::new(layout.clone(), values.clone(), nets).unwrap();
-        let mut space = Workspace::default();
-        space.reserve(&network, 1);
-        (network.resident_bytes(), space.bytes())
-    };
-    let levels: Vec<_> = dynamic_ofa().iter().map(|level| plain(&level.net)).collect();
-    let (alone, alone_arena) = bytes(&levels[12..]);
-    let (all, all_arena) = bytes(&levels);
-    // The second ladder repeats sub-networks of the first: they still count.
-    assert!(alone > 4 * layout.cost(&levels[12].net).1 as usize, "{alone} bytes");
-    let ratio = (all + all_arena) as f64 / (alone + alone_arena) as f64;
-    assert!(ratio <= 1.25, "{all} + {all_arena} bytes, alone {alone} + {alone_arena}: {ratio}");
-    let ratio = all as f64 / alone as f64;
-    assert!(ratio <= 1.25, "weights: {all} bytes, alone {alone}: {ratio}");
 }

@@ -1,61 +1,14 @@
 //! No file makes the reader use more memory than its bound: counted by the program's allocator.
 
+#[allow(dead_code, reason = "a part of it is enough")]
+mod held;
 mod pickles;
-
-use std::alloc::{GlobalAlloc, Layout as Memory, System};
-use std::cell::Cell;
 
 use coshift_engine::import::checkpoint::MOST_GROWTH;
 use coshift_engine::import::pickle::MOST_ITEMS;
 use coshift_engine::import::{Checkpoint, MOST_NAME};
+use held::used;
 use pickles::{Pickle, archive, archive_of};
-
-thread_local! {
-    // Signed: a thread frees what others allocated.
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn more(size: usize) {
-    // Threads that are being torn down have no counter any more; they are not ours.
-    let held = HELD.try_with(|held| {
-        held.set(held.get() + size as isize);
-        held.get()
-    });
-    let _ = held.and_then(|held| PEAK.try_with(|peak| peak.set(peak.get().max(held))));
-}
-
-fn less(size: usize) {
-    let _ = HELD.try_with(|held| held.set(held.get() - size as isize));
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches no memory of theirs.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
-        more(memory.size());
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(memory) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, memory: Memory) {
-        less(memory.size());
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(place, memory) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, memory: Memory, size: usize) -> *mut u8 {
-        // Both may be there while values are moved.
-        more(size);
-        less(memory.size());
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.realloc(place, memory, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The bound of the module `import`: what lies beside the file itself.
 fn bound(file: usize) -> usize {
@@ -173,10 +126,8 @@ fn what_is_remembered_is_counted() {
 
 /// Reads a file that is no checkpoint; gives what is said.
 fn refused(what: &str, file: &[u8]) -> String {
-    let before = HELD.get();
-    PEAK.set(before);
-    let fault = Checkpoint::read(file).expect_err(what).to_string();
-    let used = (PEAK.get() - before) as usize;
+    let (fault, used) = used(|| Checkpoint::read(file).expect_err(what).to_string());
+    let used = used.peak;
     assert!(used > 0 && used <= bound(file.len()), "{what}: {used} bytes for {}", file.len());
     assert!(fault.len() < 500, "{what}: {fault}");
     println!("{what}: {used} bytes for {}", file.len());
@@ -202,10 +153,8 @@ fn a_checkpoint_takes_what_its_bound_says() {
         // Most is what the pickle builds.
         (little, 1, 20 * little.len()),
     ] {
-        let before = HELD.get();
-        PEAK.set(before);
-        let read = Checkpoint::read(file).unwrap();
-        let used = (PEAK.get() - before) as usize;
+        let (read, used) = used(|| Checkpoint::read(file).unwrap());
+        let used = used.peak;
         let held: usize = read.tensors.values().map(|tensor| tensor.data.len()).sum();
         assert!(used > held.max(least) && used < most, "{used} bytes for {}", file.len());
         assert!(used <= bound(file.len()));

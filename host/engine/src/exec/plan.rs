@@ -236,7 +236,10 @@ impl Plan {
         let layer = Conv { inputs, weight, fold, activation: None };
         let bias = packed.bias(classifier + 1);
         head.push(Step::Classify { layer, blocks: blocks(classes), bias });
-        let Build { own, sizes, .. } = build;
+        let Build { mut own, sizes, .. } = build;
+        own.shrink_to_fit();
+        trunk.shrink_to_fit();
+        head.shrink_to_fit();
         Self { trunk, head, own, side, sizes }
     }
 

@@ -8,6 +8,7 @@ mod need;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use coshift_engine::family::SubNet;
 use coshift_engine::levels::dynamic_ofa;
 use serde_json::{Value, json};
 
@@ -67,6 +68,34 @@ fn the_front_of_measured_sub_networks_by_a_boards_law() {
     assert!(figures(&slow[0]).0 > figures(&lines[0]).0);
 }
 
+/// A list of sub-networks that are the levels of `ofa-mbv3-1.2` in part, or not at all.
+#[test]
+fn how_many_levels_were_compared_is_said_and_none_is_a_failure() {
+    let levels = dynamic_ofa();
+    let table = |nets: &[SubNet]| {
+        let row = |net| json!({"net": net, "accuracy_pct": 75.0});
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("some-{}.json", nets.len()));
+        let rows: Vec<Value> = nets.iter().map(row).collect();
+        std::fs::write(&path, serde_json::to_string(&rows).unwrap()).unwrap();
+        let measured = ["--measured", path.to_str().unwrap(), "--board", "boards/xavier_nx.toml"];
+        let output = search(&[&measured[..], &["--json"]].concat());
+        let published = lines(&output).iter().filter(|line| line["name"] != "found").count();
+        (output.status.success(), published, String::from_utf8(output.stderr).unwrap())
+    };
+    let some: Vec<_> = levels[..3].iter().map(|level| level.net.clone()).collect();
+    let known = levels.iter().filter(|level| some.contains(&level.net)).count();
+    assert!((3..13).contains(&known), "{known}");
+    let (succeeded, published, said) = table(&some);
+    assert!(succeeded && published == known, "{said}");
+    assert!(said.ends_with(&format!("\n{known} of 13 published levels compared\n")), "{said}");
+    assert_eq!(said.lines().count(), 13 - known + 1, "{said}");
+    let other = SubNet { resolution: Some(224), ..some[0].clone() };
+    let (succeeded, published, said) = table(&[other]);
+    assert!(!succeeded && published == 0, "{said}");
+    let want = "0 of 13 published levels compared\nerror: no published level is one that both sources know\n";
+    assert!(said.ends_with(want), "{said}");
+}
+
 #[test]
 fn the_shipped_model_is_a_table() {
     let output = search(&[
@@ -80,6 +109,8 @@ fn the_shipped_model_is_a_table() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.lines().count() > 2 && said.lines().all(|line| line.starts_with("found: ")));
+    // It has no published levels: nothing to compare is no failure.
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

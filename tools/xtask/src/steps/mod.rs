@@ -14,7 +14,7 @@ use coshift_shared::kind::Kind;
 
 #[cfg(test)]
 pub(crate) use cases::HOSTILE_PERIODS;
-pub(crate) use cases::{Case, CaseId, Shape, put_block};
+pub(crate) use cases::{Case, CaseId, Event, Shape, next_policy, put_block};
 
 use crate::workspace;
 
@@ -98,16 +98,17 @@ impl Measured {
     }
 }
 
-/// Runs cases on the measuring image.
+/// Runs cases on the measuring image, with this bound on the search of one decision.
 pub(crate) fn measure(
     emulator: &Path,
     image: &Path,
     shape: Shape,
     ids: &[CaseId],
+    effort: u32,
 ) -> Result<Measured> {
     let mut measured = Measured::default();
     for ids in ids.chunks(CASES_A_RUN) {
-        measured.steps.extend(measure_run(emulator, image, shape, ids, None)?.steps);
+        measured.steps.extend(measure_run(emulator, image, shape, ids, effort, None)?.steps);
     }
     Ok(measured)
 }
@@ -118,10 +119,12 @@ pub(crate) fn measure_run(
     image: &Path,
     shape: Shape,
     ids: &[CaseId],
+    effort: u32,
     plugin: Option<&Plugin>,
 ) -> Result<Measured> {
     let cases = ids.iter().map(|id| Case::new(shape, *id)).collect::<Result<Vec<_>>>()?;
-    let mut input = u32::try_from(cases.len())?.to_le_bytes().to_vec();
+    let mut input = effort.to_le_bytes().to_vec();
+    input.extend(u32::try_from(cases.len())?.to_le_bytes());
     for case in &cases {
         case.write(&mut input)?;
     }

@@ -86,6 +86,14 @@ impl Measured {
         worst
     }
 
+    /// Mean cost of a control period, rounded up: its outcomes, its telemetry, and all slices.
+    pub(crate) fn mean_period(&self) -> Option<u64> {
+        let within = |step: &&Step| matches!(step.kind, Kind::Outcomes | Kind::Telemetry);
+        let sum: u64 = self.steps.iter().filter(within).map(|step| step.altogether).sum();
+        let periods = self.of(Kind::Telemetry).steps.len() as u64;
+        (periods > 0).then(|| sum.div_ceil(periods))
+    }
+
     /// The steps of one kind.
     pub(crate) fn of(&self, kind: Kind) -> Self {
         Self { steps: self.steps.iter().copied().filter(|step| step.kind == kind).collect() }
@@ -264,6 +272,8 @@ mod tests {
         assert_eq!(measured.longest().unwrap().altogether, 9);
         assert_eq!(measured.of(Kind::Telemetry).mean(), Some(4));
         assert_eq!(measured.of(Kind::Hello).mean(), None);
+        assert_eq!(measured.mean_period(), Some(8));
+        assert_eq!(measured.of(Kind::Outcomes).mean_period(), None);
     }
 
     #[test]

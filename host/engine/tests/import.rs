@@ -15,12 +15,15 @@ use coshift_engine::tensors::TensorFile;
 use pickles::{Pickle, archive, archive_of, archive_with};
 use safetensors::tensor::Dtype;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 8] = [
     "values.pth",
     "values-4.pth",
     "values-legacy.pth",
     "first-generation.pth",
     "second-generation.pth",
+    "published.pth",
+    "published-a.pth",
+    "published-b.pth",
 ];
 
 fn fixtures() -> PathBuf {

@@ -203,6 +203,7 @@ fn folder(name: &str, nets: &[SubNet]) -> (PathBuf, Model) {
             let (images, shipped_accuracy_pct) = (8, None);
             SubNetwork {
                 index,
+                name: None,
                 net,
                 macs,
                 params,
@@ -217,6 +218,7 @@ fn folder(name: &str, nets: &[SubNet]) -> (PathBuf, Model) {
         family: family(),
         weights: "w.safetensors".into(),
         model_hash: format!("{hash:016x}"),
+        published: None,
         sub_networks,
     };
     model.write(&folder).unwrap();

@@ -479,6 +479,9 @@ proptest! {
     /// is decided, unless one of them was a danger that was decided about at once, before the rest
     /// was known: then it changes whether the dwell or the hysteresis keeps what was taken, and
     /// with what is drawn until then what the temperature leaves.
+    ///
+    /// Here outcomes and targets are those of different applications, both outcomes of one level, and
+    /// no telemetry is among them; what holds otherwise is told in `order.rs`.
     #[test]
     fn the_order_of_inputs_of_one_instant_does_not_matter(
         (levels, sub_networks, tables, seed, wild) in shape(),

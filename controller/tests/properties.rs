@@ -4,7 +4,7 @@ mod common;
 
 use common::random::{asked, policy, shape};
 use common::streams::{
-    Event, at_once, bad_seed, event, is_telemetry, limits, outcomes, stamped, telemetry,
+    Event, at_once, bad_seed, event, is_telemetry, limits, outcomes, stamped, telemetry, true_seed,
 };
 use common::{Bench, PERIOD_US, decision, step};
 use coshift_controller::controller::SEARCH;
@@ -15,8 +15,8 @@ use coshift_controller::{Controller, Input, Outputs};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
 use coshift_shared::to_controller::{
-    Application, ApplicationState, Change, Objective, Seed, SeedState, Targets, Telemetry,
-    Temperature, ToController,
+    Application, ApplicationState, Change, Degrade, DeviceState, Objective, Outcomes, Seed,
+    SeedState, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{Decision, Missing, Mode, Reason, ToHost};
 use coshift_shared::units::{Age, NO_LEVEL, NO_POWER_CAP, NO_SUB_NETWORK, NO_TEMP_CAP};
@@ -28,6 +28,8 @@ struct Driver<'p> {
     controller: Controller<'p>,
     now: Instant,
     seq: u16,
+    /// See [`Event::Keep`].
+    kept: Option<Vec<SeedState>>,
 }
 
 impl<'p> Driver<'p> {
@@ -35,7 +37,7 @@ impl<'p> Driver<'p> {
         let now = Instant::from_us(start);
         let mut controller = Controller::new(Some(view));
         controller.start_session(now, PERIOD_US, 7);
-        Self { view, controller, now, seq: 0 }
+        Self { view, controller, now, seq: 0, kept: None }
     }
 
     /// The same with no bound on the search of a decision.
@@ -47,13 +49,14 @@ impl<'p> Driver<'p> {
     fn happen(&mut self, event: &Event) -> Outputs {
         match event {
             Event::Message(message) => self.give(message),
-            Event::Seed(application, device) => {
-                let states = [SeedState::Application(*application), SeedState::Device(*device)];
-                let mut out = Outputs::new();
-                for (part, state) in (0..2).zip(states) {
-                    out = self.give(&ToController::Seed(Seed { at_us: 0, part, parts: 2, state }));
-                }
-                out
+            Event::Seed(states) => self.seed(states),
+            Event::Keep => {
+                self.kept = Some(self.controller.seed().to_vec());
+                Outputs::new()
+            }
+            Event::Kept => {
+                let states = self.kept.clone();
+                self.seed(&states.unwrap_or_else(|| self.controller.seed().to_vec()))
             }
             Event::Tick(us) => {
                 self.now = self.now.after(Duration::from_us(*us));
@@ -64,6 +67,16 @@ impl<'p> Driver<'p> {
                 Outputs::new()
             }
         }
+    }
+
+    /// Gives all parts of a seed; what the last one sends.
+    fn seed(&mut self, states: &[SeedState]) -> Outputs {
+        let parts = u8::try_from(states.len()).expect("a few parts");
+        let mut out = Outputs::new();
+        for (part, state) in (0..parts).zip(states) {
+            out = self.give(&ToController::Seed(Seed { at_us: 0, part, parts, state: *state }));
+        }
+        out
     }
 
     fn give(&mut self, message: &ToController) -> Outputs {
@@ -171,6 +184,58 @@ fn busy_mw(policy: &PolicyView<'_>, decision: &Decision) -> u32 {
     policy.level(decision.run_level).unwrap().idle_mw + most.unwrap_or(0)
 }
 
+/// A seed whose device part names no level, and whose next part is refused, comes between a decision
+/// that outcomes made and the telemetry behind it.
+#[test]
+fn a_seed_that_is_cut_short_leaves_no_telemetry_without_a_level() {
+    let image = policy(1, 10, 3, 4_866_235_433_449_928_268, false);
+    let mut driver = Driver::new(PolicyView::open(&image).unwrap(), Instant::START.us());
+    let targets = Targets {
+        table: 0,
+        objective: Objective::LeastEnergy,
+        deadline_us: 9_097,
+        period_us: 9_808,
+        accuracy_floor_bp: 0,
+        miss_target_bp: 500,
+        priority: 0,
+        degrade: Degrade::Accuracy,
+        energy_budget_uj: 0,
+    };
+    let change = Change::Set(targets);
+    driver.give(&ToController::Application(Application { at_us: 0, slot: 1, change }));
+    let telemetry = ToController::Telemetry(Telemetry {
+        at_us: 0,
+        level: 0,
+        clocks_mhz: [0; 3],
+        power_mw: 1_000,
+        power_age: Age::FRESH,
+        gpu_load_permille: 0,
+        gpu_load_age: Age::FRESH,
+        temperatures: [Temperature { mdeg_c: 35_000, age: Age::FRESH }, Temperature::MISSING],
+    });
+    let level = |out: &Outputs| decision(out).expect("an answer").run_level;
+    driver.happen(&Event::Wait(PERIOD_US));
+    assert_eq!(level(&driver.give(&telemetry)), 0);
+    driver.happen(&Event::Wait(PERIOD_US));
+    let outcomes = ToController::Outcomes(Outcomes {
+        at_us: 0,
+        slot: 1,
+        sub_network: 0,
+        level: 0,
+        first_index: 0,
+        samples: [[255; 2]].into_iter().collect(),
+        outcomes_total: 0,
+        misses_total: 0,
+    });
+    assert!(decision(&driver.give(&outcomes)).is_some(), "no decision out of danger");
+    let cut = driver.controller.seed().iter().rev().find_map(|part| match part {
+        SeedState::Device(state) => Some(DeviceState { run_level: NO_LEVEL, ..*state }),
+        _ => None,
+    });
+    driver.seed(&[SeedState::Device(cut.unwrap()), SeedState::Unused]);
+    assert_eq!(level(&driver.give(&telemetry)), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
@@ -179,7 +244,9 @@ proptest! {
     #[test]
     fn every_telemetry_is_answered_by_a_decision_whose_indices_exist(
         (levels, sub_networks, tables, seed, wild) in shape(),
-        events in prop::collection::vec(prop_oneof![10 => event(), 1 => bad_seed()], 1..80),
+        events in prop::collection::vec(
+            prop_oneof![20 => event(), 2 => bad_seed(), 1 => true_seed()], 1..80
+        ),
     ) {
         let image = policy(levels, sub_networks, tables, seed, wild);
         let mut driver = Driver::new(PolicyView::open(&image).unwrap(), Instant::START.us());

@@ -172,6 +172,9 @@ impl Controller<'_> {
         };
         self.level_since = Instant::from_us(state.level_since_us);
         self.extra_at = Instant::from_us(state.extra_decision_us);
+        // What was decided since the last telemetry is not what stands now, whether or not the rest of
+        // the seed comes.
+        self.extra = false;
         let mut sub_networks = [NO_SUB_NETWORK; MAX_APPLICATIONS];
         for (sub_network, slot) in sub_networks.iter_mut().zip(&self.slots) {
             *sub_network = slot.as_ref().map_or(NO_SUB_NETWORK, |slot| slot.sub_network);

@@ -1,8 +1,10 @@
 //! Any stream of messages, saturated values and seeds that no controller would make included.
 
+use coshift_controller::controller::SEED_PARTS;
 use coshift_shared::to_controller::{
-    Application, ApplicationState, Change, DeviceState, Limits, Outcomes, Targets, Telemetry,
-    Temperature, ToController,
+    Application, ApplicationState, BIAS_LEVELS, BiasState, Change, ClockState, DeviceState, Limits,
+    Outcomes, PowerState, SeedState, SensorState, TailState, Targets, Telemetry, Temperature,
+    ToController,
 };
 use coshift_shared::to_host::{Mode, Reason, Shortfall};
 use coshift_shared::units::{Age, NO_POWER_CAP, NO_TEMP_CAP};
@@ -15,7 +17,12 @@ use super::random::asked;
 #[derive(Debug, Clone)]
 pub enum Event {
     Message(ToController),
-    Seed(ApplicationState, DeviceState),
+    /// All parts of a seed.
+    Seed(Vec<SeedState>),
+    /// The controller's own state comes back to it, or what it was when it was last kept.
+    Kept,
+    /// The controller's state is kept.
+    Keep,
     /// Time passes, and is noticed.
     Tick(u32),
     /// Time passes.
@@ -112,38 +119,127 @@ pub fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A seed that no controller would make: of one application, and of the level.
-pub fn bad_seed() -> impl Strategy<Value = Event> {
-    let mode = prop_oneof![Just(Mode::Run), Just(Mode::Hold), Just(Mode::Safe)];
-    (0..4_u8, any::<u32>(), any::<u8>(), any::<u8>(), mode, any::<bool>()).prop_map(
-        |(slot, value, sub_network, run_level, mode, some)| {
-            let application = ApplicationState {
+/// Any part of a seed, of every kind, saturated values among them.
+fn part() -> impl Strategy<Value = SeedState> {
+    prop_oneof![
+        4 => application_part(),
+        4 => tail_part(),
+        4 => device_part(),
+        4 => sensors_part(),
+        4 => (any::<u16>(), edgy(0..8_000_000), edgy(0..8_000_000)).prop_map(|(common, settled, sure)| {
+            let (common_q15, settled_q8, sure_q8) = (common, settled, sure);
+            SeedState::Power(PowerState { common_q15, settled_q8, sure_q8 })
+        }),
+        4 => (any::<u8>(), any::<[u8; 2 * BIAS_LEVELS]>()).prop_map(|(first, bytes)| {
+            let mut factors = [[0; 2]; BIAS_LEVELS];
+            for (factor, pair) in factors.iter_mut().zip(bytes.as_chunks().0) {
+                *factor = *pair;
+            }
+            SeedState::Bias(BiasState { first: if first < 200 { first % 33 } else { first }, factors })
+        }),
+        4 => clocks_part(),
+        1 => Just(SeedState::Unused),
+    ]
+}
+
+fn application_part() -> impl Strategy<Value = SeedState> {
+    let q24 = || edgy(1 << 23..1 << 27);
+    let counts = (edgy(0..200), any::<u32>(), any::<u32>());
+    (0..5_u8, q24(), q24(), any::<[u8; 3]>(), counts).prop_map(
+        |(slot, mean_q24, deviation_q24, [beyond, fast, sub_network], (next, outcomes, misses))| {
+            SeedState::Application(ApplicationState {
                 slot,
-                mean_q24: value,
-                deviation_q24: value,
-                beyond: sub_network,
-                fast: sub_network,
-                next_index: value,
-                outcomes: value,
-                misses: value,
+                mean_q24,
+                deviation_q24,
+                beyond,
+                fast,
+                next_index: next,
+                outcomes,
+                misses,
                 sub_network,
-            };
-            let device = DeviceState {
-                mode,
-                hold_since_us: value,
-                too_hot: some,
-                nominal: some,
-                nominal_since_us: value,
-                run_level: run_level % 40,
-                level_since_us: value,
-                extra_decision_us: value,
-                reason: Reason::Keep,
-                shortfall: Shortfall::NONE,
-                power_mw: value,
-            };
-            Event::Seed(application, device)
+            })
         },
     )
+}
+
+fn tail_part() -> impl Strategy<Value = SeedState> {
+    let q24 = || edgy(0..1 << 26);
+    (0..5_u8, q24(), q24(), q24(), q24(), any::<u8>()).prop_map(
+        |(slot, threshold_q24, excess_q24, correction_q24, boost_q24, quiet)| {
+            SeedState::Tail(TailState {
+                slot,
+                threshold_q24,
+                excess_q24,
+                correction_q24,
+                boost_q24,
+                quiet,
+            })
+        },
+    )
+}
+
+fn device_part() -> impl Strategy<Value = SeedState> {
+    let mode = prop_oneof![
+        Just(Mode::Boot),
+        Just(Mode::AwaitPolicy),
+        Just(Mode::Run),
+        Just(Mode::Hold),
+        Just(Mode::Safe)
+    ];
+    let since = || edgy(0..4_000_000);
+    let flags = any::<[bool; 2]>();
+    (mode, flags, any::<u8>(), [since(), since(), since(), since()], edgy(1_000..15_000)).prop_map(
+        |(mode, [too_hot, nominal], run_level, [hold, cool, level, extra], power_mw)| {
+            SeedState::Device(DeviceState {
+                mode,
+                hold_since_us: hold,
+                too_hot,
+                nominal,
+                nominal_since_us: cool,
+                run_level: run_level % 40,
+                level_since_us: level,
+                extra_decision_us: extra,
+                reason: if cool % 2 == 0 { Reason::Keep } else { Reason::Infeasible },
+                shortfall: Shortfall::NONE,
+                power_mw,
+            })
+        },
+    )
+}
+
+fn sensors_part() -> impl Strategy<Value = SeedState> {
+    let temperature = edgy_i32(35_000..84_000);
+    (edgy(0..4_000_000), any::<u8>(), temperature, edgy(0..4_000_000), any::<bool>()).prop_map(
+        |(telemetry_us, achieved_level, temp_mdeg_c, believed_us, dirty)| {
+            SeedState::Sensors(SensorState {
+                telemetry_us,
+                achieved_level,
+                temp_mdeg_c,
+                believed_us,
+                dirty,
+            })
+        },
+    )
+}
+
+fn clocks_part() -> impl Strategy<Value = SeedState> {
+    let clocks = || [edgy(1..2_000), edgy(1..2_000), edgy(1..2_000)];
+    (any::<u8>(), any::<u32>(), clocks(), clocks(), any::<u32>()).prop_map(
+        |(asked_level, asked_since_us, low_khz, high_khz, seen_us)| {
+            SeedState::Clocks(ClockState {
+                asked_level: asked_level % 40,
+                asked_since_us,
+                low_khz,
+                high_khz,
+                seen_us,
+            })
+        },
+    )
+}
+
+/// A seed that no controller would make.
+pub fn bad_seed() -> impl Strategy<Value = Event> {
+    prop::collection::vec(part(), 1..=SEED_PARTS).prop_map(Event::Seed)
 }
 
 pub fn stamped(message: &ToController, at_us: u32) -> ToController {
@@ -161,6 +257,11 @@ pub fn stamped(message: &ToController, at_us: u32) -> ToController {
 
 pub fn is_telemetry(event: &Event) -> bool {
     matches!(event, Event::Message(ToController::Telemetry(_)))
+}
+
+/// The state that a controller has, or had.
+pub fn true_seed() -> impl Strategy<Value = Event> {
+    prop_oneof![Just(Event::Keep), Just(Event::Kept)]
 }
 
 /// Messages of one instant of different kinds, or about different applications.

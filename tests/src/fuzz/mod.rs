@@ -7,7 +7,9 @@
 mod import;
 mod policy;
 mod reader;
+mod seeds;
 mod step;
+mod uploads;
 
 pub use import::import;
 pub use policy::policy;

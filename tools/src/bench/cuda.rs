@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use coshift_engine::cuda::device::{Device, DeviceNetwork};
+use coshift_engine::cuda::device::{Device, DeviceNetwork, Selector};
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::network::{Network, Workspace};
@@ -14,8 +14,10 @@ use coshift_engine::train::random::Random;
 use coshift_engine::train::sandwich::sample;
 use serde::Serialize;
 
-use super::engine::{EngineArgs, MOST_OFF, Peer, Subject, compared, images, ms, on_noise, subject};
-use super::measure::quantile;
+use super::engine::{
+    EngineArgs, MOST_OFF, Peer, Subject, compared, images, ms, on_noise, peer_times, subject,
+};
+use super::measure::{Runs, Times, measure, quantile};
 use super::peers::{On, Peers, off};
 
 /// What one sub-network takes on a GPU.
@@ -129,18 +131,32 @@ fn table(rows: &[Row]) -> String {
     out
 }
 
-/// Times of one sub-network.
-#[derive(Debug, Clone, Default)]
-struct Times {
-    graph: Vec<Duration>,
-    steady: Vec<Duration>,
-    first: Vec<Duration>,
-    switch: Vec<Duration>,
-    peers: Vec<Vec<Duration>>,
+/// A network on a GPU.
+struct OnGpu {
+    network: DeviceNetwork,
+    selector: Selector,
+    count: usize,
 }
 
-/// Switches measured for each first inference.
-const SWITCHES: usize = 64;
+impl Runs for OnGpu {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn run(&mut self, index: usize, images: &[f32]) -> Result<()> {
+        black_box(self.network.run(index, images)?);
+        Ok(())
+    }
+
+    fn select(&self, index: usize) -> Result<()> {
+        Ok(self.selector.select(index)?)
+    }
+
+    fn run_selected(&mut self, images: &[f32]) -> Result<()> {
+        black_box(self.network.run_selected(images)?);
+        Ok(())
+    }
+}
 
 fn rows(args: &EngineArgs, device: Device) -> Result<Vec<Row>> {
     let subject = subject(args)?;
@@ -156,40 +172,19 @@ fn rows(args: &EngineArgs, device: Device) -> Result<Vec<Row>> {
         None => vec![Vec::new(); nets.len()],
     };
     let layout = network.layout();
-    let (selector, mut times) = (on_gpu.selector(), vec![Times::default(); network.len()]);
-    for _ in 0..args.rounds {
-        for (index, times) in times.iter_mut().enumerate() {
-            let other = (index + network.len() - 1) % network.len();
-            on_gpu.run(other, &images[other])?;
-            black_box(Instant::now().elapsed());
-            for place in 0..SWITCHES {
-                let to = if place % 2 == 0 { other } else { index };
-                let start = Instant::now();
-                selector.select(black_box(to))?;
-                times.switch.push(start.elapsed());
-            }
-            for run in 0..=args.runs {
-                let start = Instant::now();
-                black_box(on_gpu.run_selected(&images[index])?);
-                let time = start.elapsed();
-                if run == 0 { &mut times.first } else { &mut times.steady }.push(time);
-            }
-            times.graph.extend(on_gpu.graph_times(index, &images[index], args.runs)?);
-            if let Some(peers) = &mut peers {
-                let size = (layout.family().image_channels, layout.family().side(&nets[index].net));
-                let answers = peers.run(index, args.runs, size)?;
-                times.peers.resize_with(answers.len(), Vec::new);
-                let all = times.peers.iter_mut().zip(&answers);
-                all.for_each(|(all, answer)| all.extend(answer.times()));
-            }
+    let mut on_gpu = OnGpu { selector: on_gpu.selector(), count: network.len(), network: on_gpu };
+    // In each turn the graph alone too, first of what else is measured.
+    let times = measure(&mut on_gpu, &images, (args.rounds, args.runs), |on_gpu, index| {
+        let mut times = vec![on_gpu.network.graph_times(index, &images[index], args.runs)?];
+        if let Some(peers) = &mut peers {
+            times.extend(peer_times(peers, layout, &nets[index].net, (index, args.runs))?);
         }
-    }
-    let row = |(index, mut times): (usize, Times)| {
-        for list in [&mut times.graph, &mut times.steady, &mut times.first, &mut times.switch] {
-            list.sort_unstable();
-        }
-        times.peers.iter_mut().for_each(|times| times.sort_unstable());
-        let (median, least) = (quantile(&times.graph, 0.5), quantile(&times.graph, 0.0));
+        Ok(times)
+    })?;
+    let on_gpu = on_gpu.network;
+    let row = |(index, times): (usize, Times)| {
+        let (graph, peers) = times.others.split_first().map_or((&[][..], &[][..]), |(g, p)| (g, p));
+        let (median, least) = (quantile(graph, 0.5), quantile(graph, 0.0));
         let call = quantile(&times.steady, 0.5);
         let net = &nets[index].net;
         let macs = layout.cost(net).0;
@@ -214,7 +209,7 @@ fn rows(args: &EngineArgs, device: Device) -> Result<Vec<Row>> {
             first_inference_over_steady: quantile(&times.first, 0.5).as_secs_f64()
                 / call.as_secs_f64(),
             resident_bytes: on_gpu.resident_bytes(),
-            peers: times.peers.iter().enumerate().map(peer).collect(),
+            peers: peers.iter().enumerate().map(peer).collect(),
         }
     };
     Ok(times.into_iter().enumerate().map(row).collect())

@@ -18,7 +18,7 @@ use coshift_engine::train::random::Random;
 use serde::Serialize;
 
 use super::growth;
-use super::measure::{measure, quantile};
+use super::measure::{OnCpu, measure, quantile};
 use super::peers::{On, Peers, off, planes};
 
 /// Largest difference of outputs between runtimes, as a share of the largest output.
@@ -310,16 +310,15 @@ fn rows(args: &EngineArgs, subject: &Subject) -> Result<Vec<Row>> {
         None => vec![Vec::new(); nets.len()],
     };
     let layout = network.layout();
-    let mut others = |index: usize| -> Result<Vec<Vec<Duration>>> {
-        let Some(peers) = &mut peers else { return Ok(Vec::new()) };
-        let size = (layout.family().image_channels, layout.family().side(&nets[index].net));
-        let answers = peers.run(index, args.runs, size)?;
-        Ok(answers.iter().map(|answer| answer.times().collect()).collect())
-    };
-    let times = measure(network, &images, &mut space, (args.rounds, args.runs), &mut others)?;
+    let mut on_cpu = OnCpu { network, space: &mut space };
+    let times =
+        measure(&mut on_cpu, &images, (args.rounds, args.runs), |_, index| match &mut peers {
+            Some(peers) => peer_times(peers, layout, &nets[index].net, (index, args.runs)),
+            None => Ok(Vec::new()),
+        })?;
     let resident_bytes = network.resident_bytes() + space.bytes();
     let row = |(index, times): (usize, super::Times)| {
-        let super::Times { steady, first, switch, peers } = times;
+        let super::Times { steady, first, switch, others: peers } = times;
         let (median, least) = (quantile(&steady, 0.5), quantile(&steady, 0.0));
         let net = &nets[index].net;
         let macs = layout.cost(net).0;
@@ -344,6 +343,18 @@ fn rows(args: &EngineArgs, subject: &Subject) -> Result<Vec<Row>> {
         }
     };
     Ok(times.into_iter().enumerate().map(row).collect())
+}
+
+/// Times of so many inferences of a sub-network, by its index, in each of the other runtimes.
+pub(super) fn peer_times(
+    peers: &mut Peers,
+    layout: &Layout,
+    net: &SubNet,
+    (index, runs): (usize, usize),
+) -> Result<Vec<Vec<Duration>>> {
+    let size = (layout.family().image_channels, layout.family().side(net));
+    let answers = peers.run(index, runs, size)?;
+    Ok(answers.iter().map(|answer| answer.times().collect()).collect())
 }
 
 /// Gives every sub-network to the other runtimes and compares their outputs with the engine's: the

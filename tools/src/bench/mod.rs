@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 pub use engine::{EngineArgs, Row, bench};
-pub use measure::{Times, measure};
+pub use measure::{OnCpu, Runs, Times, measure};
 
 /// Measures speed on this machine.
 #[derive(Args, Debug)]

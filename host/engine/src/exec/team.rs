@@ -8,7 +8,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// The caller and the workers it wakes.
@@ -144,7 +144,8 @@ impl Shared {
 }
 
 impl Team {
-    /// A team of `members` threads, the caller's one of them.
+    /// A team of `members` threads, the caller's one of them. Returns when all of them run: what a
+    /// thread allocates as it starts is done then.
     pub(crate) fn new(members: usize) -> Self {
         // More would not fit into an offer.
         let members = members.clamp(1, 1 << 12);
@@ -156,12 +157,17 @@ impl Team {
             calls: Mutex::new(Calls::default()),
             wake: Condvar::new(),
         });
+        let started = Arc::new(Barrier::new(members));
         let workers = (1..members)
             .map(|member| {
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || work(&shared, member))
+                let (shared, started) = (Arc::clone(&shared), Arc::clone(&started));
+                std::thread::spawn(move || {
+                    started.wait();
+                    work(&shared, member);
+                })
             })
             .collect();
+        started.wait();
         Self { shared, workers }
     }
 

@@ -3,8 +3,8 @@
 
 mod common;
 
-use candle_core::Tensor;
-use common::random::{any, calibrated, noise, values};
+use common::close::{assert_close, top};
+use common::random::{largest_alone, levels, noise, random_network, values};
 use common::{family, graph};
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
 use coshift_engine::kernels::blocked::Isa;
@@ -14,29 +14,6 @@ use coshift_engine::model::Calibrated;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::Values;
 use coshift_engine::train::random::Random;
-
-/// max|a − b| ≤ 1e-4 · max|b|.
-fn assert_close(a: &[f32], b: &[f32], what: &str) {
-    assert_eq!(a.len(), b.len(), "{what}");
-    let top = b.iter().fold(1e-6_f32, |top, b| top.max(b.abs()));
-    let off = a.iter().zip(b).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
-    assert!(off <= 1e-4 * top, "{what}: off by {off} where the largest value is {top}");
-}
-
-/// `[1, channels, height, width]` as `[pixels, channels]`.
-fn pixels(y: &Tensor) -> Vec<f32> {
-    let y = y.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
-    y.flatten_all().unwrap().to_vec1().unwrap()
-}
-
-fn top(logits: &[f32]) -> usize {
-    let largest = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    largest.unwrap().0
-}
-
-fn layout(json: &str) -> Layout {
-    Layout::new(&serde_json::from_str::<Family>(json).unwrap()).unwrap()
-}
 
 /// Runs one image through both, on one thread and on two.
 fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated), seed: u64) {
@@ -52,7 +29,7 @@ fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated
     for (unit, map) in &found {
         let what =
             format!("{} {index}, unit {unit}, {}", network.isa(), network.layout().family().name);
-        assert_close(map, &pixels(&want[*unit]), &what);
+        assert_close(map, &graph::pixels(&want[*unit]), &what);
     }
     for space in [&mut one, &mut two] {
         let threads = space.threads();
@@ -65,61 +42,33 @@ fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated
 
 #[test]
 fn the_published_levels_equal_the_candle_graph() {
-    let layout = layout(OFA_12);
-    let mut random = Random(41);
-    let values = values(&layout, &mut random);
-    let nets: Vec<_> = dynamic_ofa()
-        .iter()
-        .map(|level| calibrated(&layout, &values, &level.net, 1, &mut random))
-        .collect();
-    let network = Network::new(layout, values.clone(), &nets).unwrap();
+    let (network, values, nets) = levels(&mut Random(41));
     for (index, net) in nets.iter().enumerate() {
         compare(&network, &values, (index, net), 42 + index as u64);
     }
 }
 
-/// `count` random sub-networks of a family, at small resolutions where time demands it.
-fn random_sub_networks(mut family: Family, resolutions: &[usize], count: usize) {
-    if family.image_channels == 3 {
-        family.resolutions = resolutions.to_vec();
-    }
-    let layout = Layout::new(&family).unwrap();
-    let mut random = Random(43);
-    let values = values(&layout, &mut random);
-    let nets: Vec<_> = (0..count)
-        .map(|_| {
-            let net = any(&family, resolutions, &mut random);
-            // Enough for the last maps of one pixel: variances of a few values come out near zero and
-            // would blow rounding up layer by layer.
-            calibrated(&layout, &values, &net, 12, &mut random)
-        })
-        .collect();
-    let mut network = Network::new(layout, values.clone(), &nets).unwrap();
-    for (index, net) in nets.iter().enumerate() {
-        let isas = Isa::available();
-        network = network.on(isas[isas.len() - 1 - index % isas.len()]);
-        compare(&network, &values, (index, net), index as u64);
-    }
-}
-
 #[test]
 fn random_sub_networks_equal_the_candle_graph() {
+    let compare_all = |family: Family, resolutions: &[usize], count| {
+        let (mut network, values, nets) =
+            random_network(family, resolutions, count, &mut Random(43));
+        for (index, net) in nets.iter().enumerate() {
+            let isas = Isa::available();
+            network = network.on(isas[isas.len() - 1 - index % isas.len()]);
+            compare(&network, &values, (index, net), index as u64);
+        }
+    };
     // 200 in all; of ImageNet size at 32 to 64 pixels, every instruction set in turn.
-    random_sub_networks(serde_json::from_str(OFA_12).unwrap(), &[32, 44, 64], 60);
-    random_sub_networks(serde_json::from_str(OFA_10).unwrap(), &[36, 52, 60], 40);
-    random_sub_networks(serde_json::from_str(COSHIFT_28).unwrap(), &[28], 60);
-    random_sub_networks(family(), &[8], 40);
+    compare_all(serde_json::from_str(OFA_12).unwrap(), &[32, 44, 64], 60);
+    compare_all(serde_json::from_str(OFA_10).unwrap(), &[36, 52, 60], 40);
+    compare_all(serde_json::from_str(COSHIFT_28).unwrap(), &[28], 60);
+    compare_all(family(), &[8], 40);
 }
 
 #[test]
 fn a_batch_is_its_images() {
-    let layout = layout(COSHIFT_28);
-    let mut random = Random(44);
-    let values = values(&layout, &mut random);
-    let net = layout.family().largest();
-    let nets = [calibrated(&layout, &values, &net, 8, &mut random)];
-    let network = Network::new(layout, values, &nets).unwrap();
-    let images = noise(7 * network.image_len(), &mut random);
+    let (network, images) = largest_alone(7, &mut Random(44));
     for threads in 1..=3 {
         let mut space = Workspace::with_threads(threads);
         let batch = network.run(0, &images, &mut space).unwrap().to_vec();
@@ -131,9 +80,8 @@ fn a_batch_is_its_images() {
 
 #[test]
 fn thirteen_levels_need_little_more_memory_than_the_largest_alone() {
-    let layout = layout(OFA_12);
-    let mut random = Random(45);
-    let values = values(&layout, &mut random);
+    let layout = Layout::new(&serde_json::from_str(OFA_12).unwrap()).unwrap();
+    let values = values(&layout, &mut Random(45));
     let plain = |net: &SubNet| {
         let norms = layout.units(net).into_iter().filter(|unit| unit.norm.is_some());
         let statistics =

@@ -1,10 +1,15 @@
 //! A small member of the family with every kind of layer.
 
 #[allow(dead_code, reason = "as below")]
+pub(crate) mod close;
+#[allow(dead_code, reason = "as below")]
 pub(crate) mod emulated;
 #[cfg(feature = "candle")]
 #[allow(dead_code, reason = "not every test binary uses all of it")]
 pub(crate) mod graph;
+#[cfg(feature = "candle-cuda")]
+#[allow(dead_code, reason = "as above")]
+pub(crate) mod operators;
 #[allow(dead_code, reason = "as above")]
 pub(crate) mod random;
 

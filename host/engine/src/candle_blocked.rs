@@ -1,17 +1,23 @@
 //! The operators of inference in candle graphs, and whole sub-networks as one operator.
 //!
-//! For mixing with layers of candle's own and for tests. Tensors are `f32` on the CPU, feature maps
-//! `[batch, height, width, channels]`; every operator copies its map into blocks of channels and back,
-//! which the executor behind [`sub_network`] does not. They have no gradients: those of
+//! For mixing with layers of candle's own and for tests. Tensors are `f32` on the CPU or, with the
+//! feature `candle-cuda`, on an NVIDIA GPU; feature maps are `[batch, height, width, channels]`. Every
+//! operator copies its map into blocks of channels and back, which a whole sub-network does not
+//! ([`sub_network`]; `candle_cuda::Resident` on a GPU). They have no gradients: those of
 //! [`crate::candle_ops`] have.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
+#[cfg(feature = "candle-cuda")]
+use crate::candle_cuda;
 use crate::candle_ops::values;
+use crate::cuda::operators::{self, Operator};
 use crate::family::Activation;
 use crate::kernels::blocked::{
     Affine, DepthwiseShape, Isa, Lanes, blocked, blocks, depthwise_map, in_lanes, panels,
@@ -24,7 +30,8 @@ use crate::network::{Network, Workspace};
 /// `[2, outputs]`: scale and shift.
 ///
 /// # Errors
-/// Where the shapes do not fit or a tensor is neither on the CPU nor of `f32`.
+/// Where the shapes do not fit, a tensor is empty, not of `f32` or not where the others are; on a GPU,
+/// where a size is beyond a launch ([`operators::TooLarge`]), and its own faults.
 pub fn pointwise(
     x: &Tensor,
     weight: &Tensor,
@@ -86,7 +93,8 @@ pub fn pool(x: &Tensor) -> Result<Tensor> {
 /// logits `[batch, classes]`, by the executor and on the threads of the workspace.
 ///
 /// # Errors
-/// Images of another size, no such sub-network, a tensor that is neither on the CPU nor of `f32`.
+/// Images of another size, no such sub-network, a tensor that is not on the CPU or not of `f32`. For a
+/// GPU the weights have to be there already: `candle_cuda::Resident`.
 pub fn sub_network(
     images: &Tensor,
     network: &Arc<Network>,
@@ -97,127 +105,29 @@ pub fn sub_network(
     images.contiguous()?.apply_op1_no_bwd(&op)
 }
 
-fn run(x: &Tensor, a: &Tensor, b: &Tensor, op: impl CustomOp3) -> Result<Tensor> {
-    x.contiguous()?.apply_op3_no_bwd(&a.contiguous()?, &b.contiguous()?, &op)
+fn run(x: &Tensor, a: &Tensor, b: &Tensor, op: impl Blocked) -> Result<Tensor> {
+    x.contiguous()?.apply_op3_no_bwd(&a.contiguous()?, &b.contiguous()?, &Wrapped(op))
 }
 
-type Arg<'a> = (&'a CpuStorage, &'a Layout);
-
-/// Values and sizes of a map that has some.
-fn map<'a>((x, layout): Arg<'a>, name: &str) -> Result<(&'a [f32], [usize; 4])> {
-    let (batch, height, width, channels) = layout.shape().dims4()?;
-    if layout.shape().elem_count() == 0 {
-        bail!("{name}: an empty map {:?}", layout.shape());
-    }
-    Ok((values(x, layout, name)?, [batch, height, width, channels]))
+/// Sizes of a map that has some.
+pub(crate) fn map(x: &Shape, name: &str) -> Result<[usize; 4]> {
+    let (batch, height, width, channels) = x.dims4()?;
+    filled(x, name)?;
+    Ok([batch, height, width, channels])
 }
 
-/// Scale and shift of so many channels, in blocks.
-fn folds((x, layout): Arg<'_>, channels: usize, name: &str) -> Result<[Vec<Lanes>; 2]> {
-    if layout.shape().dims() != [2, channels] {
-        bail!("{name}: affine {:?} where [2, {channels}] goes", layout.shape());
+fn filled(x: &Shape, name: &str) -> Result<()> {
+    if x.elem_count() == 0 {
+        bail!("{name}: an empty tensor {x:?}");
     }
-    let values = values(x, layout, name)?;
-    Ok([0, 1].map(|row| in_lanes(&values[row * channels..][..channels]).collect()))
+    Ok(())
 }
 
-/// Runs `body` on the map of every image and puts the results, maps of `out` pixels and channels,
-/// one after the other.
-fn each(
-    x: &[f32],
-    image: usize,
-    (pixels, channels): (usize, usize),
-    mut body: impl FnMut(&[f32], &mut [Lanes]),
-) -> CpuStorage {
-    let mut y = vec![Lanes::ZERO; blocks(channels) * pixels];
-    let mut all = Vec::with_capacity(x.len() / image * pixels * channels);
-    for x in x.chunks_exact(image) {
-        body(x, &mut y);
-        all.extend(unblocked(&y, channels));
+fn check_affine(affine: &Shape, channels: usize, name: &str) -> Result<()> {
+    if affine.dims() != [2, channels] {
+        bail!("{name}: affine {affine:?} where [2, {channels}] goes");
     }
-    f32::to_cpu_storage_owned(all)
-}
-
-struct Pointwise {
-    activation: Option<Activation>,
-}
-
-impl CustomOp3 for Pointwise {
-    fn name(&self) -> &'static str {
-        "coshift-blocked-pointwise"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        affine: &CpuStorage,
-        affine_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, [batch, height, width, inputs]) = map((x, x_layout), self.name())?;
-        let (outputs, row) = weight_layout.shape().dims2()?;
-        if inputs > row {
-            bail!("{}: {inputs} channels where at most {row} go", self.name());
-        }
-        let weight = panels(values(weight, weight_layout, self.name())?, row, outputs);
-        let [scale, shift] = folds((affine, affine_layout), outputs, self.name())?;
-        let affine = Affine { scale: &scale, shift: &shift, activation: self.activation };
-        let (isa, pixels) = (Isa::best(), height * width);
-        let y = each(x, pixels * inputs, (pixels, outputs), |x, y| {
-            let x = blocked(x, inputs);
-            pointwise_map(isa, &x, (pixels, inputs), (&weight, row), affine, None, y);
-        });
-        Ok((y, Shape::from((batch, height, width, outputs))))
-    }
-}
-
-struct Depthwise {
-    stride: usize,
-    activation: Option<Activation>,
-}
-
-impl CustomOp3 for Depthwise {
-    fn name(&self) -> &'static str {
-        "coshift-blocked-depthwise"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        affine: &CpuStorage,
-        affine_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, [batch, height, width, channels]) = map((x, x_layout), self.name())?;
-        let (taps, weight_channels) = weight_layout.shape().dims2()?;
-        let (kernel, stride) = (taps.isqrt(), self.stride);
-        let odd = kernel * kernel == taps && kernel % 2 == 1 && kernel <= 31;
-        if !odd || weight_channels != channels {
-            let name = self.name();
-            bail!("{name}: weight [{taps}, {weight_channels}] where [k·k, {channels}] goes, odd k");
-        }
-        check_stride(self.name(), stride)?;
-        let (rows, count) = (values(weight, weight_layout, self.name())?, blocks(channels));
-        let mut weight = vec![Lanes::ZERO; count * taps];
-        for (tap, row) in rows.chunks_exact(channels).enumerate() {
-            for (block, lanes) in in_lanes(row).enumerate() {
-                weight[block * taps + tap] = lanes;
-            }
-        }
-        let [scale, shift] = folds((affine, affine_layout), channels, self.name())?;
-        let affine = Affine { scale: &scale, shift: &shift, activation: self.activation };
-        let shape = DepthwiseShape { blocks: count, height, width, kernel, stride };
-        let (out_height, out_width) = (height.div_ceil(stride), width.div_ceil(stride));
-        let isa = Isa::best();
-        let y = each(x, height * width * channels, (out_height * out_width, channels), |x, y| {
-            depthwise_map(isa, &blocked(x, channels), shape, &weight, affine, y, None);
-        });
-        Ok((y, Shape::from((batch, out_height, out_width, channels))))
-    }
+    Ok(())
 }
 
 fn check_stride(name: &str, stride: usize) -> Result<()> {
@@ -227,85 +137,236 @@ fn check_stride(name: &str, stride: usize) -> Result<()> {
     Ok(())
 }
 
+/// Scale and shift of so many channels, in blocks.
+fn folds(affine: &[f32], channels: usize) -> [Vec<Lanes>; 2] {
+    [0, 1].map(|row| in_lanes(&affine[row * channels..][..channels]).collect())
+}
+
+/// Runs `body` on the map of every image and gives the results, maps of `out` pixels and channels, one
+/// after the other.
+fn each(
+    x: &[f32],
+    image: usize,
+    (pixels, channels): (usize, usize),
+    mut body: impl FnMut(&[f32], &mut [Lanes]),
+) -> Vec<f32> {
+    let mut y = vec![Lanes::ZERO; blocks(channels) * pixels];
+    let mut all = Vec::with_capacity(x.len() / image * pixels * channels);
+    for x in x.chunks_exact(image) {
+        body(x, &mut y);
+        all.extend(unblocked(&y, channels));
+    }
+    all
+}
+
+/// An operator on a map and two tensors.
+trait Blocked {
+    const NAME: &'static str;
+    type Sizes: Operator;
+
+    /// Sizes of the arguments that fit each other, and the shape of the result.
+    fn sizes(&self, x: &Shape, a: &Shape, b: &Shape) -> Result<(Self::Sizes, Shape)>;
+
+    /// The result.
+    fn on_cpu(&self, sizes: &Self::Sizes, x: &[f32], a: &[f32], b: &[f32]) -> Vec<f32>;
+}
+
+struct Wrapped<T>(T);
+
+impl<T: Blocked> CustomOp3 for Wrapped<T> {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        a: &CpuStorage,
+        a_layout: &Layout,
+        b: &CpuStorage,
+        b_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (sizes, shape) = self.0.sizes(x_layout.shape(), a_layout.shape(), b_layout.shape())?;
+        let x = values(x, x_layout, T::NAME)?;
+        let (a, b) = (values(a, a_layout, T::NAME)?, values(b, b_layout, T::NAME)?);
+        Ok((f32::to_cpu_storage_owned(self.0.on_cpu(&sizes, x, a, b)), shape))
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        a: &CudaStorage,
+        a_layout: &Layout,
+        b: &CudaStorage,
+        b_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (sizes, shape) = self.0.sizes(x_layout.shape(), a_layout.shape(), b_layout.shape())?;
+        let arguments = [(x, x_layout), (a, a_layout), (b, b_layout)];
+        Ok((candle_cuda::run(T::NAME, &sizes, &arguments)?, shape))
+    }
+}
+
+struct Pointwise {
+    activation: Option<Activation>,
+}
+
+impl Blocked for Pointwise {
+    const NAME: &'static str = "coshift-blocked-pointwise";
+    type Sizes = operators::Pointwise;
+
+    fn sizes(&self, x: &Shape, weight: &Shape, affine: &Shape) -> Result<(Self::Sizes, Shape)> {
+        let [images, height, width, inputs] = map(x, Self::NAME)?;
+        let (outputs, row) = weight.dims2()?;
+        if inputs > row {
+            bail!("{}: {inputs} channels where at most {row} go", Self::NAME);
+        }
+        filled(weight, Self::NAME)?;
+        check_affine(affine, outputs, Self::NAME)?;
+        let (pixels, activation) = (height * width, self.activation);
+        let sizes = operators::Pointwise { images, pixels, inputs, row, outputs, activation };
+        Ok((sizes, Shape::from((images, height, width, outputs))))
+    }
+
+    fn on_cpu(&self, sizes: &Self::Sizes, x: &[f32], weight: &[f32], affine: &[f32]) -> Vec<f32> {
+        let operators::Pointwise { pixels, inputs, row, outputs, activation, .. } = *sizes;
+        let weight = panels(weight, row, outputs);
+        let [scale, shift] = folds(affine, outputs);
+        let affine = Affine { scale: &scale, shift: &shift, activation };
+        let isa = Isa::best();
+        each(x, pixels * inputs, (pixels, outputs), |x, y| {
+            let x = blocked(x, inputs);
+            pointwise_map(isa, &x, (pixels, inputs), (&weight, row), affine, None, y);
+        })
+    }
+}
+
+struct Depthwise {
+    stride: usize,
+    activation: Option<Activation>,
+}
+
+impl Blocked for Depthwise {
+    const NAME: &'static str = "coshift-blocked-depthwise";
+    type Sizes = operators::Depthwise;
+
+    fn sizes(&self, x: &Shape, weight: &Shape, affine: &Shape) -> Result<(Self::Sizes, Shape)> {
+        let [images, height, width, channels] = map(x, Self::NAME)?;
+        let (taps, weight_channels) = weight.dims2()?;
+        let (kernel, stride) = (taps.isqrt(), self.stride);
+        let odd = kernel * kernel == taps && kernel % 2 == 1 && kernel <= 31;
+        if !odd || weight_channels != channels {
+            let name = Self::NAME;
+            bail!("{name}: weight [{taps}, {weight_channels}] where [k·k, {channels}] goes, odd k");
+        }
+        check_stride(Self::NAME, stride)?;
+        check_affine(affine, channels, Self::NAME)?;
+        let activation = self.activation;
+        let sizes =
+            operators::Depthwise { images, height, width, channels, kernel, stride, activation };
+        let out = (images, height.div_ceil(stride), width.div_ceil(stride), channels);
+        Ok((sizes, Shape::from(out)))
+    }
+
+    fn on_cpu(&self, sizes: &Self::Sizes, x: &[f32], rows: &[f32], affine: &[f32]) -> Vec<f32> {
+        let operators::Depthwise { height, width, channels, kernel, stride, activation, .. } =
+            *sizes;
+        let (taps, count) = (kernel * kernel, blocks(channels));
+        let mut weight = vec![Lanes::ZERO; count * taps];
+        for (tap, row) in rows.chunks_exact(channels).enumerate() {
+            for (block, lanes) in in_lanes(row).enumerate() {
+                weight[block * taps + tap] = lanes;
+            }
+        }
+        let [scale, shift] = folds(affine, channels);
+        let affine = Affine { scale: &scale, shift: &shift, activation };
+        let shape = DepthwiseShape { blocks: count, height, width, kernel, stride };
+        let out = height.div_ceil(stride) * width.div_ceil(stride);
+        let isa = Isa::best();
+        each(x, height * width * channels, (out, channels), |x, y| {
+            depthwise_map(isa, &blocked(x, channels), shape, &weight, affine, y, None);
+        })
+    }
+}
+
 struct First {
     stride: usize,
     activation: Option<Activation>,
 }
 
-impl CustomOp3 for First {
-    fn name(&self) -> &'static str {
-        "coshift-blocked-first"
-    }
+impl Blocked for First {
+    const NAME: &'static str = "coshift-blocked-first";
+    type Sizes = operators::First;
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        affine: &CpuStorage,
-        affine_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, [batch, side, width, channels]) = map((x, x_layout), self.name())?;
-        let &[outputs, inputs, 3, 3] = weight_layout.shape().dims() else {
-            bail!("{}: weight {:?} where 3×3 goes", self.name(), weight_layout.shape());
+    fn sizes(&self, x: &Shape, weight: &Shape, affine: &Shape) -> Result<(Self::Sizes, Shape)> {
+        let [images, side, width, channels] = map(x, Self::NAME)?;
+        let &[outputs, inputs, 3, 3] = weight.dims() else {
+            bail!("{}: weight {weight:?} where 3×3 goes", Self::NAME);
         };
         if side != width || inputs != channels {
-            bail!("{}: {inputs} channels of {side}×{width} where {channels}, square", self.name());
+            bail!("{}: {inputs} channels of {side}×{width} where {channels}, square", Self::NAME);
         }
-        check_stride(self.name(), self.stride)?;
+        filled(weight, Self::NAME)?;
+        check_stride(Self::NAME, self.stride)?;
+        check_affine(affine, outputs, Self::NAME)?;
+        let Self { stride, activation } = *self;
+        let sizes = operators::First { images, side, channels, outputs, stride, activation };
+        let out = side.div_ceil(stride);
+        Ok((sizes, Shape::from((images, out, out, outputs))))
+    }
+
+    fn on_cpu(&self, sizes: &Self::Sizes, x: &[f32], weight: &[f32], affine: &[f32]) -> Vec<f32> {
+        let operators::First { side, channels, outputs, stride, activation, .. } = *sizes;
         // From [channels][taps] to [taps][channels].
         let row = 9 * channels;
-        let turned: Vec<f32> = values(weight, weight_layout, self.name())?
+        let turned: Vec<f32> = weight
             .chunks_exact(row)
             .flat_map(|full| (0..row).map(|i| full[i % channels * 9 + i / channels]))
             .collect();
         let weight = panels(&turned, row, outputs);
-        let [scale, shift] = folds((affine, affine_layout), outputs, self.name())?;
-        let affine = Affine { scale: &scale, shift: &shift, activation: self.activation };
-        let (isa, out) = (Isa::best(), side.div_ceil(self.stride));
-        let y = each(x, side * side * channels, (out * out, outputs), |x, y| {
-            stem_map(isa, x, (side, channels), self.stride, &weight, affine, y);
-        });
-        Ok((y, Shape::from((batch, out, out, outputs))))
+        let [scale, shift] = folds(affine, outputs);
+        let affine = Affine { scale: &scale, shift: &shift, activation };
+        let (isa, out) = (Isa::best(), side.div_ceil(stride));
+        each(x, side * side * channels, (out * out, outputs), |x, y| {
+            stem_map(isa, x, (side, channels), stride, &weight, affine, y);
+        })
     }
 }
 
 struct SqueezeExcite;
 
-impl CustomOp3 for SqueezeExcite {
-    fn name(&self) -> &'static str {
-        "coshift-blocked-squeeze-excite"
-    }
+impl Blocked for SqueezeExcite {
+    const NAME: &'static str = "coshift-blocked-squeeze-excite";
+    type Sizes = operators::SqueezeExcite;
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        reduce: &CpuStorage,
-        reduce_layout: &Layout,
-        expand: &CpuStorage,
-        expand_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, [.., channels]) = map((x, x_layout), self.name())?;
-        let (middle, _) = reduce_layout.shape().dims2()?;
-        let layer = |(weight, layout): Arg<'_>, outputs: usize, inputs: usize| {
-            if layout.shape().dims() != [outputs, inputs + 1] {
-                let (name, found) = (self.name(), layout.shape());
+    fn sizes(&self, x: &Shape, reduce: &Shape, expand: &Shape) -> Result<(Self::Sizes, Shape)> {
+        let [images, height, width, channels] = map(x, Self::NAME)?;
+        let (middle, _) = reduce.dims2()?;
+        for (found, outputs, inputs) in [(reduce, middle, channels), (expand, channels, middle)] {
+            if found.dims() != [outputs, inputs + 1] {
+                let name = Self::NAME;
                 bail!("{name}: weight {found:?} where [{outputs}, {}] goes", inputs + 1);
             }
-            let rows = values(weight, layout, self.name())?;
+        }
+        filled(reduce, Self::NAME)?;
+        let pixels = height * width;
+        Ok((operators::SqueezeExcite { images, pixels, channels, middle }, x.clone()))
+    }
+
+    fn on_cpu(&self, sizes: &Self::Sizes, x: &[f32], reduce: &[f32], expand: &[f32]) -> Vec<f32> {
+        let operators::SqueezeExcite { pixels, channels, middle, .. } = *sizes;
+        let layer = |rows: &[f32], outputs: usize, inputs: usize| {
             let bias: Vec<f32> = rows.iter().skip(inputs).step_by(inputs + 1).copied().collect();
-            Ok((panels(rows, inputs + 1, outputs), in_lanes(&bias).collect::<Vec<_>>()))
+            (panels(rows, inputs + 1, outputs), in_lanes(&bias).collect::<Vec<_>>())
         };
-        let reduce = layer((reduce, reduce_layout), middle, channels)?;
-        let expand = layer((expand, expand_layout), channels, middle)?;
-        let (isa, pixels) = (Isa::best(), x_layout.shape().elem_count() / channels);
-        let pixels = pixels / x_layout.shape().dims()[0];
+        let (reduce, expand) = (layer(reduce, middle, channels), layer(expand, channels, middle));
+        let isa = Isa::best();
         let mut means = vec![Lanes::ZERO; blocks(channels)];
         let mut gates = vec![Lanes::ZERO; blocks(channels)];
         let mut squeezed = vec![Lanes::ZERO; blocks(middle)];
-        let y = each(x, pixels * channels, (pixels, channels), |x, y| {
+        each(x, pixels * channels, (pixels, channels), |x, y| {
             y.copy_from_slice(&blocked(x, channels));
             pool_map(isa, y, &mut means);
             let (weight, bias) = (&reduce.0[..], &reduce.1[..]);
@@ -322,12 +383,19 @@ impl CustomOp3 for SqueezeExcite {
             let gate = (None, true);
             vector_layer(isa, (&squeezed, middle), (weight, middle + 1), bias, gate, &mut gates);
             scale_map(isa, y, &gates);
-        });
-        Ok((y, x_layout.shape().clone()))
+        })
     }
 }
 
 struct Pool;
+
+impl Pool {
+    fn sizes(&self, x: &Shape) -> Result<(operators::Pool, Shape)> {
+        let [images, height, width, channels] = map(x, self.name())?;
+        let sizes = operators::Pool { images, pixels: height * width, channels };
+        Ok((sizes, Shape::from((images, channels))))
+    }
+}
 
 impl CustomOp1 for Pool {
     fn name(&self) -> &'static str {
@@ -335,13 +403,39 @@ impl CustomOp1 for Pool {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (x, [batch, height, width, channels]) = map((x, layout), self.name())?;
+        let (operators::Pool { pixels, channels, .. }, shape) = self.sizes(layout.shape())?;
+        let x = values(x, layout, self.name())?;
         let isa = Isa::best();
-        let y = each(x, height * width * channels, (1, channels), |x, y| {
+        let y = each(x, pixels * channels, (1, channels), |x, y| {
             pool_map(isa, &blocked(x, channels), y);
         });
-        Ok((y, Shape::from((batch, channels))))
+        Ok((f32::to_cpu_storage_owned(y), shape))
     }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (sizes, shape) = self.sizes(layout.shape())?;
+        Ok((candle_cuda::run(self.name(), &sizes, &[(x, layout)])?, shape))
+    }
+}
+
+/// The number of images, where they are what a sub-network takes.
+pub(crate) fn check_images(
+    images: &Shape,
+    network: &Network,
+    index: usize,
+    name: &str,
+) -> Result<usize> {
+    let [batch, height, width, channels] = map(images, name)?;
+    let expected = network.image_len_of(index);
+    if height != width
+        || channels != network.layout().family().image_channels
+        || expected.is_some_and(|len| len != height * width * channels)
+    {
+        let expected = expected.unwrap_or_default();
+        bail!("{name}: images {images:?}, expected {expected} values each, square");
+    }
+    Ok(batch)
 }
 
 struct SubNetwork {
@@ -356,16 +450,8 @@ impl CustomOp1 for SubNetwork {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (x, [batch, height, width, channels]) = map((x, layout), self.name())?;
-        let expected = self.network.image_len_of(self.index);
-        let known = self.network.layout().family().image_channels;
-        if height != width
-            || channels != known
-            || expected.is_some_and(|len| len != height * width * channels)
-        {
-            let shape = layout.shape();
-            bail!("{}: images {shape:?}, expected {expected:?} values each", self.name());
-        }
+        let batch = check_images(layout.shape(), &self.network, self.index, self.name())?;
+        let x = values(x, layout, self.name())?;
         let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
         let logits = self
             .network
@@ -373,5 +459,10 @@ impl CustomOp1 for SubNetwork {
             .map_err(|fault| candle_core::Error::Msg(fault.to_string()))?;
         let classes = logits.len() / batch;
         Ok((f32::to_cpu_storage_owned(logits.to_vec()), Shape::from((batch, classes))))
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        bail!("{}: its weights are on the CPU; on a GPU run candle_cuda::Resident", self.name());
     }
 }

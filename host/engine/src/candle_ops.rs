@@ -1,8 +1,11 @@
 //! The kernels as operators of candle graphs, with gradients.
 //!
-//! For training and tests, and for mixing with layers of candle's own. Feature maps are
+//! For training and tests, and for mixing with layers of candle's own, on the CPU: on a GPU only those
+//! of [`crate::candle_blocked`] run, without gradients. Feature maps are
 //! `[batch, height, width, channels]`, as in [`crate::kernels`].
 
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use crate::kernels::{depthwise, pointwise};
@@ -44,6 +47,11 @@ pub(crate) fn values<'a>(
         CpuStorage::F32(data) => Ok(&data[start..end]),
         other => bail!("{name}: {:?} where f32 goes", other.dtype_name()),
     }
+}
+
+#[cfg(feature = "candle-cuda")]
+fn cpu_only(name: &str) -> Result<(CudaStorage, Shape)> {
+    bail!("{name}: training's operators run on the CPU; candle_blocked has those of inference");
 }
 
 trait DtypeName {
@@ -90,6 +98,17 @@ impl CustomOp2 for Depthwise {
         depthwise::forward(x, weight, shape, &mut y);
         let out = (shape.batch, shape.out_height(), shape.out_width(), shape.channels);
         Ok((f32::to_cpu_storage_owned(y), Shape::from(out)))
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cpu_only(self.name())
     }
 
     fn bwd(
@@ -143,6 +162,17 @@ impl CustomOp2 for Pointwise {
             *last = outputs;
         }
         Ok((f32::to_cpu_storage_owned(y), Shape::from(dims)))
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cpu_only(self.name())
     }
 
     fn bwd(

@@ -12,6 +12,7 @@
 //! * [`kernels`] — the operators, as functions over slices
 //! * `candle_ops` — the same operators in candle graphs, with gradients (feature `candle`)
 //! * `candle_blocked` — the operators of inference, and whole sub-networks, in candle graphs (as above)
+//! * `candle_cuda` — the operators of inference in candle graphs on a GPU (feature `candle-cuda`)
 //! * [`tensors`] — tensors in files
 //! * [`model`] — what a model folder says about itself
 //! * [`network`] — inference: resident weights, a sub-network by its index
@@ -22,6 +23,8 @@
 pub mod adapt;
 #[cfg(feature = "candle")]
 pub mod candle_blocked;
+#[cfg(feature = "candle-cuda")]
+pub mod candle_cuda;
 #[cfg(feature = "candle")]
 pub mod candle_ops;
 pub mod corrupt;

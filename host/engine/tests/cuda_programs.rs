@@ -3,44 +3,18 @@
 
 mod common;
 
-use candle_core::Tensor;
+use common::close::{assert_close, top};
 use common::emulated::{Emulated, Memory, POISON};
-use common::random::{any, calibrated, noise, values};
+use common::random::{largest_alone, levels, noise, random_network};
 use common::{family, graph};
 use coshift_engine::cuda::program::Program;
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12};
 use coshift_engine::kernels::blocked::{Isa, values as flat};
 use coshift_engine::kernels::blocked::{LANES, Lanes, blocks, in_lanes, scale_map, unblocked};
-use coshift_engine::layout::Layout;
-use coshift_engine::levels::dynamic_ofa;
 use coshift_engine::model::Calibrated;
 use coshift_engine::network::{Network, RunFault, Workspace};
 use coshift_engine::train::network::Values;
 use coshift_engine::train::random::Random;
-
-/// max|a − b| ≤ 1e-4 · max|b|.
-fn assert_close(a: &[f32], b: &[f32], what: &str) {
-    assert_eq!(a.len(), b.len(), "{what}");
-    let top = b.iter().fold(1e-6_f32, |top, b| top.max(b.abs()));
-    let off = a.iter().zip(b).map(|(a, b)| (a - b).abs());
-    assert!(off.clone().all(f32::is_finite), "{what}: not finite");
-    let off = off.fold(0.0, f32::max);
-    assert!(off <= 1e-4 * top, "{what}: off by {off} where the largest value is {top}");
-}
-
-/// `[1, channels, height, width]` as `[pixels, channels]`.
-fn pixels(y: &Tensor) -> Vec<f32> {
-    let y = y.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
-    y.flatten_all().unwrap().to_vec1().unwrap()
-}
-
-fn top(logits: &[f32]) -> usize {
-    logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
-}
-
-fn layout(json: &str) -> Layout {
-    Layout::new(&serde_json::from_str::<Family>(json).unwrap()).unwrap()
-}
 
 /// Memory in which a program can run on these images.
 fn memory(network: &Network, index: usize, program: &Program, images: &[f32]) -> Memory {
@@ -48,6 +22,7 @@ fn memory(network: &Network, index: usize, program: &Program, images: &[f32]) ->
         weights: in_lanes(network.shared_values()).collect(),
         own: in_lanes(network.own_values(index).unwrap()).collect(),
         arena: vec![POISON; program.arena / LANES],
+        ..Memory::default()
     };
     assert_eq!(images.len(), program.input_len);
     let place = program.input.at / LANES;
@@ -103,7 +78,7 @@ fn compare(
             }
         };
         let what = format!("{} {index}, unit {number}", network.layout().family().name);
-        assert_close(&unblocked(&map, unit.outputs), &pixels(&want[number]), &what);
+        assert_close(&unblocked(&map, unit.outputs), &graph::pixels(&want[number]), &what);
         compared[number] = true;
     }
     // Of the layer before pooling only the sums are there.
@@ -118,58 +93,31 @@ fn compare(
 
 #[test]
 fn the_published_levels_equal_the_candle_graph() {
-    let layout = layout(OFA_12);
-    let mut random = Random(51);
-    let values = values(&layout, &mut random);
-    let nets: Vec<_> = dynamic_ofa()
-        .iter()
-        .map(|level| calibrated(&layout, &values, &level.net, 1, &mut random))
-        .collect();
-    let network = Network::new(layout, values.clone(), &nets).unwrap();
+    let (network, values, nets) = levels(&mut Random(51));
     for (index, net) in nets.iter().enumerate() {
         // The tiles of a small device and of a large one.
         compare(&network, &values, (index, net), [16, 132][index % 2]);
     }
 }
 
-/// `count` random sub-networks of a family, at small resolutions where time demands it.
-fn random_sub_networks(mut family: Family, resolutions: &[usize], count: usize) {
-    if family.image_channels == 3 {
-        family.resolutions = resolutions.to_vec();
-    }
-    let layout = Layout::new(&family).unwrap();
-    let mut random = Random(53);
-    let values = values(&layout, &mut random);
-    let nets: Vec<_> = (0..count)
-        .map(|_| {
-            let net = any(&family, resolutions, &mut random);
-            calibrated(&layout, &values, &net, 12, &mut random)
-        })
-        .collect();
-    let network = Network::new(layout, values.clone(), &nets).unwrap();
-    for (index, net) in nets.iter().enumerate() {
-        compare(&network, &values, (index, net), [1, 16, 132][index % 3]);
-    }
-}
-
 #[test]
 fn random_sub_networks_equal_the_candle_graph() {
+    let compare_all = |family: Family, resolutions: &[usize], count| {
+        let (network, values, nets) = random_network(family, resolutions, count, &mut Random(53));
+        for (index, net) in nets.iter().enumerate() {
+            compare(&network, &values, (index, net), [1, 16, 132][index % 3]);
+        }
+    };
     // 200 in all, few of them large.
-    random_sub_networks(serde_json::from_str(OFA_12).unwrap(), &[32, 44, 64], 30);
-    random_sub_networks(serde_json::from_str(OFA_10).unwrap(), &[36, 52, 60], 20);
-    random_sub_networks(serde_json::from_str(COSHIFT_28).unwrap(), &[28], 100);
-    random_sub_networks(family(), &[8], 50);
+    compare_all(serde_json::from_str(OFA_12).unwrap(), &[32, 44, 64], 30);
+    compare_all(serde_json::from_str(OFA_10).unwrap(), &[36, 52, 60], 20);
+    compare_all(serde_json::from_str(COSHIFT_28).unwrap(), &[28], 100);
+    compare_all(family(), &[8], 50);
 }
 
 #[test]
 fn a_batch_is_its_images() {
-    let layout = layout(COSHIFT_28);
-    let mut random = Random(54);
-    let values = values(&layout, &mut random);
-    let net = layout.family().largest();
-    let nets = [calibrated(&layout, &values, &net, 8, &mut random)];
-    let network = Network::new(layout, values, &nets).unwrap();
-    let images = noise(7 * network.image_len(), &mut random);
+    let (network, images) = largest_alone(7, &mut Random(54));
     let program = network.program(0, 7, 16).unwrap();
     let mut memory = memory(&network, 0, &program, &images);
     for launch in &program.launches {
@@ -182,11 +130,7 @@ fn a_batch_is_its_images() {
 
 #[test]
 fn programs_that_cannot_be_are_refused() {
-    let layout = layout(COSHIFT_28);
-    let mut random = Random(56);
-    let values = values(&layout, &mut random);
-    let nets = [calibrated(&layout, &values, &layout.family().smallest(), 1, &mut random)];
-    let network = Network::new(layout, values, &nets).unwrap();
+    let (network, _) = largest_alone(0, &mut Random(56));
     assert_eq!(network.program(1, 1, 16), Err(RunFault::Index { index: 1, last: 0 }));
     for found in [0, 65_536] {
         assert_eq!(network.program(0, found, 16), Err(RunFault::Batch { found, most: 65_535 }));

@@ -3,30 +3,17 @@
 
 mod common;
 
-use candle_core::Tensor;
-use common::close::assert_close;
+use common::close::{assert_close, top};
 use common::published::{FLOPS_595, specialised};
-use common::random::{any, calibrated, noise, values};
+use common::random::{calibrated, largest_alone, levels, noise, random_network, values};
 use common::{family, graph};
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12};
 use coshift_engine::kernels::blocked::Isa;
 use coshift_engine::layout::Layout;
-use coshift_engine::levels::dynamic_ofa;
 use coshift_engine::model::Calibrated;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::Values;
 use coshift_engine::train::random::Random;
-
-/// `[1, channels, height, width]` as `[pixels, channels]`.
-fn pixels(y: &Tensor) -> Vec<f32> {
-    let y = y.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
-    y.flatten_all().unwrap().to_vec1().unwrap()
-}
-
-fn top(logits: &[f32]) -> usize {
-    let largest = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    largest.unwrap().0
-}
 
 fn layout(json: &str) -> Layout {
     Layout::new(&serde_json::from_str::<Family>(json).unwrap()).unwrap()
@@ -46,7 +33,7 @@ fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated
     for (unit, map) in &found {
         let what =
             format!("{} {index}, unit {unit}, {}", network.isa(), network.layout().family().name);
-        assert_close(map, &pixels(&want[*unit]), &what);
+        assert_close(map, &graph::pixels(&want[*unit]), &what);
     }
     for space in [&mut one, &mut two] {
         let threads = space.threads();
@@ -59,14 +46,7 @@ fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated
 
 #[test]
 fn the_published_levels_equal_the_candle_graph() {
-    let layout = layout(OFA_12);
-    let mut random = Random(41);
-    let values = values(&layout, &mut random);
-    let nets: Vec<_> = dynamic_ofa()
-        .iter()
-        .map(|level| calibrated(&layout, &values, &level.net, 1, &mut random))
-        .collect();
-    let network = Network::new(layout, values.clone(), &nets).unwrap();
+    let (network, values, nets) = levels(&mut Random(41));
     for (index, net) in nets.iter().enumerate() {
         compare(&network, &values, (index, net), 42 + index as u64);
     }
@@ -85,48 +65,27 @@ fn the_published_network_of_595_m_equals_the_candle_graph() {
     compare(&network, &values, (0, &net), 47);
 }
 
-/// `count` random sub-networks of a family, at small resolutions where time demands it.
-fn random_sub_networks(mut family: Family, resolutions: &[usize], count: usize) {
-    if family.image_channels == 3 {
-        family.resolutions = resolutions.to_vec();
-    }
-    let layout = Layout::new(&family).unwrap();
-    let mut random = Random(43);
-    let values = values(&layout, &mut random);
-    let nets: Vec<_> = (0..count)
-        .map(|_| {
-            let net = any(&family, resolutions, &mut random);
-            // Enough for the last maps of one pixel: variances of a few values come out near zero and
-            // would blow rounding up layer by layer.
-            calibrated(&layout, &values, &net, 12, &mut random)
-        })
-        .collect();
-    let mut network = Network::new(layout, values.clone(), &nets).unwrap();
-    for (index, net) in nets.iter().enumerate() {
-        let isas = Isa::available();
-        network = network.on(isas[isas.len() - 1 - index % isas.len()]);
-        compare(&network, &values, (index, net), index as u64);
-    }
-}
-
 #[test]
 fn random_sub_networks_equal_the_candle_graph() {
+    let compare_all = |family: Family, resolutions: &[usize], count| {
+        let (mut network, values, nets) =
+            random_network(family, resolutions, count, &mut Random(43));
+        for (index, net) in nets.iter().enumerate() {
+            let isas = Isa::available();
+            network = network.on(isas[isas.len() - 1 - index % isas.len()]);
+            compare(&network, &values, (index, net), index as u64);
+        }
+    };
     // 200 in all; of ImageNet size at 32 to 64 pixels, every instruction set in turn.
-    random_sub_networks(serde_json::from_str(OFA_12).unwrap(), &[32, 44, 64], 60);
-    random_sub_networks(serde_json::from_str(OFA_10).unwrap(), &[36, 52, 60], 40);
-    random_sub_networks(serde_json::from_str(COSHIFT_28).unwrap(), &[28], 60);
-    random_sub_networks(family(), &[8], 40);
+    compare_all(serde_json::from_str(OFA_12).unwrap(), &[32, 44, 64], 60);
+    compare_all(serde_json::from_str(OFA_10).unwrap(), &[36, 52, 60], 40);
+    compare_all(serde_json::from_str(COSHIFT_28).unwrap(), &[28], 60);
+    compare_all(family(), &[8], 40);
 }
 
 #[test]
 fn a_batch_is_its_images() {
-    let layout = layout(COSHIFT_28);
-    let mut random = Random(44);
-    let values = values(&layout, &mut random);
-    let net = layout.family().largest();
-    let nets = [calibrated(&layout, &values, &net, 8, &mut random)];
-    let network = Network::new(layout, values, &nets).unwrap();
-    let images = noise(7 * network.image_len(), &mut random);
+    let (network, images) = largest_alone(7, &mut Random(44));
     for threads in 1..=3 {
         let mut space = Workspace::with_threads(threads);
         let batch = network.run(0, &images, &mut space).unwrap().to_vec();

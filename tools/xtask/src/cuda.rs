@@ -13,12 +13,15 @@ const RELEASE: &str = "13.0";
 /// The parts of it that compiling the kernels takes. The program itself needs the driver alone, which
 /// it looks for when it is first used.
 const PACKAGES: [&str; 5] = [
-    "nvidia-cuda-nvcc",
-    "nvidia-cuda-runtime",
-    "nvidia-cuda-crt",
-    "nvidia-cuda-cccl",
-    "nvidia-nvvm",
+    "nvidia-cuda-nvcc==13.0.*",
+    "nvidia-cuda-runtime==13.0.*",
+    "nvidia-cuda-crt==13.0.*",
+    "nvidia-cuda-cccl==13.0.*",
+    "nvidia-nvvm==13.0.*",
 ];
+/// What candle is linked with beside. cuRAND counts in its own way: 10.4.0 is that of CUDA 13.0.
+const CANDLE_PACKAGES: [&str; 3] =
+    ["nvidia-cublas==13.0.*", "nvidia-cuda-nvrtc==13.0.*", "nvidia-curand==10.4.0.*"];
 
 /// Build coshift-tools with inference on NVIDIA GPUs.
 ///
@@ -26,50 +29,92 @@ const PACKAGES: [&str; 5] = [
 /// parts of CUDA 13.0 that the build needs (300 MB) are fetched with Python's pip into
 /// target/cuda-13.0; nothing else of the machine changes. No GPU is needed to build, and none to start
 /// the program.
+///
+/// With --candle it is the engine with its operators in candle graphs on a GPU that is built, and its
+/// test, to be carried to a machine with a GPU.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Compute capabilities: 87 for Orin, 90 for H100 and H200, several with commas. CUDA 13 knows
-    /// those from 75 on; 72 (Xavier) takes a CUDA_HOME with CUDA 12 or 11.4
-    #[arg(long, value_name = "LIST", default_value = "87,90")]
+    /// Compute capabilities: 87 for Orin, 90 for H100 and H200, several with commas; with --candle one.
+    /// CUDA 13 knows those from 75 on; 72 (Xavier) takes a CUDA_HOME with CUDA 12 or 11.4
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "87,90",
+        default_value_if("candle", "true", "90")
+    )]
     compute_cap: String,
     /// Test what runs networks on a device, over a driver that is emulated on the host, in place of
     /// building; needs a C++ compiler and no GPU
     #[arg(long)]
     test: bool,
+    /// The engine with the feature candle-cuda in place of coshift-tools. candle compiles its kernels
+    /// once, many minutes, and is linked with cuBLAS, cuRAND and NVRTC (0.8 GB more to fetch)
+    #[arg(long)]
+    candle: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let capabilities = capabilities(&args.compute_cap)?;
+    let capabilities = capabilities(&args.compute_cap, args.candle)?;
     let workspace = Workspace::locate()?;
     let toolkit = match installed(std::env::var_os("CUDA_HOME").map(PathBuf::from))? {
         Some(toolkit) => toolkit,
-        None => fetched(&workspace.target_dir.join(format!("cuda-{RELEASE}")))?,
+        None => fetched(&workspace.target_dir.join(format!("cuda-{RELEASE}")), args.candle)?,
     };
     println!("CUDA toolkit: {}", toolkit.display());
-    let mut build = workspace.cargo();
-    if args.test {
-        build.args(["test", "--package", "coshift-engine", "--no-default-features"]);
-        build.args(["--features", "cuda", "--test", "cuda_device"]);
-    } else {
-        build.args(["build", "--release", "--package", "coshift-tools", "--features", "cuda"]);
+    let mut libraries = vec![toolkit.join("lib64")];
+    if args.candle {
+        let stub = workspace.target_dir.join("cuda-driver-stub");
+        driver_stub(&toolkit, &stub)?;
+        libraries.insert(0, stub);
     }
-    for (name, value) in environment(&toolkit, &capabilities)? {
+    let mut build = workspace.cargo();
+    build.args(arguments(args.candle, args.test));
+    for (name, value) in environment(&toolkit, &libraries, &capabilities)? {
         build.env(name, value);
     }
-    workspace::run(&mut build)?;
-    if args.test {
-        return Ok(ExitCode::SUCCESS);
+    if args.candle && args.test {
+        // candle's kernels never run here, and are sooner there. What cargo keeps of them is apart from
+        // the release that runs on a GPU.
+        build.env("NVCC_APPEND_FLAGS", "-Xcicc -O0 -Xptxas -O0");
     }
-    let program = workspace.target_dir.join("release/coshift-tools");
-    println!("{} (compute capability {capabilities}); on a machine with a GPU:", program.display());
-    println!("  coshift-tools bench engine --device cuda --check --json");
-    println!("  coshift-tools bench engine --device cuda --peers --json");
+    workspace::run(&mut build)?;
+    match (args.candle, args.test) {
+        (_, true) => {}
+        (true, false) => {
+            println!(
+                "The test above (compute capability {capabilities}), on a machine with a GPU and"
+            );
+            println!("the libraries of CUDA {RELEASE} in LD_LIBRARY_PATH:");
+            println!("  candle_cuda-… --ignored --exact on_a_gpu");
+        }
+        (false, false) => {
+            let program = workspace.target_dir.join("release/coshift-tools");
+            let program = program.display();
+            println!("{program} (compute capability {capabilities}); on a machine with a GPU:");
+            println!("  coshift-tools bench engine --device cuda --check --json");
+            println!("  coshift-tools bench engine --device cuda --peers --json");
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What cargo is asked for.
+fn arguments(candle: bool, test: bool) -> Vec<&'static str> {
+    let engine = ["--package", "coshift-engine", "--no-default-features", "--features"];
+    let tail: &[&str] = match (candle, test) {
+        (true, true) => &["candle-cuda", "--test", "candle_cuda"],
+        (true, false) => &["candle-cuda", "--test", "candle_cuda", "--no-run", "--release"],
+        (false, true) => &["cuda", "--test", "cuda_device"],
+        (false, false) => {
+            return vec!["build", "--release", "--package", "coshift-tools", "--features", "cuda"];
+        }
+    };
+    [&["test"], &engine[..], tail].concat()
+}
+
 /// The capabilities as the engine's build reads them: `87,90`.
-fn capabilities(list: &str) -> Result<String> {
+fn capabilities(list: &str, one: bool) -> Result<String> {
     let mut all = Vec::new();
     for part in list.split(',').map(str::trim) {
         let digits = part.trim_start_matches("sm_").replace('.', "");
@@ -77,6 +122,9 @@ fn capabilities(list: &str) -> Result<String> {
             bail!("--compute-cap: `{part}`, expected numbers like 87 or 8.7, with commas");
         }
         all.push(digits);
+    }
+    if one && all.len() > 1 {
+        bail!("--compute-cap: `{list}`, but with --candle one: candle's kernels are for one");
     }
     Ok(all.join(","))
 }
@@ -97,7 +145,7 @@ fn installed(home: Option<PathBuf>) -> Result<Option<PathBuf>> {
 }
 
 /// The toolkit in a folder of the project's, fetched where it is not there.
-fn fetched(folder: &Path) -> Result<PathBuf> {
+fn fetched(folder: &Path, candle: bool) -> Result<PathBuf> {
     // Written last.
     let complete = folder.join("complete");
     if !complete.is_file() {
@@ -114,24 +162,69 @@ fn fetched(folder: &Path) -> Result<PathBuf> {
         std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
         workspace::run(Command::new("python3").args(["-m", "venv"]).arg(folder))
             .context("python3 makes no environment (Debian: apt-get install python3-venv)")?;
-        workspace::run(&mut fetch(folder)).with_context(|| {
-            format!(
-                "CUDA {RELEASE} cannot be fetched with pip (no network?); \
-                 CUDA_HOME names a toolkit that is installed"
-            )
-        })?;
+        fetch(folder, &PACKAGES, &complete)?;
     }
-    let toolkit = toolkit_in(folder)?;
-    link_libraries(&toolkit)?;
-    std::fs::write(&complete, RELEASE).with_context(|| complete.display().to_string())?;
-    Ok(toolkit)
+    // In the same folder, where it is asked for.
+    let complete = folder.join("complete-candle");
+    if candle && !complete.is_file() {
+        fetch(folder, &CANDLE_PACKAGES, &complete)?;
+    }
+    toolkit_in(folder)
 }
 
-fn fetch(folder: &Path) -> Command {
+/// Fetches packages, makes their links and then the file that says that they are there.
+fn fetch(folder: &Path, packages: &[&str], complete: &Path) -> Result<()> {
+    workspace::run(&mut pip(folder, packages)).with_context(|| {
+        format!(
+            "CUDA {RELEASE} cannot be fetched with pip (no network?); \
+             CUDA_HOME names a toolkit that is installed"
+        )
+    })?;
+    link_libraries(&toolkit_in(folder)?)?;
+    std::fs::write(complete, RELEASE).with_context(|| complete.display().to_string())
+}
+
+fn pip(folder: &Path, packages: &[&str]) -> Command {
     let mut pip = Command::new(folder.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    pip.args(PACKAGES.map(|package| format!("{package}=={RELEASE}.*")));
+    pip.args(packages);
     pip
+}
+
+/// Makes a library that a linker takes for the driver's, as toolkits have one in `lib64/stubs` and
+/// packages for pip have not: every function of `cuda.h`, each of which refuses.
+fn driver_stub(toolkit: &Path, folder: &Path) -> Result<()> {
+    let header = toolkit.join("include/cuda.h");
+    let text = std::fs::read_to_string(&header).with_context(|| header.display().to_string())?;
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let source = folder.join("libcuda.c");
+    std::fs::write(&source, stub_source(&text)).with_context(|| source.display().to_string())?;
+    let library = folder.join("libcuda.so");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"]);
+    workspace::run(compiler.arg(&library).arg(&source))
+        .context("a C compiler (Debian: apt-get install gcc) makes the driver's stub")?;
+    link(Path::new("libcuda.so"), folder.join("libcuda.so.1"))
+}
+
+/// A function for each name of the driver's in its header, `cu` and a capital letter. 34 is
+/// `CUDA_ERROR_STUB_LIBRARY`.
+fn stub_source(header: &str) -> String {
+    let words = header.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let function = |word: &&str| {
+        word.strip_prefix("cu")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    };
+    let names: std::collections::BTreeSet<&str> = words.filter(function).collect();
+    names.into_iter().map(|name| format!("int {name}(void) {{ return 34; }}\n")).collect()
+}
+
+/// A link where none is.
+fn link(to: &Path, from: PathBuf) -> Result<()> {
+    if from.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    std::os::unix::fs::symlink(to, &from).with_context(|| from.display().to_string())
 }
 
 /// Where pip has put the toolkit: `lib/python3.X/site-packages/nvidia/cu13`.
@@ -148,12 +241,6 @@ fn toolkit_in(folder: &Path) -> Result<PathBuf> {
 
 /// What packages for pip leave out: `lib64`, and each `libX.so` beside its `libX.so.N`.
 fn link_libraries(toolkit: &Path) -> Result<()> {
-    let link = |to: &Path, from: PathBuf| {
-        if from.symlink_metadata().is_ok() {
-            return Ok(());
-        }
-        std::os::unix::fs::symlink(to, &from).with_context(|| from.display().to_string())
-    };
     link(Path::new("lib"), toolkit.join("lib64"))?;
     let lib = toolkit.join("lib");
     let read = std::fs::read_dir(&lib).with_context(|| lib.display().to_string())?;
@@ -170,22 +257,30 @@ fn link_libraries(toolkit: &Path) -> Result<()> {
 /// What the build is told.
 fn environment(
     toolkit: &Path,
+    libraries: &[PathBuf],
     capabilities: &str,
 ) -> Result<Vec<(&'static str, std::ffi::OsString)>> {
-    let before = |name: &str, folder: PathBuf| {
+    let before = |name: &str, folders: &[PathBuf]| {
         let old = std::env::var_os(name).unwrap_or_default();
         let old: Vec<_> =
             std::env::split_paths(&old).filter(|path| !path.as_os_str().is_empty()).collect();
-        std::env::join_paths(std::iter::once(folder).chain(old))
+        std::env::join_paths(folders.iter().chain(&old))
             .with_context(|| format!("{name} and {}", toolkit.display()))
     };
-    Ok(vec![
+    let mut all = vec![
         ("CUDA_HOME", toolkit.into()),
         ("CUDA_COMPUTE_CAP", capabilities.into()),
-        ("PATH", before("PATH", toolkit.join("bin"))?),
-        ("LIBRARY_PATH", before("LIBRARY_PATH", toolkit.join("lib64"))?),
-        ("LD_LIBRARY_PATH", before("LD_LIBRARY_PATH", toolkit.join("lib64"))?),
-    ])
+        ("PATH", before("PATH", &[toolkit.join("bin")])?),
+        ("LIBRARY_PATH", before("LIBRARY_PATH", libraries)?),
+        ("LD_LIBRARY_PATH", before("LD_LIBRARY_PATH", libraries)?),
+    ];
+    // Of candle's kernels so many compile at a time, which is half the cores otherwise.
+    let threads = "CUDAFORGE_THREADS";
+    if std::env::var_os(threads).is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        all.push((threads, cores.to_string().into()));
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -219,11 +314,14 @@ mod tests {
 
     #[test]
     fn capabilities_are_numbers() {
-        assert_eq!(capabilities("8.7, sm_90").unwrap(), "87,90");
+        assert_eq!(capabilities("8.7, sm_90", false).unwrap(), "87,90");
         for wrong in ["", "orin", "9", "87,", "8-7"] {
-            let message = capabilities(wrong).unwrap_err().to_string();
+            let message = capabilities(wrong, false).unwrap_err().to_string();
             assert!(message.contains("--compute-cap") && message.contains("87"), "{message}");
         }
+        assert_eq!(capabilities("8.7", true).unwrap(), "87");
+        let message = capabilities("87,90", true).unwrap_err().to_string();
+        assert!(message.contains("--compute-cap") && message.contains("--candle"), "{message}");
     }
 
     #[test]
@@ -256,19 +354,51 @@ mod tests {
 
     #[test]
     fn the_build_is_told_where_the_toolkit_is() {
-        let told = environment(Path::new("/cuda"), "87,90").unwrap();
+        let libraries = ["/stub", "/cuda/lib64"].map(PathBuf::from);
+        let told = environment(Path::new("/cuda"), &libraries, "87,90").unwrap();
         let value = |name| told.iter().find(|(n, _)| *n == name).unwrap().1.to_str().unwrap();
         assert_eq!(value("CUDA_HOME"), "/cuda");
         assert_eq!(value("CUDA_COMPUTE_CAP"), "87,90");
         assert!(value("PATH").starts_with("/cuda/bin:"));
+        assert!(value("LIBRARY_PATH").starts_with("/stub:/cuda/lib64"));
         assert!(value("LD_LIBRARY_PATH").split(':').all(|folder| !folder.is_empty()));
     }
 
     #[test]
     fn every_part_is_fetched_in_one_release() {
-        let line = workspace::describe(&fetch(Path::new("/folder")));
+        let line = workspace::describe(&pip(Path::new("/folder"), &PACKAGES));
         for package in PACKAGES {
-            assert!(line.contains(&format!("{package}==13.0.*")), "{line}");
+            assert!(line.contains(package) && package.contains(RELEASE), "{line}");
         }
+    }
+
+    #[test]
+    fn the_stub_of_the_driver_has_what_the_header_names() {
+        let header = "#define cuMemAlloc cuMemAlloc_v2\ntypedef enum CUresult_enum { cudaFoo } CUresult;\n\
+                      CUresult CUDAAPI cuInit(unsigned int Flags);\nint accuMulate, cuuint32_t;\n";
+        let source = stub_source(header);
+        let names = ["cuInit", "cuMemAlloc", "cuMemAlloc_v2"];
+        let expected: String =
+            names.iter().map(|name| format!("int {name}(void) {{ return 34; }}\n")).collect();
+        assert_eq!(source, expected);
+        let folder = Folder::new("stub");
+        folder.file("include/cuda.h");
+        std::fs::write(folder.0.join("include/cuda.h"), header).unwrap();
+        let stub = folder.0.join("stub");
+        for _ in 0..2 {
+            driver_stub(&folder.0, &stub).unwrap();
+        }
+        assert!(stub.join("libcuda.so.1").is_file());
+        let message = format!("{:#}", driver_stub(&stub, &stub).unwrap_err());
+        assert!(message.contains("include/cuda.h"), "{message}");
+    }
+
+    #[test]
+    fn every_way_has_its_own_build() {
+        let line = |candle, test| arguments(candle, test).join(" ");
+        assert!(line(false, false).contains("coshift-tools --features cuda"));
+        assert!(line(false, true).ends_with("--features cuda --test cuda_device"));
+        assert!(line(true, true).ends_with("--features candle-cuda --test candle_cuda"));
+        assert!(line(true, false).ends_with("--test candle_cuda --no-run --release"));
     }
 }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cudarc::driver::LaunchConfig;
+#[cfg(not(feature = "candle-cuda"))]
+use cudarc::driver::sys;
 use cudarc::driver::sys::{
     CUdevice_attribute, CUevent_flags, CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode,
 };
@@ -13,7 +16,6 @@ use cudarc::driver::{
     CudaContext, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DriverError,
     PinnedHostSlice, PushKernelArg,
 };
-use cudarc::driver::{LaunchConfig, sys};
 use cudarc::nvrtc::Ptx;
 
 use super::launch::{Bases, Launch};
@@ -73,38 +75,24 @@ fn says(DriverError(code): DriverError) -> String {
     format!("{code:?}")
 }
 
-/// A device with the kernels loaded.
+/// The kernels, loaded on a device.
 #[derive(Debug)]
-pub struct Device {
-    context: Arc<CudaContext>,
-    stream: Arc<CudaStream>,
+pub(crate) struct Kernels {
     functions: HashMap<&'static str, CudaFunction>,
     name: String,
     capability: String,
-    multiprocessors: usize,
+    pub(crate) multiprocessors: usize,
 }
 
-impl Device {
-    /// Opens device `ordinal`.
-    ///
-    /// # Errors
-    /// [`DeviceFault`]: no driver, no device, or one that the kernels are not compiled for.
-    pub fn open(ordinal: usize) -> Result<Self, DeviceFault> {
-        // SAFETY: loads the driver's library and nothing else, whose initialisers are the vendor's.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(DeviceFault::NoDriver);
-        }
-        let context = CudaContext::new(ordinal)
-            .map_err(|error| DeviceFault::NoDevice { ordinal, why: says(error) })?;
-        // SAFETY: everything of this device happens on one stream, in its order.
-        unsafe { context.disable_event_tracking() };
+impl Kernels {
+    /// Loads them into a context.
+    pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Self, DeviceFault> {
         let name = context.name().map_err(driver("name of the device"))?;
         let (major, minor) = context.compute_capability().map_err(driver("compute capability"))?;
         let capability = format!("{major}{minor}");
         let count = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let multiprocessors = context.attribute(count).map_err(driver("multiprocessors"))?;
         let multiprocessors = usize::try_from(multiprocessors).unwrap_or(1).max(1);
-        let stream = context.new_stream().map_err(driver("a stream"))?;
         let module = match context.load_module(Ptx::from_binary(KERNELS.to_vec())) {
             Err(DriverError(
                 CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
@@ -118,34 +106,23 @@ impl Device {
             let function = module.load_function(kernel).map_err(driver(kernel))?;
             functions.insert(*kernel, function);
         }
-        Ok(Self { context, stream, functions, name, capability, multiprocessors })
+        Ok(Self { functions, name, capability, multiprocessors })
     }
 
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its compute capability, 87 for 8.7.
-    #[must_use]
-    pub fn capability(&self) -> &str {
-        &self.capability
-    }
-
-    /// Its multiprocessors.
-    #[must_use]
-    pub fn multiprocessors(&self) -> usize {
-        self.multiprocessors
-    }
-
+    /// Puts a launch on a stream of the device.
+    ///
     /// # Safety
     /// The launch's places must lie in the memories of the bases.
-    unsafe fn launch(&self, launch: &Launch, bases: &Bases) -> Result<(), DeviceFault> {
+    pub(crate) unsafe fn launch(
+        &self,
+        stream: &CudaStream,
+        launch: &Launch,
+        bases: &Bases,
+    ) -> Result<(), DeviceFault> {
         let Launch { kernel, grid: [x, y, z], threads, .. } = launch;
         let argument = launch.argument(bases);
         let function = &self.functions[kernel];
-        let mut builder = self.stream.launch_builder(function);
+        let mut builder = stream.launch_builder(function);
         // The driver copies as many bytes as the kernel's one parameter has, which are those of the
         // words but for padding at the end.
         builder.arg(&argument[0]);
@@ -158,6 +135,54 @@ impl Device {
         // are those it is written for.
         unsafe { builder.launch(config) }.map_err(driver(kernel))?;
         Ok(())
+    }
+}
+
+/// A device with the kernels loaded.
+#[derive(Debug)]
+pub struct Device {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    kernels: Kernels,
+}
+
+impl Device {
+    /// Opens device `ordinal`.
+    ///
+    /// # Errors
+    /// [`DeviceFault`]: no driver, no device, or one that the kernels are not compiled for.
+    pub fn open(ordinal: usize) -> Result<Self, DeviceFault> {
+        // With candle's CUDA the program is linked with the driver.
+        #[cfg(not(feature = "candle-cuda"))]
+        // SAFETY: loads the driver's library and nothing else, whose initialisers are the vendor's.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(DeviceFault::NoDriver);
+        }
+        let context = CudaContext::new(ordinal)
+            .map_err(|error| DeviceFault::NoDevice { ordinal, why: says(error) })?;
+        // SAFETY: everything of this device happens on one stream, in its order.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().map_err(driver("a stream"))?;
+        let kernels = Kernels::load(&context)?;
+        Ok(Self { context, stream, kernels })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.kernels.name
+    }
+
+    /// Its compute capability, 87 for 8.7.
+    #[must_use]
+    pub fn capability(&self) -> &str {
+        &self.kernels.capability
+    }
+
+    /// Its multiprocessors.
+    #[must_use]
+    pub fn multiprocessors(&self) -> usize {
+        self.kernels.multiprocessors
     }
 }
 
@@ -214,10 +239,10 @@ impl DeviceNetwork {
     /// # Errors
     /// [`DeviceFault`], also where the memory of the device is too small.
     pub fn new(device: Device, network: &Network, images: usize) -> Result<Self, DeviceFault> {
-        let Device { stream, context, .. } = &device;
+        let Device { stream, context, kernels } = &device;
         let upload = |values: &[f32]| stream.clone_htod(values).map_err(driver("weights"));
         let programs = (0..network.len())
-            .map(|index| network.program(index, images, device.multiprocessors))
+            .map(|index| network.program(index, images, device.multiprocessors()))
             .collect::<Result<Vec<_>, _>>()?;
         let most = |of: fn(&Program) -> usize| programs.iter().map(of).max().unwrap_or(0).max(1);
         let arena_len = most(|program| program.arena);
@@ -229,15 +254,20 @@ impl DeviceNetwork {
         let address = |slice: &CudaSlice<f32>| slice.device_ptr(stream).0;
         let mut ready = Vec::with_capacity(programs.len());
         for (program, own) in programs.into_iter().zip(&resident[1..]) {
-            let bases =
-                Bases { weights: address(&resident[0]), own: address(own), arena: address(&arena) };
+            let bases = Bases {
+                weights: address(&resident[0]),
+                own: address(own),
+                arena: address(&arena),
+                ..Bases::default()
+            };
             let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
             stream.begin_capture(mode).map_err(driver("capture"))?;
             let mut captured = Ok(());
             for launch in &program.launches {
                 // SAFETY: places of a program lie in the memories that it was made for, whose lengths
                 // the allocations above have.
-                captured = captured.and_then(|()| unsafe { device.launch(launch, &bases) });
+                captured =
+                    captured.and_then(|()| unsafe { kernels.launch(stream, launch, &bases) });
             }
             // Also after a fault, so that the stream is of use again.
             let graph = stream.end_capture(CUgraphInstantiate_flags(0)).map_err(driver("capture"));

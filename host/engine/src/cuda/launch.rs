@@ -12,7 +12,12 @@ pub enum Space {
     Own,
     /// Images, feature maps and logits.
     Arena,
+    /// A tensor of a candle graph: an operator's arguments in their order, then its result.
+    Tensor(u8),
 }
+
+/// Tensors that an operator of a candle graph has at most.
+pub const TENSORS: usize = 4;
 
 /// A place in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +28,8 @@ pub struct Place {
     pub at: usize,
 }
 
-/// Addresses of the memories.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Addresses of the memories; those that no launch uses are 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bases {
     /// Of [`Space::Weights`].
     pub weights: u64,
@@ -32,6 +37,8 @@ pub struct Bases {
     pub own: u64,
     /// Of [`Space::Arena`].
     pub arena: u64,
+    /// Of each [`Space::Tensor`].
+    pub tensors: [u64; TENSORS],
 }
 
 impl Bases {
@@ -40,6 +47,7 @@ impl Bases {
             Space::Weights => self.weights,
             Space::Own => self.own,
             Space::Arena => self.arena,
+            Space::Tensor(number) => self.tensors[usize::from(number)],
         };
         base + (at * size_of::<f32>()) as u64
     }
@@ -104,11 +112,11 @@ impl After {
 }
 
 /// A size as a kernel's number. Sizes of a family are far below the limit ([`crate::family`]).
-fn number(size: usize) -> i32 {
+pub(super) fn number(size: usize) -> i32 {
     i32::try_from(size).expect("a size below 2³¹")
 }
 
-fn count(size: usize) -> u32 {
+pub(super) fn count(size: usize) -> u32 {
     u32::try_from(size).expect("a size below 2³²")
 }
 
@@ -147,7 +155,7 @@ pub struct Stem {
 }
 
 /// Threads of every kernel but the pointwise ones.
-const THREADS: usize = 256;
+pub(super) const THREADS: usize = 256;
 
 impl Stem {
     /// Its launch.
@@ -495,4 +503,8 @@ pub const KERNELS: &[&str] = &[
     "fused_256",
     "vector_1",
     "vector_4",
+    "to_blocks",
+    "from_blocks",
+    "means",
+    "scale",
 ];

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use coshift_engine::cuda::launch::{Bases, Launch, Place, Space};
+use coshift_engine::cuda::launch::{Bases, Launch, Place, Space, TENSORS};
 use coshift_engine::kernels::blocked::{LANES, Lanes};
 
 unsafe extern "C" {
@@ -81,6 +81,7 @@ impl Emulated {
             weights: address(&mut memory.weights),
             own: address(&mut memory.own),
             arena: address(&mut memory.arena),
+            tensors: memory.tensors,
         };
         let (name, argument) = (CString::new(launch.kernel).unwrap(), launch.argument(&bases));
         // SAFETY: the argument is the kernel's structure with places in memories that are borrowed
@@ -140,6 +141,8 @@ pub(crate) struct Memory {
     pub(crate) weights: Vec<Lanes>,
     pub(crate) own: Vec<Lanes>,
     pub(crate) arena: Vec<Lanes>,
+    /// Addresses of tensors, which must outlive the launches.
+    pub(crate) tensors: [u64; TENSORS],
 }
 
 impl Memory {

@@ -112,3 +112,9 @@ pub(crate) fn run(
     let logits = (x.flatten_from(1)?.matmul(&weight.t()?.contiguous()?)? + bias)?;
     Ok((outputs, logits.flatten_all()?.to_vec1()?))
 }
+
+/// `[1, channels, height, width]` as `[pixels, channels]`.
+pub(crate) fn pixels(y: &Tensor) -> Vec<f32> {
+    let y = y.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
+    y.flatten_all().unwrap().to_vec1().unwrap()
+}

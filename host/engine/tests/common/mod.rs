@@ -9,6 +9,9 @@ pub(crate) mod emulated;
 pub(crate) mod graph;
 #[allow(dead_code, reason = "as above")]
 pub(crate) mod need;
+#[cfg(feature = "candle-cuda")]
+#[allow(dead_code, reason = "as above")]
+pub(crate) mod operators;
 #[allow(dead_code, reason = "as above")]
 pub(crate) mod published;
 #[allow(dead_code, reason = "as above")]

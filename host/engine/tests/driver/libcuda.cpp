@@ -1,5 +1,6 @@
 // As much of the CUDA driver as the engine uses, for machines without a GPU: memory is the host's,
-// kernels run as emulation.h does it. Compiled as libcuda.so by tests/cuda_device.rs.
+// kernels run as emulation.h does it. Compiled as libcuda.so by tests/cuda_device.rs; candle.cpp has
+// what candle uses beside it.
 //
 // What a stream is given is done when somebody waits for it, not before, and in its order: a call that
 // reads results too early, or changes what is still to be copied, finds wrong values. Memory starts as
@@ -13,6 +14,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <string>
 #include <vector>
 
 #define API extern "C" __attribute__((visibility("default"))) int
@@ -23,6 +25,15 @@ namespace {
 enum { SUCCESS = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, LAUNCH_FAILED = 719, IN_CAPTURE = 900 };
 
 using Time = std::chrono::steady_clock::time_point;
+
+// What a kernel of somebody else's does: reads its arguments at once, and gives what is to be done.
+using Foreign = std::function<int()> (*)(void **arguments);
+std::map<std::string, Foreign> foreign;
+
+struct Function {
+    emulated::Kernel *kernel;
+    Foreign other;
+};
 
 struct Launch {
     emulated::Kernel *kernel;
@@ -46,6 +57,8 @@ struct Event {
 
 std::map<uintptr_t, size_t> device_memory, host_memory;
 Stream *only;
+// Times that a caller waited for a stream.
+uint64_t waits;
 uint64_t seed = 1;
 thread_local void *current;
 int context;
@@ -72,10 +85,20 @@ int allocate(std::map<uintptr_t, size_t> &memory, void **to, size_t bytes) {
     return SUCCESS;
 }
 
+// The stream of a handle: 2 is each thread's own, of which there is one.
+Stream *stream_of(void *handle) {
+    if (uintptr_t(handle) != 2) {
+        return static_cast<Stream *>(handle);
+    }
+    static Stream of_thread;
+    return only = &of_thread;
+}
+
 int finish(Stream *stream) {
     if (stream->capturing) {
         return IN_CAPTURE;
     }
+    waits++;
     while (!stream->todo.empty()) {
         auto next = std::move(stream->todo.front());
         stream->todo.pop_front();
@@ -94,10 +117,13 @@ int later(Stream *stream, std::function<int()> work) {
     return SUCCESS;
 }
 
+// A fault that a test asks for: changes the argument of a launch.
+void (*spoil)(const char *kernel, char *argument);
+
 int run(const Launch &launch) {
-    const int fault = coshift_emulate(launch.kernel->name, launch.grid, launch.threads,
+    const int outcome = coshift_emulate(launch.kernel->name, launch.grid, launch.threads,
                                       launch.argument.data(), seed++);
-    return fault ? LAUNCH_FAILED : SUCCESS;
+    return outcome ? LAUNCH_FAILED : SUCCESS;
 }
 
 } // namespace
@@ -116,8 +142,9 @@ API cuDeviceGetName(char *name, int, int) {
     return SUCCESS;
 }
 API cuDeviceGetAttribute(int *value, int attribute, int) {
-    // Multiprocessors, capability; memory pools and what else is asked: none.
-    *value = attribute == 16 ? 16 : attribute == 75 ? 8 : attribute == 76 ? 7 : 0;
+    // Multiprocessors, capability, memory pools where a test wants them; what else is asked: none.
+    const bool pools = attribute == 115 && getenv("COSHIFT_EMULATED_POOLS");
+    *value = attribute == 16 ? 16 : attribute == 75 ? 8 : attribute == 76 ? 7 : pools;
     return SUCCESS;
 }
 API cuDevicePrimaryCtxRetain(void **to, int) {
@@ -136,19 +163,25 @@ API cuCtxSetCurrent(void *to) {
 API cuCtxSynchronize() { return only ? finish(only) : SUCCESS; }
 
 API cuModuleLoadData(void **module, const void *image) {
-    // The number that a file of machine code for devices begins with.
+    // The number that a file of machine code for devices begins with; or text, which a driver compiles.
     *module = &context;
-    return *static_cast<const uint32_t *>(image) == 0xba55ed50 ? SUCCESS : 200;
+    const bool text = foreign.size() && !strncmp(static_cast<const char *>(image), "//", 2);
+    return text || *static_cast<const uint32_t *>(image) == 0xba55ed50 ? SUCCESS : 200;
 }
 API cuModuleUnload(void *) { return SUCCESS; }
 API cuModuleGetFunction(void **function, void *, const char *name) {
-    for (emulated::Kernel *kernel = emulated::kernels; kernel; kernel = kernel->next) {
-        if (!strcmp(kernel->name, name)) {
-            *function = kernel;
-            return SUCCESS;
-        }
+    // For the life of the process, as the kernels are.
+    static std::map<std::string, Function> functions;
+    emulated::Kernel *kernel = emulated::kernels;
+    while (kernel && strcmp(kernel->name, name)) {
+        kernel = kernel->next;
     }
-    return NOT_FOUND;
+    const auto other = foreign.find(name);
+    if (!kernel && other == foreign.end()) {
+        return NOT_FOUND;
+    }
+    *function = &(functions[name] = {kernel, kernel ? nullptr : other->second});
+    return SUCCESS;
 }
 
 API cuStreamCreate(void **to, unsigned) {
@@ -156,18 +189,18 @@ API cuStreamCreate(void **to, unsigned) {
     return SUCCESS;
 }
 API cuStreamDestroy_v2(void *stream) {
-    const int fault = finish(static_cast<Stream *>(stream));
+    const int fault = finish(stream_of(stream));
     only = nullptr;
-    delete static_cast<Stream *>(stream);
+    delete stream_of(stream);
     return fault;
 }
-API cuStreamSynchronize(void *stream) { return finish(static_cast<Stream *>(stream)); }
+API cuStreamSynchronize(void *stream) { return finish(stream_of(stream)); }
 // One stream: what it waits for is done.
 API cuStreamWaitEvent(void *stream, void *, unsigned) {
-    return static_cast<Stream *>(stream)->capturing ? IN_CAPTURE : SUCCESS;
+    return stream_of(stream)->capturing ? IN_CAPTURE : SUCCESS;
 }
 API cuStreamBeginCapture_v2(void *stream, int) {
-    Stream *s = static_cast<Stream *>(stream);
+    Stream *s = stream_of(stream);
     if (s->capturing) {
         return IN_CAPTURE;
     }
@@ -176,7 +209,7 @@ API cuStreamBeginCapture_v2(void *stream, int) {
     return SUCCESS;
 }
 API cuStreamEndCapture(void *stream, void **graph) {
-    Stream *s = static_cast<Stream *>(stream);
+    Stream *s = stream_of(stream);
     s->capturing = false;
     *graph = new Graph(std::move(s->captured));
     return SUCCESS;
@@ -196,7 +229,7 @@ API cuGraphExecDestroy(void *graph) {
 }
 API cuGraphLaunch(void *graph, void *stream) {
     const Graph *g = static_cast<Graph *>(graph);
-    return later(static_cast<Stream *>(stream), [g] {
+    return later(stream_of(stream), [g] {
         for (const Launch &launch : g->launches) {
             if (const int fault = run(launch)) {
                 return fault;
@@ -207,14 +240,20 @@ API cuGraphLaunch(void *graph, void *stream) {
 }
 API cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned high,
                    unsigned deep, unsigned shared, void *stream, void **arguments, void **) {
-    emulated::Kernel *kernel = static_cast<emulated::Kernel *>(function);
+    emulated::Kernel *kernel = static_cast<Function *>(function)->kernel;
+    if (!kernel) {
+        return later(stream_of(stream), static_cast<Function *>(function)->other(arguments));
+    }
     if (high != 1 || deep != 1 || shared != 0 || threads > kernel->threads || !x || !y || !z ||
         y > 65535 || z > 65535) {
         return INVALID;
     }
     const char *bytes = static_cast<const char *>(arguments[0]);
-    const Launch launch = {kernel, {x, y, z}, threads, {bytes, bytes + kernel->bytes}};
-    Stream *s = static_cast<Stream *>(stream);
+    Launch launch = {kernel, {x, y, z}, threads, {bytes, bytes + kernel->bytes}};
+    if (spoil) {
+        spoil(kernel->name, launch.argument.data());
+    }
+    Stream *s = stream_of(stream);
     if (s->capturing) {
         s->captured.launches.push_back(launch);
         return SUCCESS;
@@ -224,6 +263,18 @@ API cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
 
 API cuMemAlloc_v2(void **to, size_t bytes) { return allocate(device_memory, to, bytes); }
 API cuMemHostAlloc(void **to, size_t bytes, unsigned) { return allocate(host_memory, to, bytes); }
+API cuMemAllocAsync(void **to, size_t bytes, void *) { return allocate(device_memory, to, bytes); }
+API cuMemFreeAsync(void *at, void *stream) {
+    return later(stream_of(stream), [at] {
+        const auto place = device_memory.find(uintptr_t(at));
+        if (place == device_memory.end()) {
+            return int(INVALID);
+        }
+        device_memory.erase(place);
+        free(at);
+        return int(SUCCESS);
+    });
+}
 API cuMemFree_v2(void *at) {
     const int fault = only ? finish(only) : SUCCESS;
     device_memory.erase(uintptr_t(at));
@@ -240,7 +291,7 @@ API cuMemsetD8Async(void *at, unsigned char value, size_t bytes, void *stream) {
     if (!within(device_memory, uintptr_t(at), bytes)) {
         return INVALID;
     }
-    return later(static_cast<Stream *>(stream), [=] {
+    return later(stream_of(stream), [=] {
         memset(at, value, bytes);
         return int(SUCCESS);
     });
@@ -253,18 +304,18 @@ API cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream)
     // Memory that is not pinned is read at once.
     if (!within(host_memory, uintptr_t(from), bytes)) {
         const std::vector<char> values(source, source + bytes);
-        return later(static_cast<Stream *>(stream), [=] {
+        return later(stream_of(stream), [=] {
             memcpy(to, values.data(), bytes);
             return int(SUCCESS);
         });
     }
-    return later(static_cast<Stream *>(stream), [=] {
+    return later(stream_of(stream), [=] {
         memcpy(to, source, bytes);
         return int(SUCCESS);
     });
 }
 API cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
-    Stream *s = static_cast<Stream *>(stream);
+    Stream *s = stream_of(stream);
     if (!within(device_memory, uintptr_t(from), bytes)) {
         return INVALID;
     }
@@ -276,17 +327,30 @@ API cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *stream)
     return fault || within(host_memory, uintptr_t(to), bytes) ? fault : finish(s);
 }
 
+API cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
+    if (!within(device_memory, uintptr_t(to), bytes) || !within(device_memory, uintptr_t(from), bytes)) {
+        return INVALID;
+    }
+    return later(stream_of(stream), [=] {
+        memmove(to, from, bytes);
+        return int(SUCCESS);
+    });
+}
+
 API cuEventCreate(void **to, unsigned) {
     *to = new Event{};
     return SUCCESS;
 }
 API cuEventDestroy_v2(void *event) {
-    const int fault = only ? finish(only) : SUCCESS;
-    delete static_cast<Event *>(event);
-    return fault;
+    // Nobody waits for that; what still records it comes first.
+    const auto destroy = [event] {
+        delete static_cast<Event *>(event);
+        return int(SUCCESS);
+    };
+    return only && !only->capturing ? later(only, destroy) : destroy();
 }
 API cuEventRecord(void *event, void *stream) {
-    return later(static_cast<Stream *>(stream), [event] {
+    return later(stream_of(stream), [event] {
         static_cast<Event *>(event)->time = std::chrono::steady_clock::now();
         return int(SUCCESS);
     });
@@ -309,3 +373,4 @@ API cuGetErrorString(int, const char **name) {
     *name = "an error";
     return SUCCESS;
 }
+extern "C" __attribute__((visibility("default"))) uint64_t coshift_waits() { return waits; }

@@ -1,6 +1,7 @@
-// The kernels by their names; launch.rs says when which one runs.
+// The kernels by their names; launch.rs and plain.rs say when which one runs.
 #include "depthwise.cuh"
 #include "fused.cuh"
+#include "plain.cuh"
 #include "pointwise.cuh"
 #include "stem.cuh"
 #include "vector.cuh"
@@ -44,3 +45,8 @@ FUSED(fused_256, 8, 1, 4, 2)
 
 COSHIFT_KERNEL(vector_1, VectorArgs, VECTOR_THREADS, Vector<1>::run)
 COSHIFT_KERNEL(vector_4, VectorArgs, VECTOR_THREADS, Vector<4>::run)
+
+COSHIFT_KERNEL(to_blocks, ToBlocksArgs, PLAIN_THREADS, to_blocks_run)
+COSHIFT_KERNEL(from_blocks, FromBlocksArgs, PLAIN_THREADS, from_blocks_run)
+COSHIFT_KERNEL(means, MeansArgs, PLAIN_THREADS, means_run)
+COSHIFT_KERNEL(scale, ScaleArgs, PLAIN_THREADS, scale_run)

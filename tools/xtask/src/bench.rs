@@ -94,11 +94,11 @@ fn growth(bench: &Bench) -> Result<String> {
          parks. A period is its outcomes and one telemetry, with all slices of their decisions; a mean \
          of a kind is that of a message and the slices that follow it, the dearest step one slice or \
          message alone. The axes are {}.\n\n\
-         The more applications and levels there are, the more often outcomes show that a promise is \
-         broken: a decision searches then and there, the telemetry behind it only sends that one again \
-         (*sent again*: less than {SENT_AGAIN} instructions), and its own mean falls while that of the \
-         period grows. One decision's search ends at its bound and the next one goes on there, so the \
-         period levels off; *unbounded* is a period whose searches always go to their end.\n\n\
+         As a rule, the more applications, sub-networks and levels there are, the more often outcomes \
+         show that a promise is broken: a decision searches then and there, the telemetry behind it only \
+         sends that one again (*sent again*: less than {SENT_AGAIN} instructions), and its own mean falls \
+         while that of the period grows. One decision's search ends at its bound and the next one goes on \
+         there, so the period levels off; *unbounded* is a period whose searches always go to their end.\n\n\
          {table}",
         AXES.join(", ")
     ))

@@ -9,7 +9,7 @@ use crate::train::Settings;
 
 /// What the model is meant to reach: sub-networks on the front, ratio of the largest MACs to the
 /// smallest, accuracy of the largest and of the smallest on the test set, %.
-const WANTED: (usize, f64, f64, f64) = (8, 6.0, 93.0, 89.0);
+const WANTED: (usize, f64, f64, f64) = (8, 6.0, 94.0, 90.0);
 
 /// What the card tells.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 
 pub mod clocks;
 pub mod events;
+pub mod published;
 pub mod random;
 pub mod rest;
 pub mod streams;

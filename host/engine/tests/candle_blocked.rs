@@ -7,6 +7,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Tensor};
+use common::close::assert_close;
 use common::random::{any, calibrated, noise, values};
 use common::{family, graph};
 use coshift_engine::candle_blocked as ops;
@@ -22,14 +23,6 @@ fn tensor(data: &[f32], shape: &[usize]) -> Tensor {
 
 fn list(x: &Tensor) -> Vec<f32> {
     x.flatten_all().unwrap().to_vec1().unwrap()
-}
-
-/// max|a − b| ≤ 1e-4 · max|b|.
-fn assert_close(a: &[f32], b: &[f32], what: &str) {
-    assert_eq!(a.len(), b.len(), "{what}");
-    let top = b.iter().fold(1e-6_f32, |top, b| top.max(b.abs()));
-    let off = a.iter().zip(b).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
-    assert!(off <= 1e-4 * top, "{what}: off by {off} where the largest value is {top}");
 }
 
 /// Scale and shift of a unit, `[2, outputs]`.

@@ -4,9 +4,11 @@
 mod common;
 
 use candle_core::Tensor;
+use common::close::assert_close;
+use common::published::{FLOPS_595, specialised};
 use common::random::{any, calibrated, noise, values};
 use common::{family, graph};
-use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
+use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12};
 use coshift_engine::kernels::blocked::Isa;
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
@@ -14,14 +16,6 @@ use coshift_engine::model::Calibrated;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::Values;
 use coshift_engine::train::random::Random;
-
-/// max|a − b| ≤ 1e-4 · max|b|.
-fn assert_close(a: &[f32], b: &[f32], what: &str) {
-    assert_eq!(a.len(), b.len(), "{what}");
-    let top = b.iter().fold(1e-6_f32, |top, b| top.max(b.abs()));
-    let off = a.iter().zip(b).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
-    assert!(off <= 1e-4 * top, "{what}: off by {off} where the largest value is {top}");
-}
 
 /// `[1, channels, height, width]` as `[pixels, channels]`.
 fn pixels(y: &Tensor) -> Vec<f32> {
@@ -45,7 +39,7 @@ fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated
     let (want, want_logits) =
         graph::run(network.layout(), &units, values, &net.statistics, &image).unwrap();
     let (mut one, mut two) = (Workspace::default(), Workspace::with_threads(2));
-    let found = network.outputs((index, &net.net), &image, &mut one).unwrap();
+    let found = network.outputs(index, &image, &mut one).unwrap();
     // Maps that the executor never has whole: layers before a depthwise convolution.
     let hidden = net.net.depths.iter().sum::<usize>() + 1;
     assert!(found.len() + hidden >= units.len(), "{} of {} maps", found.len(), units.len());
@@ -76,6 +70,19 @@ fn the_published_levels_equal_the_candle_graph() {
     for (index, net) in nets.iter().enumerate() {
         compare(&network, &values, (index, net), 42 + index as u64);
     }
+}
+
+/// On images larger than those that the super-network is trained for.
+#[test]
+fn the_published_network_of_595_m_equals_the_candle_graph() {
+    let layout = layout(OFA_12);
+    let Some(net) = specialised(&layout, FLOPS_595) else { return };
+    assert_eq!(net.resolution, Some(236));
+    let mut random = Random(46);
+    let values = values(&layout, &mut random);
+    let net = calibrated(&layout, &values, &net, 1, &mut random);
+    let network = Network::new(layout, values.clone(), std::slice::from_ref(&net)).unwrap();
+    compare(&network, &values, (0, &net), 47);
 }
 
 /// `count` random sub-networks of a family, at small resolutions where time demands it.
@@ -127,32 +134,4 @@ fn a_batch_is_its_images() {
             assert_close(network.run(0, image, &mut space).unwrap(), want, "alone");
         }
     }
-}
-
-#[test]
-fn thirteen_levels_need_little_more_memory_than_the_largest_alone() {
-    let layout = layout(OFA_12);
-    let mut random = Random(45);
-    let values = values(&layout, &mut random);
-    let plain = |net: &SubNet| {
-        let norms = layout.units(net).into_iter().filter(|unit| unit.norm.is_some());
-        let statistics =
-            norms.map(|unit| (vec![0.0; unit.outputs], vec![1.0; unit.outputs])).collect();
-        Calibrated { net: net.clone(), statistics }
-    };
-    let bytes = |nets: &[Calibrated]| {
-        let network = Network::new(layout.clone(), values.clone(), nets).unwrap();
-        let mut space = Workspace::default();
-        space.reserve(&network, 1);
-        (network.resident_bytes(), space.bytes())
-    };
-    let levels: Vec<_> = dynamic_ofa().iter().map(|level| plain(&level.net)).collect();
-    let (alone, alone_arena) = bytes(&levels[12..]);
-    let (all, all_arena) = bytes(&levels);
-    // The second ladder repeats sub-networks of the first: they still count.
-    assert!(alone > 4 * layout.cost(&levels[12].net).1 as usize, "{alone} bytes");
-    let ratio = (all + all_arena) as f64 / (alone + alone_arena) as f64;
-    assert!(ratio <= 1.25, "{all} + {all_arena} bytes, alone {alone} + {alone_arena}: {ratio}");
-    let ratio = all as f64 / alone as f64;
-    assert!(ratio <= 1.25, "weights: {all} bytes, alone {alone}: {ratio}");
 }

@@ -1,10 +1,16 @@
 //! A small member of the family with every kind of layer.
 
 #[allow(dead_code, reason = "as below")]
+pub(crate) mod close;
+#[allow(dead_code, reason = "as below")]
 pub(crate) mod emulated;
 #[cfg(feature = "candle")]
 #[allow(dead_code, reason = "not every test binary uses all of it")]
 pub(crate) mod graph;
+#[allow(dead_code, reason = "as above")]
+pub(crate) mod need;
+#[allow(dead_code, reason = "as above")]
+pub(crate) mod published;
 #[allow(dead_code, reason = "as above")]
 pub(crate) mod random;
 

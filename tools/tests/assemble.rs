@@ -2,6 +2,9 @@
 //! the logits that PyTorch computed; the 13 levels of Dynamic-OFA with their published statistics.
 #![cfg(feature = "engine")]
 
+#[path = "../../host/engine/tests/common/need.rs"]
+#[allow(dead_code, reason = "no Python is needed here")]
+mod need;
 #[path = "../../host/engine/tests/onnx_graph/mod.rs"]
 mod onnx_graph;
 
@@ -291,14 +294,9 @@ fn what_does_not_fit_is_named_and_leaves_nothing() {
 
 #[test]
 fn the_published_levels_come_with_their_published_statistics() {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let data = std::env::var_os("COSHIFT_DATA").map_or_else(beside, PathBuf::from);
-    let data = data.join("dynamic_ofa");
-    let statistics = |set: &str| data.join(format!("{set}_bn_stats.safetensors"));
-    if !statistics("nets_6").exists() || !statistics("nets_7").exists() {
-        println!("SKIPPED: {} (COSHIFT_DATA or ../shared/data)", statistics("nets_6").display());
-        return;
-    }
+    let files = ["nets_6", "nets_7"]
+        .map(|set| need::data(&format!("dynamic_ofa/{set}_bn_stats.safetensors")));
+    let [Some(nets_6), Some(nets_7)] = files else { return };
     // Random weights: the published ones cannot be had.
     let place = Place::new("dynamic-ofa");
     let family: Family = serde_json::from_str(OFA_12).unwrap();
@@ -308,12 +306,14 @@ fn the_published_levels_come_with_their_published_statistics() {
     let path = place.0.join("random.safetensors");
     weights.write(&path).unwrap();
     let out = place.0.join("model");
-    let file = |set: &str| format!("{set}={}", text(&statistics(set)));
     let mut args = AssembleArgs {
         weights: path,
         family: None,
         levels: "dynamic-ofa".into(),
-        statistics: vec![file("nets_7"), file("nets_6")],
+        statistics: vec![
+            format!("nets_7={}", nets_7.display()),
+            format!("nets_6={}", nets_6.display()),
+        ],
         out: out.clone(),
     };
     let model: Model = assemble(&args).unwrap();
@@ -334,14 +334,14 @@ fn the_published_levels_come_with_their_published_statistics() {
 
     // The file of the other set: most of its levels are other networks.
     args.levels = "dynamic-ofa-7".into();
-    args.statistics = vec![text(&statistics("nets_6")).into()];
+    args.statistics = vec![text(&nets_6).into()];
     let said = format!("{:#}", assemble(&args).unwrap_err());
     assert!(said.contains("statistics of nets_7.1"), "{said}");
 
     // The program's own list has the accuracies of the publication.
     let mut levels = dynamic_ofa().into_iter();
     for set in ["nets_6", "nets_7"] {
-        let text = std::fs::read_to_string(data.join(format!("{set}.json"))).unwrap();
+        let text = std::fs::read_to_string(nets_6.with_file_name(format!("{set}.json"))).unwrap();
         let published: serde_json::Value = serde_json::from_str(&text).unwrap();
         for (number, level) in published["levels"].as_array().unwrap().iter().enumerate() {
             let own = levels.next().unwrap();

@@ -6,13 +6,13 @@
 //! ([`Demand::alone`]). A decision then looks cells up, and searches a level again only where
 //! another application or a cap stands in the way.
 
-use core::cell::Cell as Kept;
-
-use coshift_shared::policy::{Cell, Column, PolicyView, TableView};
+use coshift_shared::policy::{Cell, Column, PolicyView};
 use coshift_shared::to_controller::{Degrade, Objective, Targets};
 use coshift_shared::units::MAX_LEVELS;
 
-use crate::allowance::{Allowance, Busy};
+use crate::allowance::Busy;
+use crate::column::{Bounds, MAX, first_at, last, leanest, quickest};
+use crate::kept::{Ends, Memo, Pick, high, low};
 
 /// Reserve on deadlines that a level must have over the current one to be changed to without
 /// need: 0.5 %.
@@ -31,20 +31,6 @@ pub enum Margin {
     Reserve,
 }
 
-/// What can be worked out again at any time, and is kept to save that: equal to any other, since
-/// nothing that is found depends on what is kept, but for where a decision leaves the rest of a
-/// round to the next one.
-#[derive(Debug, Clone, Default)]
-struct Memo<T: Copy>(Kept<T>);
-
-impl<T: Copy> PartialEq for Memo<T> {
-    fn eq(&self, _other: &Self) -> bool {
-        true
-    }
-}
-
-impl<T: Copy> Eq for Memo<T> {}
-
 /// A guard and its reciprocal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Guard {
@@ -53,16 +39,6 @@ struct Guard {
     inverse_q24: u32,
     /// Largest policy latency that keeps deadline and utilisation alone, µs.
     limit_us: u32,
-}
-
-/// What would run at a level if nothing stood in its way, and the limits on latency that give the
-/// same: those with the same cells on either side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pick {
-    /// The sub-network, in the low half; what is known, in the high one.
-    chosen: u8,
-    /// The sub-network just over the limit, in the low half, and that just under it.
-    edges: u8,
 }
 
 /// Demand of one application.
@@ -101,16 +77,6 @@ pub struct Demand {
     quickest: [Memo<u8>; MAX_LEVELS],
 }
 
-/// The sub-networks at the ends of a level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Ends {
-    /// The fastest one, in the low half, and the fastest at the floor.
-    fastest: u8,
-    /// Of those that the application can come to, whatever it gives up, the one that takes least
-    /// energy, in the low half, and the slowest.
-    reach: u8,
-}
-
 /// A sub-network considered for one application at one level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
@@ -142,42 +108,9 @@ impl Load {
     }
 }
 
-/// What a search must keep.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds<'b> {
-    /// Largest policy latency, µs.
-    pub latency_us: u32,
-    /// Largest policy energy, µJ.
-    pub energy_uj: u32,
-    /// What the caps on power leave, where they are in the way.
-    pub allowance: Option<&'b Allowance<'b>>,
-}
-
-impl Bounds<'_> {
-    /// Nothing but the application's own promises.
-    pub const OPEN: Self = Self { latency_us: u32::MAX, energy_uj: u32::MAX, allowance: None };
-
-    fn any_time(self) -> Self {
-        Self { latency_us: u32::MAX, ..self }
-    }
-
-    /// Whether the caps are kept with this sub-network, whose cell it is.
-    fn allow(&self, index: u8, cell: &Cell) -> bool {
-        self.allowance.is_none_or(|allowance| allowance.keeps(index, cell))
-    }
-}
-
 /// The bit of a level.
 fn bit(level: u8) -> u32 {
     1_u32.wrapping_shl(u32::from(level))
-}
-
-fn low(nibbles: u8) -> u8 {
-    nibbles & 15
-}
-
-fn high(nibbles: u8) -> u8 {
-    nibbles >> 4
 }
 
 /// `numerator ÷ divisor`, saturating; the largest value for a divisor of 0.
@@ -565,20 +498,6 @@ impl Demand {
     }
 }
 
-impl<T: Copy> Memo<T> {
-    const fn new(value: T) -> Self {
-        Self(Kept::new(value))
-    }
-
-    fn get(&self) -> T {
-        self.0.get()
-    }
-
-    fn set(&self, value: T) {
-        self.0.set(value);
-    }
-}
-
 impl Guard {
     fn new(q24: u32, deadline_us: u32, most_us: u32) -> Self {
         let inverse_q24 = ratio(1 << 48, q24);
@@ -586,140 +505,7 @@ impl Guard {
     }
 }
 
-impl Ends {
-    /// Of a column with this floor, and with reach from `from` on.
-    #[inline(never)]
-    fn of(column: Column<'_>, floor: u8, from: u8) -> Self {
-        let fastest = quickest(column, 0, Bounds::OPEN).unwrap_or(0);
-        let at_floor = if fastest >= floor {
-            fastest
-        } else {
-            quickest(column, floor, Bounds::OPEN).unwrap_or(0)
-        };
-        let leanest = leanest(column, from, Bounds::OPEN).unwrap_or(0);
-        let slowest = slowest(column, from).unwrap_or(0);
-        Self { fastest: at_floor << 4 | low(fastest), reach: slowest << 4 | low(leanest) }
-    }
-}
-
-impl Pick {
-    const UNKNOWN: Self = Self { chosen: 0, edges: 0 };
-    const KNOWN: u8 = 16;
-    /// Some sub-network is under the limit.
-    const UNDER: u8 = 32;
-    /// Some sub-network is over the limit.
-    const OVER: u8 = 64;
-
-    fn around(column: Column<'_>, limit_us: u32, sub_network: u8) -> Self {
-        let (mut under, mut from_us) = (None, 0);
-        let (mut over, mut until_us) = (None, u32::MAX);
-        let mut index = 0_u8;
-        for cell in column.cells(0, MAX) {
-            if cell.latency_us <= limit_us {
-                if cell.latency_us >= from_us {
-                    (under, from_us) = (Some(index), cell.latency_us);
-                }
-            } else if cell.latency_us <= until_us {
-                (over, until_us) = (Some(index), cell.latency_us);
-            }
-            index = index.wrapping_add(1);
-        }
-        let mut chosen = Self::KNOWN | low(sub_network);
-        if under.is_some() {
-            chosen |= Self::UNDER;
-        }
-        if over.is_some() {
-            chosen |= Self::OVER;
-        }
-        Self { chosen, edges: under.unwrap_or(0) << 4 | low(over.unwrap_or(0)) }
-    }
-
-    /// The sub-network, where it is the same under this limit.
-    fn at(self, column: Column<'_>, limit_us: u32) -> Option<u8> {
-        let within = |index| column.cell(index).is_some_and(|cell| cell.latency_us <= limit_us);
-        let holds = self.chosen & Self::KNOWN != 0
-            && (self.chosen & Self::UNDER == 0 || within(high(self.edges)))
-            && (self.chosen & Self::OVER == 0 || !within(low(self.edges)));
-        holds.then_some(low(self.chosen))
-    }
-}
-
-/// More than any index of a sub-network.
-const MAX: u8 = u8::MAX;
-
 /// Whether the energy budget counts: least energy has no use for one.
 fn budgeted(targets: &Targets) -> bool {
     targets.energy_budget_uj > 0 && targets.objective != Objective::LeastEnergy
-}
-
-fn first_at(table: &TableView<'_>, accuracy_bp: u16) -> u8 {
-    (0..table.len())
-        .find(|row| table.sub_network(*row).is_some_and(|row| row.accuracy_bp >= accuracy_bp))
-        .unwrap_or(table.len())
-}
-
-/// The sub-network from `from` on within `bounds` that takes least energy; the first among equals.
-fn leanest(column: Column<'_>, from: u8, bounds: Bounds<'_>) -> Option<u8> {
-    // No search returns a cell of the largest value: it stands for none.
-    let mut under = bounds.energy_uj.saturating_add(1);
-    let mut cells = column.cells(from, MAX);
-    let mut found = None;
-    // Looking for one better cell after another takes half as long as comparing each in full.
-    while let Some(cell) =
-        cells.find(|cell| cell.energy_uj < under && cell.latency_us <= bounds.latency_us)
-    {
-        let index = index_before(column, cells.len());
-        if bounds.allow(index, &cell) {
-            (under, found) = (cell.energy_uj, Some(index));
-        }
-    }
-    found
-}
-
-/// The fastest sub-network from `from` on within `bounds`; the first among equals.
-fn quickest(column: Column<'_>, from: u8, bounds: Bounds<'_>) -> Option<u8> {
-    let mut under = bounds.latency_us.saturating_add(1);
-    let mut cells = column.cells(from, MAX);
-    let mut found = None;
-    while let Some(cell) =
-        cells.find(|cell| cell.latency_us < under && cell.energy_uj <= bounds.energy_uj)
-    {
-        let index = index_before(column, cells.len());
-        if bounds.allow(index, &cell) {
-            (under, found) = (cell.latency_us, Some(index));
-        }
-    }
-    found
-}
-
-/// The slowest sub-network from `from` on.
-fn slowest(column: Column<'_>, from: u8) -> Option<u8> {
-    let mut over = 0;
-    let mut cells = column.cells(from, MAX);
-    let mut found = None;
-    while let Some(cell) = cells.find(|cell| cell.latency_us > over) {
-        over = cell.latency_us;
-        found = Some(index_before(column, cells.len()));
-    }
-    found
-}
-
-/// The sub-network before the last `rest` ones.
-fn index_before(column: Column<'_>, rest: usize) -> u8 {
-    let rest = u8::try_from(rest).unwrap_or(u8::MAX);
-    column.len().wrapping_sub(rest).wrapping_sub(1)
-}
-
-/// The last sub-network from `from` on and before `until` within `bounds`.
-#[inline]
-fn last(column: Column<'_>, from: u8, until: u8, bounds: Bounds<'_>) -> Option<u8> {
-    let mut index = until.min(column.len());
-    for cell in column.cells(from, until).rev() {
-        index = index.wrapping_sub(1);
-        let within = cell.latency_us <= bounds.latency_us && cell.energy_uj <= bounds.energy_uj;
-        if within && bounds.allow(index, &cell) {
-            return Some(index);
-        }
-    }
-    None
 }

@@ -40,12 +40,14 @@ extern crate std;
 
 pub mod allowance;
 pub mod application;
+pub mod column;
 pub mod controller;
 pub mod demand;
 pub mod device;
 pub mod digest;
 pub mod estimator;
 pub mod held;
+pub mod kept;
 pub mod node;
 pub mod parking;
 pub mod power;

@@ -4,11 +4,15 @@
 //! Judged open loop because the coarse ladder of levels hides a poor estimator from a closed loop.
 //! The series are measured traces (`../shared/data`, jetson-latency-lab, Apache-2.0) as they are
 //! and under a stress made from them ([`stressed`]), and two made here, so that a checkout
-//! without the data still tests something. A law with a margin of k standard deviations must fail.
+//! without the data still tests something. The table they give stands in `docs/control.md` and is
+//! compared with it; `COSHIFT_BLESS=1` rewrites it. A law with a margin of k standard deviations must fail.
+
+mod common;
 
 use std::io::Read;
 use std::path::PathBuf;
 
+use common::published::published_rows;
 use coshift_controller::estimator::{Slowdown, Tail};
 use coshift_shared::units::slowdown;
 
@@ -44,13 +48,17 @@ impl Random {
     }
 }
 
-/// Latencies of a trace, µs; where it is not there, what is missing.
-fn latencies(name: &str) -> Result<Vec<f64>, String> {
-    let data = std::env::var_os("COSHIFT_DATA").map_or_else(
+/// The folder of measured data.
+fn data() -> PathBuf {
+    std::env::var_os("COSHIFT_DATA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
         PathBuf::from,
-    );
-    let path = data.join(format!("orin_nano/contention/{name}.csv.gz"));
+    )
+}
+
+/// Latencies of a trace, µs; where it is not there, what is missing.
+fn latencies(name: &str) -> Result<Vec<f64>, String> {
+    let path = data().join(format!("orin_nano/contention/{name}.csv.gz"));
     let file = std::fs::File::open(&path).map_err(|_| {
         format!("{} (measured data: COSHIFT_DATA or ../shared/data)", path.display())
     })?;
@@ -284,7 +292,12 @@ fn judge(law: &mut dyn Law, samples: &[u32]) -> (f64, f64) {
 
 fn misses_lie_within_the_band_and_a_margin_of_sigmas_fails(series: &[Series]) {
     let mut failed_by_sigmas = 0;
+    let mut rows = Vec::new();
     for (name, samples) in series {
+        // Misses, slack, misses with a margin of sigmas, and with the law before this one, whose slack
+        // is the same at all targets.
+        let mut columns: [Vec<String>; 4] = Default::default();
+        let mut slack_before = 0.0;
         for (target_bp, k) in TARGETS_BP.into_iter().zip(NORMAL) {
             let target = f64::from(target_bp) / 1e4;
             let mut ours = Ours(Slowdown::default(), Tail::at(target_bp));
@@ -292,25 +305,22 @@ fn misses_lie_within_the_band_and_a_margin_of_sigmas_fails(series: &[Series]) {
             let (reference, _) = judge(&mut Reference::at(target_bp), samples);
             let (sigmas, _) = judge(&mut Sigmas::new(k, false), samples);
             let (before, before_slack) = judge(&mut Sigmas::new(4.0, true), samples);
-            println!(
-                "{name:<32} {:>5.2} %: misses/target {:.2} (float {:.2}), slack {:.1} %; \
-                 k·sigma {:.2}; 4·dev {:.2}, slack {:.1} %",
-                target * 100.0,
-                missed / target,
-                reference / target,
-                slack * 100.0,
-                sigmas / target,
-                before / target,
-                before_slack * 100.0
-            );
+            columns[0].push(format!("{:.2}", missed / target));
+            columns[1].push(format!("{:.1}", slack * 100.0));
+            columns[2].push(format!("{:.2}", sigmas / target));
+            columns[3].push(format!("{:.2}", before / target));
+            slack_before = before_slack * 100.0;
             assert!(BAND.contains(&(missed / target)), "{name} at {target}: {missed}");
             // Shifts round down, so that a crossing may come a sample earlier or later: coverage
-            // is compared, not samples. 0.02 points, and a tenth of the target.
+            // is compared, not samples.
             let apart = (missed - reference).abs();
-            assert!(apart < 2e-4_f64.max(0.1 * target), "{name} at {target}: {reference}");
+            assert!(apart < 0.03 * target, "{name} at {target}: {reference}");
             failed_by_sigmas += u32::from(target_bp == 10 && !BAND.contains(&(sigmas / target)));
         }
+        let columns = columns.map(|column| column.join(" / "));
+        rows.push(format!("| {name} | {} | {slack_before:.1} |", columns.join(" | ")));
     }
+    published_rows("docs/control.md", "coverage", &rows);
     // It must fail on every series at 0.1 %.
     assert_eq!(failed_by_sigmas as usize, series.len());
 }
@@ -327,8 +337,8 @@ fn measured_traces_are_covered() {
     match measured() {
         Ok(series) => misses_lie_within_the_band_and_a_margin_of_sigmas_fails(&series),
         Err(missing) => {
-            let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-            assert!(!ci, "missing and required with CI=true: {missing}");
+            // A plain clone has no measurements; who has some must have these.
+            assert!(!data().exists(), "the folder is there, but not {missing}");
             println!("SKIPPED: {missing}");
         }
     }

@@ -4,7 +4,7 @@ mod common;
 
 use common::events::{event, happen};
 use common::{Bench, PERIOD_US, policy, targets, telemetry};
-use coshift_controller::controller::SEARCH;
+use coshift_controller::controller::{AGREEING, BLIND_TIME, NOMINAL_TIME, SEARCH};
 use coshift_controller::{Controller, Input};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
@@ -178,7 +178,7 @@ fn a_temperature_never_read_is_too_hot_after_25_periods() {
 }
 
 #[test]
-fn a_fall_that_no_board_makes_is_believed_when_the_next_reading_confirms_it() {
+fn a_fall_that_no_board_makes_is_believed_when_twenty_readings_agree() {
     let image = policy();
     let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
     bench.set(0, targets());
@@ -188,24 +188,36 @@ fn a_fall_that_no_board_makes_is_believed_when_the_next_reading_confirms_it() {
             _ => None,
         })
     };
-    for (read, believed) in [
-        (80_000, 80_000),
-        (69_999, 80_000),
-        (80_100, 80_100),
-        (40_000, 80_100),
-        (20_000, 80_100),
-        (20_500, 20_500),
-        (90_000, 90_000),
-        (80_000, 80_000),
-    ] {
+    let unread = |bench: &Bench<'_>| {
+        bench.controller.seed().iter().find_map(|part| match part {
+            SeedState::Sensors(state) => Some(state.telemetry_us - state.believed_us),
+            _ => None,
+        })
+    };
+    // Falls and rises of readings without order: the hottest counts, and none is believed.
+    for (read, hot) in
+        [(80_000, 80_000), (69_999, 80_000), (80_100, 80_100), (40_000, 80_100), (81_000, 81_000)]
+    {
         reads(&mut bench, read, Age::FRESH);
-        assert_eq!(hottest(&bench), Some(believed), "{read}");
+        assert_eq!(hottest(&bench), Some(hot), "{read}");
     }
-    // A gap between the two says nothing.
-    reads(&mut bench, 40_000, Age::FRESH);
-    reads(&mut bench, 40_000, Age::MISSING);
-    reads(&mut bench, 40_000, Age::FRESH);
-    assert_eq!(hottest(&bench), Some(80_000));
+    for n in 0..30 {
+        reads(&mut bench, if n % 3 == 0 { 45_000 } else { 78_000 }, Age::FRESH);
+    }
+    assert_eq!((hottest(&bench), unread(&bench)), (Some(81_000), Some(34 * PERIOD_US)));
+    // One, and twenty that agree with those before; a gap says nothing.
+    for n in 0..u32::from(AGREEING) {
+        reads(&mut bench, 40_000 + n as i32 % 2 * 9_000, Age::FRESH);
+        reads(&mut bench, 40_000, Age::MISSING);
+        assert_eq!(hottest(&bench), Some(81_000), "{n}");
+    }
+    reads(&mut bench, 41_000, Age::FRESH);
+    assert_eq!((hottest(&bench), unread(&bench)), (Some(41_000), Some(0)));
+    // What a board can do is believed at once.
+    for read in [90_000, 80_000, 70_000] {
+        reads(&mut bench, read, Age::FRESH);
+        assert_eq!((hottest(&bench), unread(&bench)), (Some(read), Some(0)));
+    }
 }
 
 #[test]
@@ -264,6 +276,28 @@ fn without_a_cap_on_temperature_no_reading_is_needed() {
     bench.limit(NO_POWER_CAP);
     for _ in 0..100 {
         assert_eq!(reads(&mut bench, 0, Age::MISSING).mode, Mode::Run);
+    }
+}
+
+#[test]
+fn a_blind_board_leaves_safe_when_the_cap_on_temperature_is_lifted() {
+    let image = policy();
+    for once_read in [false, true] {
+        let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+        bench.set(0, targets());
+        if once_read {
+            reads(&mut bench, 45_000, Age::FRESH);
+        }
+        let blind = |bench: &mut Bench<'_>| reads(bench, 0, Age::MISSING).mode;
+        let periods = if once_read { BLIND_TIME.us() / PERIOD_US } else { 30 };
+        for _ in 0..periods {
+            blind(&mut bench);
+        }
+        assert_eq!(blind(&mut bench), Mode::Safe, "{once_read}");
+        bench.limit(NO_POWER_CAP);
+        let wait = NOMINAL_TIME.us() / PERIOD_US;
+        let left = (0..=wait).position(|_| blind(&mut bench) == Mode::Run);
+        assert_eq!(left, Some(wait as usize), "{once_read}");
     }
 }
 

@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use coshift_host::core::Decider;
+use coshift_host::explain;
 use coshift_host::frame_log::{self, Direction};
 use coshift_host::report::{Report, ReportEvent};
+use coshift_shared::to_host::Reason;
 
 const APP: &str = "cam0=net-a,deadline=33ms,floor=74,rate=15";
 
@@ -219,6 +221,8 @@ fn applications_change_while_the_agent_runs_and_a_signal_ends_it() {
     assert!(status.status.success(), "{}", text(&status.stderr));
     let said = text(&status.stdout);
     assert!(said.contains("decider: in-process") && said.contains("policy CRC"), "{said}");
+    let reasons = [Reason::Start, Reason::Keep, Reason::LessPower, Reason::BetterSubNetwork];
+    assert!(reasons.iter().any(|why| said.contains(explain::reason(*why))), "{said}");
     let status = place.ask(&["status", "--json"]);
     let report: Report = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(report.event, ReportEvent::Status);
@@ -227,6 +231,20 @@ fn applications_change_while_the_agent_runs_and_a_signal_ends_it() {
     assert_eq!(text(&set.stdout), "application cam1 is set\n");
     let list = text(&place.ask(&["apps", "list"]).stdout);
     assert!(list.contains("cam0: net-a") && list.contains("cam1: net-a"), "{list}");
+    // As many as there are slots, each with a sub-network, and no more.
+    for name in ["cam2", "cam3"] {
+        let set = place.ask(&["apps", "set", &format!("{name}=net-a,deadline=1s,rate=1")]);
+        assert_eq!(text(&set.stdout), format!("application {name} is set\n"));
+    }
+    let full = place.ask(&["apps", "set", "cam4=net-a,deadline=1s,rate=1"]);
+    assert_eq!(full.status.code(), Some(1));
+    assert!(text(&full.stderr).contains("cam4"), "{}", text(&full.stderr));
+    let served = lines.by_ref().map(|line| serde_json::from_str::<Report>(&line.unwrap()).unwrap());
+    let most = served.take(200).map(|report| report.sub_networks.iter().flatten().count());
+    assert!(most.into_iter().any(|served| served == 4), "four are never served");
+    for name in ["cam2", "cam3"] {
+        assert!(place.ask(&["apps", "rm", name]).status.success());
+    }
     let removed = place.ask(&["apps", "rm", "cam0"]);
     assert_eq!(text(&removed.stdout), "application cam0 is removed\n");
     let again = place.ask(&["apps", "rm", "cam0"]);

@@ -53,6 +53,7 @@ fn write_model(folder: &Path) -> u64 {
     let (macs, params) = layout.cost(&net);
     let sub_network = |index: usize| SubNetwork {
         index,
+        name: None,
         net: net.clone(),
         macs,
         params,
@@ -65,6 +66,7 @@ fn write_model(folder: &Path) -> u64 {
         family,
         weights: "w.safetensors".into(),
         model_hash: format!("{hash:016x}"),
+        published: None,
         sub_networks: (0..3).map(sub_network).collect(),
     };
     description.write(folder).unwrap();

@@ -399,7 +399,8 @@ impl Outcomes {
     }
 }
 
-/// Caps on the board.
+/// Caps on the board. They take the place of those that the policy image names, lower or not: an
+/// agent that is to keep both sends the lower one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Schema)]
 pub struct Limits {
     /// Agent's time, µs.

@@ -197,6 +197,13 @@ impl Case {
         )
     }
 
+    /// Another application on the same network, without a floor, that asks for little: once a
+    /// second, within a second.
+    #[must_use]
+    pub fn modest(&self, name: &str) -> String {
+        format!("{name}={},deadline=1s,rate=1", self.network)
+    }
+
     /// Accuracy of a sub-network, 0.01 %; 0 where there is none.
     #[must_use]
     pub fn accuracy(&self, row: u8) -> u16 {

@@ -119,6 +119,10 @@ impl Rig for QemuRig {
         self.agent.ask(&Request::AppsSet { spec: spec.to_owned() }).map(drop)
     }
 
+    fn remove(&mut self, name: &str) -> Result<()> {
+        self.agent.ask(&Request::AppsRm { name: name.to_owned() }).map(drop)
+    }
+
     fn hang_mcu(&mut self) -> Result<()> {
         let emulator = self.emulator.as_ref().context("there is no emulator to hang")?;
         let mut stub = DebugStub::connect(emulator.debug_socket())?;

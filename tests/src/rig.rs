@@ -77,8 +77,8 @@ impl Setup {
     }
 }
 
-/// An agent and a microcontroller with a line between them. The agent serves one application,
-/// [`Case::spec`] of [`Case::first`].
+/// An agent and a microcontroller with a line between them. The agent serves one application at
+/// first, [`Case::spec`] of [`Case::first`].
 pub trait Rig {
     /// The policy and the application.
     fn case(&self) -> &Case;
@@ -106,6 +106,12 @@ pub trait Rig {
     /// # Errors
     /// What the agent answers.
     fn set(&mut self, spec: &str) -> Result<()>;
+
+    /// Removes an application of the running agent.
+    ///
+    /// # Errors
+    /// What the agent answers.
+    fn remove(&mut self, name: &str) -> Result<()>;
 
     /// The microcontroller's loop hangs, until its watchdog resets it.
     ///

@@ -138,6 +138,14 @@ impl Rig for SimRig<'_> {
         Ok(())
     }
 
+    fn remove(&mut self, name: &str) -> Result<()> {
+        let mut effects = Vec::new();
+        let now = self.simulation.now();
+        self.simulation.runtime.remove_application(now, name, &mut effects)?;
+        self.simulation.apply(effects);
+        Ok(())
+    }
+
     fn hang_mcu(&mut self) -> Result<()> {
         self.simulation.link.hang();
         Ok(())

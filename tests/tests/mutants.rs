@@ -51,6 +51,10 @@ impl<R: Rig> Rig for Disobedient<R> {
         Ok(())
     }
 
+    fn remove(&mut self, _name: &str) -> Result<()> {
+        Ok(())
+    }
+
     fn hang_mcu(&mut self) -> Result<()> {
         self.0.hang_mcu()
     }
@@ -129,8 +133,9 @@ fn a_receiver_without_a_filter_counts_twice_and_is_noticed() {
 
 #[test]
 fn a_rig_that_does_not_do_what_it_is_told_is_noticed() {
-    let cases: [(Scenario, &str); 3] = [
+    let cases: [(Scenario, &str); 4] = [
         (scenario::TARGET_CHANGED, "the new target is reported: not within"),
+        (scenario::JOINING, "cam1 is served: not within"),
         (scenario::RESTART, "it is dead and goes on deciding"),
         (scenario::STALL, "a decision in mode Hold: not seen"),
     ];

@@ -1,6 +1,7 @@
 //! Twins: two nodes with equal digests decide equally, whatever they were told and whatever got
 //! lost on the way to one of them.
 
+use coshift_controller::controller::SEED_PARTS;
 use coshift_controller::{Identity, Node};
 use coshift_shared::frame::Frame;
 use coshift_shared::kind::Kind;
@@ -27,12 +28,16 @@ use proptest::test_runner::TestRunner;
 const PERIOD_US: u32 = 50_000;
 /// Which of the frames of one [`Op`] do not reach the microcontroller: a bit each.
 #[derive(Debug, Clone)]
-struct Lost(u16);
+struct Lost(u32);
+
+/// Most frames of one [`Op`] that can be lost: applications, limits, all parts of a seed.
+const MOST_FRAMES: usize = MAX_APPLICATIONS + 1 + SEED_PARTS;
+const _: () = assert!(MOST_FRAMES <= u32::BITS as usize);
 
 impl Lost {
     fn drawn(seed: u64, permille: u16) -> Self {
         let mut random = Random::new(seed);
-        let bits = (0..16).filter(|_| random.permille(permille));
+        let bits = (0..MOST_FRAMES).filter(|_| random.permille(permille));
         Self(bits.fold(0, |mask, bit| mask | 1 << bit))
     }
 

@@ -18,15 +18,7 @@ use crate::train::{CHECKPOINT, calibrate, checkpoint, split};
 /// # Errors
 /// Names what is neither, and what does not fit the family.
 pub fn named(family: &Family, text: &str, folder: &Path) -> Result<SubNet> {
-    let Ok(index) = text.parse::<usize>() else {
-        let net: SubNet = serde_json::from_str(text).with_context(|| {
-            format!(
-                "--alone {text}: expected an index or {{\"depths\":…,\"kernels\":…,\"expands\":…}}"
-            )
-        })?;
-        family.check_net(&net).context("--alone")?;
-        return Ok(net);
-    };
+    let Ok(index) = text.parse::<usize>() else { return described(family, "--alone", text) };
     let model = Model::read(folder)?;
     ensure!(
         model.family == *family,
@@ -39,6 +31,20 @@ pub fn named(family: &Family, text: &str, folder: &Path) -> Result<SubNet> {
         Some(sub) => Ok(sub.net),
         None => bail!("--alone {index}: {} has {count} sub-networks", folder.display()),
     }
+}
+
+/// The sub-network that an option describes as JSON.
+///
+/// # Errors
+/// Names the option and what does not hold in it.
+pub fn described(family: &Family, option: &str, text: &str) -> Result<SubNet> {
+    let net: SubNet = serde_json::from_str(text).with_context(|| {
+        format!(
+            "{option} {text}: expected an index or {{\"depths\":…,\"kernels\":…,\"expands\":…}}"
+        )
+    })?;
+    family.check_net(&net).with_context(|| option.to_owned())?;
+    Ok(net)
 }
 
 /// A sub-network trained alone, beside the same one with shared weights.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 use coshift_engine::adapt::adapted;
 use coshift_engine::corrupt::Corruption;
-use coshift_engine::model::Loaded;
+use coshift_engine::model::{Loaded, Model};
 use coshift_engine::network::{Network, Workspace};
 use serde::Serialize;
 
@@ -142,7 +142,8 @@ pub fn eval(
 ) -> Result<()> {
     ensure!(args.threads > 0, "--threads: at least 1");
     let (network, model) = Network::load(&args.model)?;
-    let folder = folder(args, installed);
+    has_images(args, &model)?;
+    let folder = folder(args, &model, installed);
     let set = ImageSet::read_for(folder, Half::Test, &model.family)?;
     eprintln!("{} test images of {}", set.len(), folder.display());
     let shipped = folder == args.model;
@@ -180,11 +181,30 @@ fn alike(said_pct: f64, measured_pct: f64, images: usize) -> bool {
     apart.round() <= images.div_ceil(IMAGES_A_CLOSE_CALL) as f64
 }
 
+/// Published weights come without images, and those that are installed are not theirs.
+fn has_images(args: &EvalArgs, model: &Model) -> Result<()> {
+    let there = args.data.is_some() || ImageSet::is_in(&args.model, Half::Test);
+    if there || model.published.is_none() {
+        return Ok(());
+    }
+    let (folder, side) = (args.model.display(), model.family.resolution);
+    match model.family.image_channels {
+        1 => bail!(
+            "{folder}: its accuracies are published ones and no images come with it: --data names a \
+             folder with some of {side}×{side} pixels"
+        ),
+        channels => bail!(
+            "{folder}: its accuracies are published ones and cannot be measured: it takes images of \
+             {side}×{side} pixels, {channels} channel(s), and only grey ones are read"
+        ),
+    }
+}
+
 /// Where the test images are.
-fn folder<'a>(args: &'a EvalArgs, installed: &'a Path) -> &'a Path {
+fn folder<'a>(args: &'a EvalArgs, model: &Model, installed: &'a Path) -> &'a Path {
     match &args.data {
         Some(folder) => folder,
-        None if ImageSet::is_in(installed, Half::Test) => installed,
+        None if model.published.is_none() && ImageSet::is_in(installed, Half::Test) => installed,
         None => &args.model,
     }
 }
@@ -201,7 +221,8 @@ pub fn robust(
     ensure!(args.threads > 0, "--threads: at least 1");
     let Some(corruption) = args.corrupt else { bail!("--corrupt: expected a kind") };
     let Loaded { model, layout, values, nets } = Loaded::read(&args.model)?;
-    let folder = folder(args, installed);
+    has_images(args, &model)?;
+    let folder = folder(args, &model, installed);
     let mut first = ImageSet::read_for(folder, Half::Test, &model.family)?;
     let (count, from) = (first.len(), args.adapt.unwrap_or(0));
     ensure!(from < count, "--adapt {from}: expected fewer than the {count} images there are");

@@ -2,25 +2,37 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use coshift_engine::export;
-use coshift_engine::model::Loaded;
+use coshift_engine::images::{DEBIAN, Half, ImageSet};
+use coshift_engine::model::{Calibrated, Loaded};
 use coshift_engine::tensors::write_whole;
+
+use crate::alone::described;
+use crate::train::{CALIBRATION_BATCH, CALIBRATION_IMAGES, calibrate, split};
 
 /// Writes one sub-network of a model as ONNX or safetensors, by the ending of the file's name.
 ///
 /// ONNX: opset 13, normalisations folded, input `images` [batch, channels, height, width],
 /// normalised as in training, output `logits`. Safetensors: the names of the published specialised
 /// networks of once-for-all, normalisations as they are.
+///
+/// Any sub-network of the model's family can be described in place of an index; its normalisation is
+/// then calibrated on training images, as `pack` does.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
     /// Model folder.
     #[arg(long, value_name = "DIR", default_value = "models/coshift-28")]
     pub model: PathBuf,
-    /// Index of the sub-network.
-    #[arg(long, value_name = "N")]
-    pub sub_network: usize,
+    /// Index of the sub-network, or a description like
+    /// {"depths":[1,1,1],"kernels":[3,…],"expands":[1,…]}.
+    #[arg(long, value_name = "INDEX|JSON")]
+    pub sub_network: String,
+    /// Folder with the IDX files of the training images that a described sub-network is calibrated
+    /// on.
+    #[arg(long, value_name = "DIR", default_value = DEBIAN)]
+    pub data: PathBuf,
     /// File to write: F.onnx or F.safetensors.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -35,25 +47,77 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     if !matches!(ending, Some("onnx" | "safetensors")) {
         bail!("--out {}: expected a name in .onnx or .safetensors", args.out.display());
     }
-    let Loaded { model, layout, values, nets } = Loaded::read(&args.model)?;
-    let Some(calibrated) = nets.get(args.sub_network) else {
-        bail!("--sub-network {}: the model has 0 to {}", args.sub_network, nets.len() - 1);
-    };
-    let index = args.sub_network.to_string();
-    let about = [("model_hash", model.model_hash.as_str()), ("index", index.as_str())];
+    let loaded = Loaded::read(&args.model)?;
+    let Chosen { calibrated, about: (key, value), said } = chosen(args, &loaded)?;
+    let Loaded { model, layout, values, .. } = loaded;
+    let about = [("model_hash", model.model_hash.as_str()), (key, value.as_str())];
     if ending == Some("onnx") {
-        let bytes = export::onnx(&layout, &values, calibrated, &about)?;
+        let bytes = export::onnx(&layout, &values, &calibrated, &about)?;
         write_whole(&args.out, &bytes)?;
     } else {
-        let mut file = export::safetensors(&layout, &values, calibrated)?;
+        let mut file = export::safetensors(&layout, &values, &calibrated)?;
         about.iter().for_each(|(key, value)| file.metadata(key, value));
         file.write(&args.out)?;
     }
     let (macs, parameters) = layout.cost(&calibrated.net);
     println!(
-        "sub-network {index}: {:.2} M MACs, {parameters} parameters, in {}",
+        "sub-network {said}: {:.2} M MACs, {parameters} parameters, in {}",
         macs as f64 / 1e6,
         args.out.display()
     );
     Ok(())
+}
+
+/// What is exported.
+struct Chosen {
+    calibrated: Calibrated,
+    /// What the file says of it.
+    about: (&'static str, String),
+    /// What the command says of it.
+    said: String,
+}
+
+/// The sub-network of the arguments: one of the model's, also where it is described, else calibrated
+/// on training images.
+fn chosen(args: &ExportArgs, loaded: &Loaded) -> Result<Chosen> {
+    let Loaded { model, layout, values, nets } = loaded;
+    let of_model = |index: usize| Chosen {
+        calibrated: nets[index].clone(),
+        about: ("index", index.to_string()),
+        said: index.to_string(),
+    };
+    if let Ok(index) = args.sub_network.parse::<usize>() {
+        let last = nets.len() - 1;
+        ensure!(index <= last, "--sub-network {index}: the model has 0 to {last}");
+        return Ok(of_model(index));
+    }
+    let family = &model.family;
+    let net = described(family, "--sub-network", &args.sub_network)?;
+    // Blocks that are not in use may be described differently.
+    let units = layout.units(&net);
+    if let Some(index) = nets.iter().position(|known| layout.units(&known.net) == units) {
+        return Ok(of_model(index));
+    }
+    let images = ImageSet::read_for(&args.data, Half::Train, family).with_context(|| {
+        format!(
+            "--sub-network: not one of the model's {}, and so calibrated on the images of --data",
+            nets.len()
+        )
+    })?;
+    let side = family.side(&net);
+    ensure!(
+        side == images.side,
+        "--sub-network: it takes images of {side}×{side} pixels; those to calibrate it on, of {}, \
+         have {}×{}",
+        args.data.display(),
+        images.side,
+        images.side
+    );
+    let (train, _) = split(images);
+    // Whole batches, but for a set of less than one.
+    let (len, batch) = (train.len().min(CALIBRATION_IMAGES), CALIBRATION_BATCH);
+    let count = if len < batch { len } else { len / batch * batch };
+    let calibrated = Calibrated { statistics: calibrate(layout, &net, values, &train), net };
+    let (about, said) = (count.to_string(), format!("as described, calibrated on {count} images"));
+    Ok(Chosen { calibrated, about: ("calibration_images", about), said })
 }

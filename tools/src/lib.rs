@@ -5,13 +5,15 @@
 //! * [`page`] — one self-contained HTML page with tables and time plots
 //! * [`ground`] — the proving ground: every manager on the same scenarios, against the oracle
 //! * [`simulate`] — request streams under the kernel's governors, in virtual time
-//! * `train`, `pack`, `eval`, `bench`, `export`, `import`, `search` — the super-network: its
-//!   training, the sub-networks that are shipped, their accuracy and speed, files for and of other
-//!   runtimes, the front (feature `engine`)
+//! * `train`, `pack`, `assemble`, `eval`, `bench`, `export`, `import`, `search` — the super-network:
+//!   its training, the sub-networks that are shipped, published ones, their accuracy and speed, files
+//!   for and of other runtimes, the front (feature `engine`)
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "engine")]
 pub mod alone;
+#[cfg(feature = "engine")]
+pub mod assemble;
 #[cfg(feature = "engine")]
 pub mod bench;
 #[cfg(feature = "engine")]

@@ -22,6 +22,8 @@ enum Command {
     Results(coshift_tools::ground::book::ResultsArgs),
     Simulate(coshift_tools::ground::command::SimulateArgs),
     #[cfg(feature = "engine")]
+    Assemble(coshift_tools::assemble::AssembleArgs),
+    #[cfg(feature = "engine")]
     Bench(coshift_tools::bench::BenchArgs),
     #[cfg(feature = "engine")]
     Eval(coshift_tools::eval::EvalArgs),
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         Command::Report(args) => coshift_tools::ground::report::run(&args),
         Command::Results(args) => coshift_tools::ground::book::run(&args),
         Command::Simulate(args) => coshift_tools::ground::command::run(&args),
+        #[cfg(feature = "engine")]
+        Command::Assemble(args) => coshift_tools::assemble::run(&args),
         #[cfg(feature = "engine")]
         Command::Bench(args) => coshift_tools::bench::run(&args),
         #[cfg(feature = "engine")]

@@ -25,6 +25,9 @@ use coshift_engine::images::{self, DEBIAN, Half, ImageSet};
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// Images that normalisation statistics are taken from.
 pub const CALIBRATION_IMAGES: usize = 2_000;
+
+/// Of these so many at once.
+pub const CALIBRATION_BATCH: usize = 250;
 /// Training images kept aside to judge by while training and to choose sub-networks.
 pub const VALIDATION_IMAGES: usize = 2_000;
 
@@ -384,7 +387,7 @@ fn augmented(set: &ImageSet, index: usize, random: &mut Random) -> Vec<f32> {
 #[must_use]
 pub fn calibrate(layout: &Layout, net: &SubNet, values: &Values, train: &ImageSet) -> Statistics {
     let units = layout.units(net);
-    let step = 250;
+    let step = CALIBRATION_BATCH;
     let batches = (train.len().min(CALIBRATION_IMAGES) / step).max(1);
     let mut sum: Statistics = Vec::new();
     for batch in 0..batches {

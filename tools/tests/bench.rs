@@ -1,6 +1,10 @@
 //! `coshift-tools bench engine` on the shipped model.
 #![cfg(feature = "engine")]
 
+#[path = "../../host/engine/tests/common/need.rs"]
+#[allow(dead_code, reason = "measured data are not needed here")]
+mod need;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -100,14 +104,7 @@ fn peers_that_are_not_there_are_named() {
 
 #[test]
 fn peers_agree_with_the_engine() {
-    let python = std::env::var_os("COSHIFT_PYTHON").unwrap_or_else(|| "python3".into());
-    let mut probe = Command::new(&python);
-    probe.args(["-c", "import numpy, onnxruntime"]).stderr(std::process::Stdio::null());
-    if !probe.status().is_ok_and(|status| status.success()) {
-        // Not `eprintln!`: the test runner keeps that to itself where a test passes.
-        let said =
-            b"skipped: python3 without numpy and onnxruntime (COSHIFT_PYTHON names another)\n";
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), said);
+    if need::python("numpy, onnxruntime").is_none() {
         return;
     }
     let out = bench(&["--json", "--peers"]);

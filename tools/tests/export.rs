@@ -4,8 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use coshift_engine::family::SubNet;
+use coshift_engine::images::{Half, ImageSet};
 use coshift_engine::model::Loaded;
 use coshift_engine::tensors::TensorFile;
+use coshift_tools::train::{calibrate, split};
 
 fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/coshift-28")
@@ -37,6 +40,61 @@ fn every_shipped_sub_network_is_exported() {
         let weights = 4 * sub.params;
         assert!((weights..weights + 20_000).contains(&bytes), "{bytes} for {weights}");
     }
+}
+
+#[test]
+fn a_sub_network_that_the_model_does_not_have_is_calibrated_and_exported() {
+    let Loaded { model, layout, values, nets } = Loaded::read(&model()).unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("export-described");
+    std::fs::create_dir_all(&folder).unwrap();
+    // The shipped test images in the place of training images.
+    let mut images = ImageSet::read(&self::model(), Half::Test).unwrap();
+    images.split_off(600);
+    images.write(&folder, Half::Train).unwrap();
+    let mut net = model.family.largest();
+    net.kernels[0] = model.family.kernels[0];
+    let described = |net: &SubNet| serde_json::to_string(net).unwrap();
+    let run = |net: &str, out: &Path, data: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
+        command.arg("export").arg("--model").arg(self::model()).args(["--sub-network", net]);
+        command.arg("--data").arg(data).arg("--out").arg(out).output().unwrap()
+    };
+    let out = folder.join("described.safetensors");
+    let output = run(&described(&net), &out, &folder);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("sub-network as described, calibrated on 500 images: "), "{said}");
+    let file = TensorFile::read(&out).unwrap();
+    assert_eq!(file.metadata("calibration_images").unwrap(), "500");
+    assert_eq!(file.metadata("sub_network").unwrap(), described(&net));
+    // 540 images stay of 600 where some are kept aside, as for `pack`: two whole batches.
+    let statistics = calibrate(&layout, &net, &values, &split(images).0);
+    for (at, unit) in [(0, "first_conv"), (2, "blocks.0.conv.point_linear")] {
+        let (mean, variance) = &statistics[at];
+        let part = |part: &str| file.tensor(&format!("{unit}.bn.{part}"), &[mean.len()]).unwrap();
+        assert_eq!((&part("running_mean"), &part("running_var")), (mean, variance), "{unit}");
+    }
+    // One that the model has, described: the model's own, without images.
+    let (by_index, by_shape) = (folder.join("index.onnx"), folder.join("shape.onnx"));
+    assert!(export("1", &by_index).status.success());
+    let nowhere = Path::new("/nonexistent");
+    assert!(run(&described(&nets[1].net), &by_shape, nowhere).status.success());
+    assert_eq!(std::fs::read(by_index).unwrap(), std::fs::read(by_shape).unwrap());
+    // What is missing or wrong.
+    let gone = folder.join("no.onnx");
+    let refused = |net: &str, want: &str| {
+        let output = run(net, &gone, nowhere);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(want), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(!gone.exists());
+    };
+    refused(
+        &described(&net),
+        "not one of the model's 10, and so calibrated on the images of --data",
+    );
+    refused("{\"depths\":[1]}", "--sub-network {\"depths\":[1]}: expected an index or {");
+    net.kernels[0] = 9;
+    refused(&described(&net), "--sub-network: coshift-28: kernels of a sub-network");
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! The command that searches sub-networks.
 #![cfg(feature = "engine")]
 
+#[path = "../../host/engine/tests/common/need.rs"]
+#[allow(dead_code, reason = "Python is not needed here")]
+mod need;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use coshift_engine::family::SubNet;
 use coshift_engine::levels::dynamic_ofa;
 use serde_json::{Value, json};
 
@@ -63,6 +68,34 @@ fn the_front_of_measured_sub_networks_by_a_boards_law() {
     assert!(figures(&slow[0]).0 > figures(&lines[0]).0);
 }
 
+/// A list of sub-networks that are the levels of `ofa-mbv3-1.2` in part, or not at all.
+#[test]
+fn how_many_levels_were_compared_is_said_and_none_is_a_failure() {
+    let levels = dynamic_ofa();
+    let table = |nets: &[SubNet]| {
+        let row = |net| json!({"net": net, "accuracy_pct": 75.0});
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("some-{}.json", nets.len()));
+        let rows: Vec<Value> = nets.iter().map(row).collect();
+        std::fs::write(&path, serde_json::to_string(&rows).unwrap()).unwrap();
+        let measured = ["--measured", path.to_str().unwrap(), "--board", "boards/xavier_nx.toml"];
+        let output = search(&[&measured[..], &["--json"]].concat());
+        let published = lines(&output).iter().filter(|line| line["name"] != "found").count();
+        (output.status.success(), published, String::from_utf8(output.stderr).unwrap())
+    };
+    let some: Vec<_> = levels[..3].iter().map(|level| level.net.clone()).collect();
+    let known = levels.iter().filter(|level| some.contains(&level.net)).count();
+    assert!((3..13).contains(&known), "{known}");
+    let (succeeded, published, said) = table(&some);
+    assert!(succeeded && published == known, "{said}");
+    assert!(said.ends_with(&format!("\n{known} of 13 published levels compared\n")), "{said}");
+    assert_eq!(said.lines().count(), 13 - known + 1, "{said}");
+    let other = SubNet { resolution: Some(224), ..some[0].clone() };
+    let (succeeded, published, said) = table(&[other]);
+    assert!(!succeeded && published == 0, "{said}");
+    let want = "0 of 13 published levels compared\nerror: no published level is one that both sources know\n";
+    assert!(said.ends_with(want), "{said}");
+}
+
 #[test]
 fn the_shipped_model_is_a_table() {
     let output = search(&[
@@ -76,6 +109,8 @@ fn the_shipped_model_is_a_table() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.lines().count() > 2 && said.lines().all(|line| line.starts_with("found: ")));
+    // It has no published levels: nothing to compare is no failure.
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -100,15 +135,7 @@ fn what_does_not_fit_is_named() {
 
 #[test]
 fn by_a_boards_law_the_front_is_nowhere_worse_than_the_published_levels() {
-    let root = std::env::var_os("COSHIFT_DATA")
-        .map_or_else(|| project().join("../shared/data"), PathBuf::from);
-    let predictor = root.join("ofa/acc_predictor_mbv3.safetensors");
-    if !predictor.exists() {
-        // Not `eprintln!`: the test runner keeps that to itself where a test passes.
-        let said = format!("skipped: {} is missing\n", predictor.display());
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes());
-        return;
-    }
+    let Some(predictor) = need::data("ofa/acc_predictor_mbv3.safetensors") else { return };
     let board = ["--board", "boards/xavier_nx.toml", "--json", "--predictor"];
     let from = [&board[..], &[predictor.to_str().unwrap(), "--seed"]].concat();
     // A quarter of the effort that the command has by itself.

@@ -37,7 +37,7 @@ use heapless::Vec;
 
 pub use decide::{MOST_SLICES, SEARCH};
 pub use seed::SEED_PARTS;
-pub use sensors::{BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
+pub use sensors::{AGREEING, BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
 
 use decide::Deciding;
 use doubts::Doubts;
@@ -445,10 +445,8 @@ impl<'p> Controller<'p> {
             ToController::Telemetry(m) => self.digest.add(m),
             ToController::Outcomes(m) => self.digest.add(m),
             ToController::Limits(m) => self.digest.add(m),
-            ToController::PolicyBegin(m) => self.digest.add(m),
-            ToController::PolicyChunk(m) => self.digest.add(m),
-            ToController::PolicyCommit(m) => self.digest.add(m),
-            // Hello starts the digest, Query changes nothing, and this build knows no others.
+            // Hello starts the digest, queries and uploads change nothing, and this build knows no
+            // others.
             _ => {}
         }
     }
@@ -552,7 +550,7 @@ impl<'p> Controller<'p> {
     #[inline(never)]
     fn telemetry(&mut self, now: Instant, message: &Telemetry, out: &mut Outputs) {
         self.age(now);
-        let read = self.sensors.hear(now, message);
+        let read = self.sensors.hear(now, message, self.patience());
         self.doubt(now, message, read, out);
         self.learn_power(now, message, read);
         let served = self.slots.iter().flatten();

@@ -145,7 +145,7 @@ impl Controller<'_> {
             hottest_mdeg_c: (state.temp_mdeg_c != i32::MIN).then_some(state.temp_mdeg_c),
             believed_at,
             blind: telemetry_at.since(believed_at) >= self.patience(),
-            doubted_mdeg_c: None,
+            doubt: None,
         };
         self.dirty = state.dirty;
     }

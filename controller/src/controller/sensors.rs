@@ -20,6 +20,9 @@ const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
 /// Farthest that a temperature falls from one reading to the next, m°C: boards cool by some K a
 /// second at most, and a sensor's noise is below 1 K.
 const MOST_FALL_MDEG_C: i32 = 10_000;
+/// Readings in a row that must agree before a sensor that fell further is believed again: fewer than
+/// the periods for which the last believed one stands.
+pub const AGREEING: u8 = 20;
 
 /// Oldest reading that is believed: the least age that a telemetry cannot tell from a greater one is
 /// 2.54 s.
@@ -32,13 +35,22 @@ pub(super) struct Sensors {
     pub(super) achieved_level: u8,
     /// Hottest believed reading; the last one where none came since.
     pub(super) hottest_mdeg_c: Option<i32>,
-    /// When a reading was last believed. No part of a seed: both who load one begin with the seed's
-    /// last telemetry.
+    /// When a reading was last believed.
     pub(super) believed_at: Instant,
     /// The temperature was not read for too long: the worst case counts.
     pub(super) blind: bool,
-    /// A reading that says that the board got cooler faster than boards do.
-    pub(super) doubted_mdeg_c: Option<i32>,
+    /// A reading said that the board got cooler faster than boards do. No part of a seed: the next
+    /// such reading is doubted again.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// Readings that are not believed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doubt {
+    /// The last one, m°C.
+    last_mdeg_c: i32,
+    /// How many before it each were no further than [`MOST_FALL_MDEG_C`] from the next.
+    agreeing: u8,
 }
 
 impl Sensors {
@@ -49,24 +61,37 @@ impl Sensors {
             hottest_mdeg_c: None,
             believed_at: now,
             blind: false,
-            doubted_mdeg_c: None,
+            doubt: None,
         }
     }
 
-    /// Takes in the temperatures; says whether one is believed. A fall that no board makes between
-    /// two readings is believed when the next reading confirms it; a rise at once.
-    pub(super) fn hear(&mut self, now: Instant, message: &Telemetry) -> bool {
+    /// Takes in the temperatures; says whether one is believed. After a fall that no board makes
+    /// between two readings none is until [`AGREEING`] in a row agree: such a sensor may tell
+    /// anything. Hotter than the last one believed counts at once, believed or not. A reading after
+    /// a time without any, in which the last one stood no longer, may be anything that can be.
+    pub(super) fn hear(&mut self, now: Instant, message: &Telemetry, stands: Duration) -> bool {
         let Some(hottest) = message.temperatures.iter().filter_map(believed).max() else {
-            self.doubted_mdeg_c = None;
             return false;
         };
-        let falls_from = |from: i32| hottest < from.saturating_sub(MOST_FALL_MDEG_C);
-        let confirmed = self.doubted_mdeg_c.is_some_and(|doubted| !falls_from(doubted));
-        if self.hottest_mdeg_c.is_some_and(falls_from) && !confirmed {
-            self.doubted_mdeg_c = Some(hottest);
+        let fell = |from: i32| hottest < from.saturating_sub(MOST_FALL_MDEG_C);
+        let agreeing = match self.doubt {
+            Some(Doubt { last_mdeg_c, agreeing }) => {
+                let agrees = last_mdeg_c.abs_diff(hottest) <= MOST_FALL_MDEG_C.unsigned_abs();
+                if agrees { agreeing.saturating_add(1) } else { 0 }
+            }
+            None if self.hottest_mdeg_c.is_some_and(fell)
+                && now.since(self.believed_at) < stands =>
+            {
+                0
+            }
+            None => AGREEING,
+        };
+        if agreeing < AGREEING {
+            self.doubt = Some(Doubt { last_mdeg_c: hottest, agreeing });
+            self.hottest_mdeg_c = self.hottest_mdeg_c.max(Some(hottest));
             return false;
         }
-        self.doubted_mdeg_c = None;
+        self.doubt = None;
         self.hottest_mdeg_c = Some(hottest);
         self.believed_at = now;
         true
@@ -87,15 +112,15 @@ impl Controller<'_> {
 
     /// Enters and leaves over-temperature. Leaving needs the nominal temperature for a time, not
     /// just one reading under the cap. A board whose temperature nobody ever read, or not for
-    /// [`BLIND_TIME`], is taken for too hot, as long as there is a cap.
+    /// [`BLIND_TIME`], is taken for too hot, as long as there is a cap; without one no reading is
+    /// needed to leave.
     pub(super) fn watch_temperature(&mut self, now: Instant, out: &mut Outputs) {
         let cap = self.limits.temp_mdeg_c;
+        let capped = cap != NO_TEMP_CAP;
         let unread_for = now.since(self.sensors.believed_at);
-        let known = self.sensors.hottest_mdeg_c.is_some();
-        let lost = if known { unread_for >= BLIND_TIME } else { self.sensors.blind };
-        let lost = lost && cap != NO_TEMP_CAP;
-        let Some(hottest) = self.sensors.hottest_mdeg_c.or(lost.then_some(cap)) else { return };
-        if hottest >= cap || lost {
+        let hottest = self.sensors.hottest_mdeg_c;
+        let lost = if hottest.is_some() { unread_for >= BLIND_TIME } else { self.sensors.blind };
+        if capped && (lost || hottest.is_some_and(|hottest| hottest >= cap)) {
             if !matches!(self.state, State::TooHot { .. } | State::Boot | State::AwaitPolicy) {
                 self.enter(State::TooHot { nominal_since: None }, now, out);
             } else if let State::TooHot { nominal_since } = &mut self.state {
@@ -104,7 +129,9 @@ impl Controller<'_> {
             return;
         }
         let State::TooHot { nominal_since } = &mut self.state else { return };
-        if hottest > cap.saturating_sub(NOMINAL_MARGIN_MDEG_C) || unread_for > Duration::ZERO {
+        let cool = cap.saturating_sub(NOMINAL_MARGIN_MDEG_C);
+        let read = unread_for == Duration::ZERO && hottest.is_some_and(|hottest| hottest <= cool);
+        if capped && !read {
             *nominal_since = None;
             return;
         }

@@ -31,7 +31,8 @@ pub use search::{Effort, Round, Search, Way};
 
 use crate::allowance::Busy;
 use crate::application::Application;
-use crate::demand::{Bounds, Demand, Load, Margin};
+use crate::column::Bounds;
+use crate::demand::{Demand, Load, Margin};
 use crate::held::reaches;
 use crate::parking::{Idle, Parking};
 use crate::power::Power;

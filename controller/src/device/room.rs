@@ -4,7 +4,8 @@ use coshift_shared::units::NO_POWER_CAP;
 
 use super::{Board, Plan, Seat, search};
 use crate::allowance::{Allowance, Busy, Cap};
-use crate::demand::{Bounds, Load, Margin};
+use crate::column::Bounds;
+use crate::demand::{Load, Margin};
 use crate::power::ONE_Q15;
 use crate::schedule::Loads;
 

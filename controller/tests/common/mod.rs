@@ -4,8 +4,10 @@
 
 pub mod clocks;
 pub mod events;
+pub mod published;
 pub mod random;
 pub mod rest;
+pub mod streams;
 
 use coshift_controller::{Controller, Input, Outputs};
 use coshift_shared::policy::{Cell, Level, PolicyImage, TableImage};

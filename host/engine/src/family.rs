@@ -26,9 +26,10 @@ pub enum Activation {
 pub struct Family {
     /// Name of the member.
     pub name: String,
-    /// Height and width of an image at full resolution, pixels.
+    /// Height and width of the images of a sub-network that asks for no other, pixels.
     pub resolution: usize,
-    /// Heights and widths that a sub-network may ask for, ascending; none = only `resolution`.
+    /// Heights and widths that a sub-network may ask for, ascending, smaller or larger than
+    /// `resolution`; none = only that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resolutions: Vec<usize>,
     /// Channels of an image.
@@ -99,7 +100,7 @@ pub struct SubNet {
     pub kernels: Vec<usize>,
     /// Expand ratio of every block that the family has, the inactive ones included.
     pub expands: Vec<usize>,
-    /// Height and width of its images, pixels; `None` = the family's full resolution.
+    /// Height and width of its images, pixels; `None` = the family's `resolution`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<usize>,
 }
@@ -182,11 +183,17 @@ pub struct FamilyFault {
     pub expected: String,
 }
 
-/// Largest size of anything a description may name: keeps products of sizes within `usize`.
-const MOST: usize = 1 << 14;
+/// Largest size of anything a description may name: keeps products of two within a word. What all of
+/// them together come to is checked by [`crate::layout::Layout::new`].
+pub(crate) const MOST: usize = 1 << 14;
 
 impl Family {
-    fn fault(&self, place: impl Into<String>, found: impl Debug, expected: &str) -> FamilyFault {
+    pub(crate) fn fault(
+        &self,
+        place: impl Into<String>,
+        found: impl Debug,
+        expected: &str,
+    ) -> FamilyFault {
         FamilyFault {
             name: self.name.clone(),
             place: place.into(),
@@ -231,9 +238,9 @@ impl Family {
         {
             return Err(self.fault("expands", &self.expands, "ratios of 1 to 64, ascending"));
         }
-        let within = |side: &usize| (1..=self.resolution).contains(side);
+        let within = |side: &usize| (1..=MOST).contains(side);
         if !ascending(&self.resolutions) || !self.resolutions.iter().all(within) {
-            let expected = "sizes to the full resolution, ascending";
+            let expected = "sizes of 1 to 16384, ascending";
             return Err(self.fault("resolutions", &self.resolutions, expected));
         }
         if !(self.bn_epsilon > 0.0 && self.bn_epsilon < 1.0) {

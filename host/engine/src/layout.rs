@@ -3,7 +3,10 @@
 //! Parameter names are those of the published checkpoints (`first_conv.conv.weight`,
 //! `blocks.{i}.conv.depth_conv.conv.conv.weight`, …).
 
-use crate::family::{Activation, Family, FamilyFault, SubNet};
+use crate::family::{Activation, Family, FamilyFault, MOST, SubNet};
+
+/// Most multiply-accumulates of a sub-network: counts up to there are exact as JSON's numbers.
+pub const MOST_MACS: u64 = 1 << 53;
 
 /// One parameter tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -248,7 +251,7 @@ impl Layout {
             build.push(format!("{name}.weight"), vec![family.classes, fan_in], role);
             build.push(format!("{name}.bias"), vec![family.classes], Role::Shift);
         }
-        Ok(Self {
+        let layout = Self {
             family: family.clone(),
             parameters: build.0,
             blocks,
@@ -258,7 +261,32 @@ impl Layout {
             feature_mix,
             classifier,
             exits,
-        })
+        };
+        layout.check_size()?;
+        Ok(layout)
+    }
+
+    /// Checks that the costs of all sub-networks can be counted. Each weight and each value of a map
+    /// is part of a multiply-accumulate or a neighbour of one, so that with those of the largest
+    /// sub-network no sum or product here comes near the end of 64 bits.
+    fn check_size(&self) -> Result<(), FamilyFault> {
+        let Family { resolution, resolutions, .. } = &self.family;
+        let side = resolutions.last().map_or(*resolution, |side| *side.max(resolution));
+        let largest = SubNet { resolution: Some(side), ..self.family.largest() };
+        let wide = |sizes: &[usize]| sizes.iter().map(|size| *size as u128).product::<u128>();
+        let exits = self.family.exits.len();
+        let head = (self.family.feature_mix + exits * MOST) * self.family.classes;
+        let macs = self.units(&largest).iter().fold(head as u128, |macs, unit| {
+            let (inputs, kernel, side) = (unit.fan_in(), unit.kernel, unit.out_side());
+            let squeeze = unit.squeeze.map_or(0, |squeeze| squeeze.middle);
+            macs + wide(&[unit.outputs, inputs, kernel, kernel, side, side])
+                + wide(&[2, unit.outputs, squeeze])
+        });
+        if macs > u128::from(MOST_MACS).min(usize::MAX as u128) {
+            let place = "multiply-accumulates of the largest sub-network";
+            return Err(self.family.fault(place, macs, "at most 2^53"));
+        }
+        Ok(())
     }
 
     /// The family.
@@ -473,7 +501,11 @@ impl Unit {
     /// Weights of the convolution that are used.
     #[must_use]
     pub fn weights(&self) -> usize {
-        let inputs = if self.kind == Kind::Depthwise { 1 } else { self.inputs };
-        self.outputs * inputs * self.kernel * self.kernel
+        self.outputs * self.fan_in() * self.kernel * self.kernel
+    }
+
+    /// Channels that one output sums over.
+    fn fan_in(&self) -> usize {
+        if self.kind == Kind::Depthwise { 1 } else { self.inputs }
     }
 }

@@ -6,7 +6,7 @@
 //! * [`export`] — a sub-network for other runtimes
 //! * [`family`] — the OFA-MobileNetV3 family, described by data
 //! * [`layout`] — the layers of a super-network and what a sub-network uses of them
-//! * [`levels`] — the published sub-networks of Dynamic-OFA
+//! * [`levels`] — published sub-networks and their accuracies
 //! * [`images`] — labelled images in IDX files
 //! * [`import`] — PyTorch checkpoints
 //! * [`kernels`] — the operators, as functions over slices
@@ -17,6 +17,7 @@
 //! * [`model`] — what a model folder says about itself
 //! * [`network`] — inference: resident weights, a sub-network by its index
 //! * [`search`] — the sub-networks worth having
+//! * [`statistics`] — published statistics of normalisation
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
 
 pub mod adapt;
@@ -39,5 +40,6 @@ pub mod levels;
 pub mod model;
 pub mod network;
 pub mod search;
+pub mod statistics;
 pub mod tensors;
 pub mod train;

@@ -23,6 +23,10 @@ pub struct Model {
     /// [`crate::tensors::hash`] of the weight file, 16 hexadecimal digits: what a policy image names
     /// the model by.
     pub model_hash: String,
+    /// Where the accuracies were published, where they are published ones that nobody measured with
+    /// this folder's weights; `None` = measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<String>,
     /// The sub-networks, in ascending accuracy.
     pub sub_networks: Vec<SubNetwork>,
 }
@@ -33,6 +37,9 @@ pub struct Model {
 pub struct SubNetwork {
     /// Place in the list.
     pub index: usize,
+    /// Published name, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Its configuration.
     pub net: SubNet,
     /// Multiply-accumulates of one image.
@@ -43,7 +50,7 @@ pub struct SubNetwork {
     pub blocks: usize,
     /// Top-1 accuracy on the test set, %.
     pub accuracy_pct: f64,
-    /// Images the accuracy was measured on.
+    /// Images the accuracy was measured on; 0 where it is a published one.
     pub images: usize,
     /// Top-1 accuracy on the images in the model folder, %: what anybody can measure again without
     /// the whole test set.
@@ -89,7 +96,11 @@ impl Model {
         write_whole(&path, text.as_bytes())
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Checks what [`Model::read`] does and [`Model::write`] does.
+    ///
+    /// # Errors
+    /// In words, what does not hold.
+    pub fn check(&self) -> Result<(), String> {
         let layout = Layout::new(&self.family).map_err(|fault| fault.to_string())?;
         if self.hash().is_none() {
             return Err(format!(

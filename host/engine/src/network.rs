@@ -18,7 +18,7 @@ use crate::exec::steps::{Early, Pass, WHOLE};
 use crate::exec::team::Team;
 use crate::exec::trace;
 use crate::family::{FamilyFault, SubNet};
-use crate::kernels::blocked::{Isa, Lanes, blocks, values};
+use crate::kernels::blocked::{Isa, Lanes, values};
 use crate::layout::Layout;
 use crate::model::{self, Calibrated, Loaded, Model};
 use crate::tensors::FileFault;
@@ -155,6 +155,25 @@ impl Workspace {
     }
 }
 
+/// Checks that values are those of a family's parameters. The kernels read as far as the family says,
+/// so it is asked, not the list of parameters, which anybody may change.
+///
+/// # Errors
+/// [`FamilyFault`] where the family is none.
+///
+/// # Panics
+/// If a parameter's shape or the number of its values is another.
+fn check_values(layout: &Layout, values: &Values) -> Result<(), FamilyFault> {
+    let parameters = Layout::new(layout.family())?.parameters;
+    assert!(layout.parameters == parameters, "parameters of another family");
+    assert_eq!(values.len(), parameters.len(), "number of parameters");
+    for (parameter, values) in parameters.iter().zip(values) {
+        let wanted: usize = parameter.shape.iter().product();
+        assert_eq!(values.len(), wanted, "values of {}", parameter.name);
+    }
+    Ok(())
+}
+
 impl Network {
     /// Loads a model folder: its description, weights and statistics.
     ///
@@ -182,6 +201,7 @@ impl Network {
             layout.family().check_net(&calibrated.net)?;
             units.push(layout.units(&calibrated.net));
         }
+        check_values(&layout, &values)?;
         let packed = Packed::new(&layout, &values, &units);
         let mut sizes = Sizes::default();
         let plans = (nets.iter().zip(&units))
@@ -215,6 +235,7 @@ impl Network {
             self.nets.iter().eq(nets.iter().map(|calibrated| &calibrated.net)),
             "other sub-networks than the network's"
         );
+        check_values(&self.layout, values).expect("a family that has made a network");
         let plan = |calibrated: &Calibrated| {
             let units = self.layout.units(&calibrated.net);
             Plan::new(&self.layout, values, &self.packed, &units, &calibrated.statistics)
@@ -301,7 +322,7 @@ impl Network {
         self.plans.is_empty()
     }
 
-    /// Values of one image at the family's full resolution: height × width × channels.
+    /// Values of one image at the family's `resolution`: height × width × channels.
     #[must_use]
     pub fn image_len(&self) -> usize {
         let family = self.layout.family();
@@ -404,30 +425,25 @@ impl Network {
         Ok(unsafe { trace::profile(&pass) })
     }
 
-    /// Runs `net`, as which sub-network `index` was made, on one image on the caller's thread alone
-    /// and gives the outputs `[pixels, channels]` of every unit whose map is whole at some time: the
-    /// unit's place in [`Layout::units`] and its values. For tests and comparisons.
+    /// Runs sub-network `index` on one image on the caller's thread alone and gives the outputs
+    /// `[pixels, channels]` of every unit whose map is whole at some time: the unit's place in
+    /// [`Layout::units`] and its values. For tests and comparisons.
     ///
     /// # Errors
     /// As [`Self::run`].
-    ///
-    /// # Panics
-    /// If `index` was not made of `net`.
     pub fn outputs(
         &self,
-        (index, net): (usize, &SubNet),
+        index: usize,
         image: &[f32],
         space: &mut Workspace,
     ) -> Result<Vec<(usize, Vec<f32>)>, RunFault> {
         let pass = self.pass(index, image, space)?;
-        let units = self.layout.units(net);
         let len = pass.plan.side * pass.plan.side * pass.channels;
         if pass.batch != 1 {
             return Err(RunFault::Images { found: image.len(), expected: len });
         }
-        let own: usize = units.iter().map(|unit| 2 * blocks(unit.outputs)).sum();
-        let classes = blocks(self.layout.family().classes);
-        assert_eq!(pass.plan.own.len(), own + classes, "sub-network {index} is another one");
+        // Of the sub-network that the plan was made of: sizes of maps are taken from them.
+        let units = self.layout.units(&self.nets[index]);
         // SAFETY: this thread runs alone, with one image; see `run`.
         Ok(unsafe { trace::outputs(&pass, &units) })
     }

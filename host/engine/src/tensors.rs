@@ -105,6 +105,14 @@ impl TensorFile {
             .map_err(|error| FileFault::Format { path: self.path.clone(), why: error.to_string() })
     }
 
+    /// Names of its tensors, in no order.
+    ///
+    /// # Errors
+    /// [`FileFault::Format`].
+    pub fn names(&self) -> Result<Vec<String>, FileFault> {
+        Ok(self.open()?.names().into_iter().map(ToOwned::to_owned).collect())
+    }
+
     /// A tensor of `f32` of this shape.
     ///
     /// # Errors
@@ -202,7 +210,7 @@ impl TensorWriter {
 }
 
 /// Writes a file beside its place and then renames it, so that a reader sees the old file or the
-/// new one, whole.
+/// new one, whole. Where that fails, nothing new is left.
 ///
 /// # Errors
 /// [`FileFault::Io`].
@@ -210,8 +218,11 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FileFault> {
     let io = |source| FileFault::Io { path: path.display().to_string(), source };
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    std::fs::write(&beside, bytes).map_err(io)?;
-    std::fs::rename(&beside, path).map_err(io)
+    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _gone = std::fs::remove_file(&beside);
+    }
+    written.map_err(io)
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo; draft-eastlake-fnv): tells one weight file from another.

@@ -1,7 +1,12 @@
 //! The blocked operators against candle's own, over random shapes, in every instruction set that
 //! this machine has.
 
+#[allow(dead_code, reason = "a part of it is enough")]
+mod common;
+
 use candle_core::{Device, Result, Tensor};
+use common::close::assert_close;
+use common::random::noise;
 use coshift_engine::family::Activation;
 use coshift_engine::kernels::blocked::{
     Affine, DepthwiseShape, Isa, Lanes, blocked, blocks, depthwise_map, in_lanes, panels,
@@ -11,18 +16,6 @@ use coshift_engine::train::random::Random;
 
 const ACTIVATIONS: [Option<Activation>; 3] =
     [None, Some(Activation::Relu), Some(Activation::HSwish)];
-
-fn noise(count: usize, random: &mut Random) -> Vec<f32> {
-    (0..count).map(|_| random.normal()).collect()
-}
-
-/// max|a − b| ≤ 1e-4 · max|b|.
-fn assert_close(a: &[f32], b: &[f32], what: &str) {
-    assert_eq!(a.len(), b.len(), "{what}");
-    let top = b.iter().fold(1e-6_f32, |top, b| top.max(b.abs()));
-    let off = a.iter().zip(b).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
-    assert!(off <= 1e-4 * top, "{what}: off by {off} where the largest value is {top}");
-}
 
 fn tensor(data: &[f32], shape: &[usize]) -> Tensor {
     Tensor::from_slice(data, shape, &Device::Cpu).unwrap()

@@ -3,13 +3,14 @@
 
 mod common;
 
-use common::close::{assert_close, top};
-use common::random::{largest_alone, levels, noise, random_network, values};
+use common::close::assert_close;
+use common::graph::top;
+use common::published::{FLOPS_595, specialised};
+use common::random::{calibrated, largest_alone, levels, noise, random_network, values};
 use common::{family, graph};
-use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
+use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12};
 use coshift_engine::kernels::blocked::Isa;
 use coshift_engine::layout::Layout;
-use coshift_engine::levels::dynamic_ofa;
 use coshift_engine::model::Calibrated;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::Values;
@@ -22,7 +23,7 @@ fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated
     let (want, want_logits) =
         graph::run(network.layout(), &units, values, &net.statistics, &image).unwrap();
     let (mut one, mut two) = (Workspace::default(), Workspace::with_threads(2));
-    let found = network.outputs((index, &net.net), &image, &mut one).unwrap();
+    let found = network.outputs(index, &image, &mut one).unwrap();
     // Maps that the executor never has whole: layers before a depthwise convolution.
     let hidden = net.net.depths.iter().sum::<usize>() + 1;
     assert!(found.len() + hidden >= units.len(), "{} of {} maps", found.len(), units.len());
@@ -46,6 +47,19 @@ fn the_published_levels_equal_the_candle_graph() {
     for (index, net) in nets.iter().enumerate() {
         compare(&network, &values, (index, net), 42 + index as u64);
     }
+}
+
+/// On images larger than those that the super-network is trained for.
+#[test]
+fn the_published_network_of_595_m_equals_the_candle_graph() {
+    let layout = Layout::new(&serde_json::from_str(OFA_12).unwrap()).unwrap();
+    let Some(net) = specialised(&layout, FLOPS_595) else { return };
+    assert_eq!(net.resolution, Some(236));
+    let mut random = Random(46);
+    let values = values(&layout, &mut random);
+    let net = calibrated(&layout, &values, &net, 1, &mut random);
+    let network = Network::new(layout, values.clone(), std::slice::from_ref(&net)).unwrap();
+    compare(&network, &values, (0, &net), 47);
 }
 
 #[test]
@@ -76,31 +90,4 @@ fn a_batch_is_its_images() {
             assert_close(network.run(0, image, &mut space).unwrap(), want, "alone");
         }
     }
-}
-
-#[test]
-fn thirteen_levels_need_little_more_memory_than_the_largest_alone() {
-    let layout = Layout::new(&serde_json::from_str(OFA_12).unwrap()).unwrap();
-    let values = values(&layout, &mut Random(45));
-    let plain = |net: &SubNet| {
-        let norms = layout.units(net).into_iter().filter(|unit| unit.norm.is_some());
-        let statistics =
-            norms.map(|unit| (vec![0.0; unit.outputs], vec![1.0; unit.outputs])).collect();
-        Calibrated { net: net.clone(), statistics }
-    };
-    let bytes = |nets: &[Calibrated]| {
-        let network = Network::new(layout.clone(), values.clone(), nets).unwrap();
-        let mut space = Workspace::default();
-        space.reserve(&network, 1);
-        (network.resident_bytes(), space.bytes())
-    };
-    let levels: Vec<_> = dynamic_ofa().iter().map(|level| plain(&level.net)).collect();
-    let (alone, alone_arena) = bytes(&levels[12..]);
-    let (all, all_arena) = bytes(&levels);
-    // The second ladder repeats sub-networks of the first: they still count.
-    assert!(alone > 4 * layout.cost(&levels[12].net).1 as usize, "{alone} bytes");
-    let ratio = (all + all_arena) as f64 / (alone + alone_arena) as f64;
-    assert!(ratio <= 1.25, "{all} + {all_arena} bytes, alone {alone} + {alone_arena}: {ratio}");
-    let ratio = all as f64 / alone as f64;
-    assert!(ratio <= 1.25, "weights: {all} bytes, alone {alone}: {ratio}");
 }

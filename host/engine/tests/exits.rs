@@ -27,7 +27,7 @@ fn said(
     let layout = network.layout();
     let units = layout.units(&net.net);
     let place = units.iter().position(|unit| unit.exit == Some(number)).unwrap();
-    let maps = network.outputs((index, &net.net), image, &mut Workspace::default()).unwrap();
+    let maps = network.outputs(index, image, &mut Workspace::default()).unwrap();
     let (_, map) = maps.iter().find(|(unit, _)| *unit == place).unwrap();
     let channels = units[place].outputs;
     let pixels = (map.len() / channels) as f32;

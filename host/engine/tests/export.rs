@@ -5,8 +5,10 @@ mod onnx_graph;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use common::close::assert_close;
+use common::need::python;
 use coshift_engine::export::layers::layers;
 use coshift_engine::export::{onnx, safetensors};
 use coshift_engine::family::{Family, OFA_10, SubNet};
@@ -65,11 +67,8 @@ fn channels_first(images: &[f32], side: usize, channels: usize) -> Array {
 }
 
 fn same(got: &[f32], want: &[f32], what: &str) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    let top = want.iter().fold(0.0_f32, |top, want| top.max(want.abs()));
-    let off = got.iter().zip(want).fold(0.0_f32, |off, (g, w)| off.max((g - w).abs()));
-    assert!(top > 0.0, "{what}: nothing but zeros");
-    assert!(off <= 1e-4 * top, "{what}: off by {off}, largest {top}");
+    assert!(want.iter().any(|want| *want != 0.0), "{what}: nothing but zeros");
+    assert_close(got, want, what);
 }
 
 /// The small family with an image of its own size for each sub-network, and squeeze-excite.
@@ -196,22 +195,6 @@ fn a_published_sub_network_is_exported_at_its_resolution() {
     same(&logits, &case.logits(&calibrated, &images), "w1.0, smallest at 128");
 }
 
-/// A Python with ONNX Runtime: `$COSHIFT_PYTHON`, else `python3`. `None` (said by name) without.
-fn onnx_runtime() -> Option<std::ffi::OsString> {
-    let python = std::env::var_os("COSHIFT_PYTHON").unwrap_or_else(|| "python3".into());
-    let mut probe = Command::new(&python);
-    probe.args(["-c", "import numpy, onnxruntime"]).stdout(Stdio::null()).stderr(Stdio::null());
-    if probe.status().is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    // Not `eprintln!`: the test runner keeps that to itself where a test passes.
-    let _ = std::io::Write::write_all(
-        &mut std::io::stderr(),
-        b"skipped: ONNX Runtime: python3 without numpy and onnxruntime (COSHIFT_PYTHON names another)\n",
-    );
-    None
-}
-
 const SCRIPT: &str = "
 import sys, numpy, onnxruntime
 model, images, logits, shape = sys.argv[1:]
@@ -222,7 +205,7 @@ session.run(['logits'], {'images': x})[0].astype('<f4').tofile(logits)
 
 #[test]
 fn onnx_runtime_gives_the_same_logits() {
-    let Some(python) = onnx_runtime() else { return };
+    let Some(python) = python("numpy, onnxruntime") else { return };
     let ofa: Family = serde_json::from_str(OFA_10).unwrap();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut cases = vec![];

@@ -1,24 +1,29 @@
 //! Checkpoints that PyTorch wrote (`fixtures/make.py`), and files that somebody else might.
 
+#[allow(dead_code, reason = "a part of it is enough")]
+mod common;
+
 mod pickles;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use coshift_engine::family::{Activation, Family, Stage};
 use coshift_engine::import::Checkpoint;
 use coshift_engine::layout::Layout;
 use coshift_engine::tensors::TensorFile;
-use pickles::{Pickle, archive, archive_of};
+use pickles::{Pickle, archive, archive_of, archive_with};
 use safetensors::tensor::Dtype;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 8] = [
     "values.pth",
     "values-4.pth",
     "values-legacy.pth",
     "first-generation.pth",
     "second-generation.pth",
+    "published.pth",
+    "published-a.pth",
+    "published-b.pth",
 ];
 
 fn fixtures() -> PathBuf {
@@ -134,15 +139,7 @@ fn both_generations_of_names_become_the_networks() {
 /// The fixtures again, from the PyTorch that is installed, where one is.
 #[test]
 fn the_installed_pytorch_writes_the_same() {
-    let python = std::env::var_os("COSHIFT_PYTHON").unwrap_or_else(|| "python3".into());
-    let mut probe = Command::new(&python);
-    probe.args(["-c", "import torch"]).stdout(Stdio::null()).stderr(Stdio::null());
-    if !probe.status().is_ok_and(|status| status.success()) {
-        // Not `eprintln!`: the test runner keeps that to itself where a test passes.
-        let said = "skipped: python3 without torch (COSHIFT_PYTHON names another)";
-        let _ = writeln!(std::io::stderr(), "{said}");
-        return;
-    }
+    let Some(python) = common::need::python("torch") else { return };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pytorch");
     std::fs::create_dir_all(&folder).unwrap();
     let mut make = Command::new(&python);
@@ -379,6 +376,15 @@ fn an_archive_that_does_not_fit_itself_is_refused() {
         let entries: Vec<_> = names.iter().map(|name| (*name, &pickle[..])).collect();
         let said = Checkpoint::read(&archive_of(&entries)).unwrap_err().to_string();
         assert!(said.contains(want), "{said}");
+    }
+    // Many records of one entry, whose check sum would be worked out for each of them: refused at the
+    // first that the file is too small for, though all sums are right.
+    let entries = [("x/data.pkl", &pickle[..]), ("x/data/0", &[7; 100_000][..])];
+    for more in [1, 10_000] {
+        let said = Checkpoint::read(&archive_with(&entries, more)).unwrap_err().to_string();
+        let at = if more == 1 { "00000000" } else { "00000005" };
+        let want = "the entries up to it hold more bytes than the file";
+        assert_eq!(said, format!("archive: entry \"{at}\": {want}"));
     }
     let big = archive_of(&[("x/data.pkl", &pickle), ("x/byteorder", b"big")]);
     assert!(Checkpoint::read(&big).unwrap_err().to_string().contains("byteorder is not little"));

@@ -4,9 +4,10 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::close::assert_close;
 use common::family;
 use coshift_engine::family::{COSHIFT_28, Family, SubNet};
-use coshift_engine::layout::Layout;
+use coshift_engine::layout::{Layout, MOST_MACS};
 use coshift_engine::model::{Calibrated, Model, SubNetwork, blocks, write_weights};
 use coshift_engine::network::{Network, RunFault, Workspace};
 use coshift_engine::train::network::{Values, forward};
@@ -49,16 +50,51 @@ fn inference_equals_the_forward_pass_of_training() {
         for (index, Calibrated { net, statistics }) in nets.iter().enumerate() {
             let want = forward(&layout, &layout.units(net), &values, &x, Some(statistics)).logits;
             let got = network.run(index, &x, &mut space).unwrap();
-            let top = want.iter().fold(0.0_f32, |top, w| top.max(w.abs()));
-            let off = got.iter().zip(&want).fold(0.0_f32, |off, (g, w)| off.max((g - w).abs()));
-            assert!(off <= 1e-4 * top, "{net:?}: off by {off}, largest logit {top}");
+            assert_close(got, &want, &format!("{net:?}"));
             // A single image alone gives its row of the batch.
             let alone = network.run(index, &x[..network.image_len()], &mut space).unwrap();
-            let off = alone.iter().zip(&want).fold(0.0_f32, |off, (g, w)| off.max((g - w).abs()));
-            assert!(off <= 1e-4 * top, "{net:?} alone: off by {off}, largest logit {top}");
+            assert_close(alone, &want[..family.classes], &format!("{net:?} alone"));
         }
         assert_eq!(space.bytes(), bytes, "a switch allocated");
     }
+}
+
+/// The same blocks at several sizes of images: as many folded values, larger and smaller maps.
+#[test]
+fn maps_are_those_of_the_sub_network_that_ran() {
+    let family = Family { resolutions: vec![6, 7, 8], ..family() };
+    let layout = Layout::new(&family).unwrap();
+    let mut random = Random(14);
+    let values = values(&layout, &mut random);
+    let nets = [6, 8, 7].map(|side| {
+        let net = SubNet { resolution: Some(side), ..family.largest() };
+        common::random::calibrated(&layout, &values, &net, 8, &mut random)
+    });
+    let network = Network::new(layout.clone(), values.clone(), &nets).unwrap();
+    let mut space = Workspace::default();
+    for (index, net) in nets.iter().enumerate() {
+        let image = common::random::noise(network.image_len_of(index).unwrap(), &mut random);
+        let units = layout.units(&net.net);
+        let maps = network.outputs(index, &image, &mut space).unwrap();
+        for (unit, map) in &maps {
+            let unit = &units[*unit];
+            assert_eq!(map.len(), unit.outputs * unit.out_side().pow(2), "{:?}", net.net);
+        }
+        // The last map is what the classifier reads.
+        let (weight, bias) = (&values[layout.classifier()], &values[layout.classifier() + 1]);
+        let (_, features) = maps.last().unwrap();
+        let logits = weight.chunks_exact(features.len()).zip(bias).map(|(row, bias)| {
+            row.iter().zip(features).map(|(weight, x)| weight * x).sum::<f32>() + bias
+        });
+        let logits: Vec<f32> = logits.collect();
+        assert_close(network.run(index, &image, &mut space).unwrap(), &logits, "logits");
+    }
+    // More than one image, and no such sub-network.
+    let two = vec![0.0; 2 * 36];
+    let fault = network.outputs(0, &two, &mut space).unwrap_err();
+    assert_eq!(fault, RunFault::Images { found: 72, expected: 36 });
+    let fault = network.outputs(3, &two, &mut space).unwrap_err();
+    assert_eq!(fault, RunFault::Index { index: 3, last: 2 });
 }
 
 #[test]
@@ -90,6 +126,63 @@ fn bad_calls_are_named() {
     assert!(fault.contains("kernels of a sub-network"), "{fault}");
 }
 
+/// What `body` panics with.
+fn panics(body: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let payload = std::panic::catch_unwind(body).expect_err("it should have panicked");
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default().to_owned()
+}
+
+/// Kernels read as many values as the layout says: a network of fewer must not be.
+#[test]
+fn values_and_statistics_of_another_shape_make_no_network() {
+    let layout = Layout::new(&family()).unwrap();
+    let mut random = Random(15);
+    let values = values(&layout, &mut random);
+    let known = images(&family(), 8, &mut random);
+    let whole = calibrated(&layout, &values, &family().largest(), &known);
+    let network = Network::new(layout.clone(), values.clone(), std::slice::from_ref(&whole));
+    let network = std::panic::AssertUnwindSafe(network.unwrap());
+    type Spoil = fn(&mut Vec<(Vec<f32>, Vec<f32>)>);
+    let statistics: [Spoil; 5] = [
+        |statistics| _ = statistics[3].0.pop(),
+        |statistics| _ = statistics[3].1.pop(),
+        |statistics| statistics[3].1.push(1.0),
+        |statistics| drop(statistics.pop()),
+        |statistics| statistics.push((vec![], vec![])),
+    ];
+    for spoil in statistics {
+        let mut net = whole.clone();
+        spoil(&mut net.statistics);
+        let (other, same) = (values.clone(), net.clone());
+        let said = panics(|| drop(Network::new(layout.clone(), other, &[net])));
+        assert!(said.contains("means and variances of a sub-network's statistics"), "{said}");
+        let said = panics(|| drop(network.recalibrated(&values, &[same])));
+        assert!(said.contains("means and variances of a sub-network's statistics"), "{said}");
+    }
+    // The last value of each parameter in turn: weights, scales, shifts, biases, matrices.
+    for (index, parameter) in layout.parameters.iter().enumerate() {
+        let mut other = values.clone();
+        other[index].pop();
+        let (same, net) = (other.clone(), [whole.clone()]);
+        let said = panics(|| drop(Network::new(layout.clone(), other, &net)));
+        assert!(said.contains(&format!("values of {}", parameter.name)), "{said}");
+        let said = panics(|| drop(network.recalibrated(&same, std::slice::from_ref(&whole))));
+        assert!(said.contains(&format!("values of {}", parameter.name)), "{said}");
+    }
+    let (mut other, net) = (values.clone(), [whole.clone()]);
+    other.pop();
+    let said = panics(|| drop(Network::new(layout.clone(), other, &net)));
+    assert!(said.contains("number of parameters"), "{said}");
+    // A layout that says less than its family.
+    let (mut short, mut other) = (layout.clone(), values.clone());
+    let bias = layout.classifier() + 1;
+    short.parameters[bias].shape = vec![1];
+    other[bias].truncate(1);
+    let said = panics(|| drop(Network::new(short, other, &net)));
+    assert!(said.contains("parameters of another family"), "{said}");
+}
+
 /// A model folder of the small family with random weights.
 fn folder(name: &str, nets: &[SubNet]) -> (PathBuf, Model) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -110,6 +203,7 @@ fn folder(name: &str, nets: &[SubNet]) -> (PathBuf, Model) {
             let (images, shipped_accuracy_pct) = (8, None);
             SubNetwork {
                 index,
+                name: None,
                 net,
                 macs,
                 params,
@@ -124,6 +218,7 @@ fn folder(name: &str, nets: &[SubNet]) -> (PathBuf, Model) {
         family: family(),
         weights: "w.safetensors".into(),
         model_hash: format!("{hash:016x}"),
+        published: None,
         sub_networks,
     };
     model.write(&folder).unwrap();
@@ -222,8 +317,11 @@ fn bad_files_are_named() {
 #[test]
 fn descriptions_that_cannot_run_are_refused() {
     type Spoil = fn(&mut Family);
-    let cases: [(Spoil, &str); 9] = [
-        (|family| family.resolutions = vec![8, 16], "resolutions"),
+    let cases: [(Spoil, &str); 12] = [
+        (|family| family.resolutions = vec![16, 8], "resolutions"),
+        (|family| family.resolutions = vec![0, 8], "resolutions"),
+        (|family| family.resolutions = vec![8, 16_385], "resolutions"),
+        (large, "multiply-accumulates of the largest sub-network is "),
         (|family| family.stages[0].min_depth = 0, "stages[0].min_depth"),
         (|family| family.stages[0].stride = 3, "stages[0].stride"),
         (|family| family.stages.clear(), "stages"),
@@ -239,4 +337,58 @@ fn descriptions_that_cannot_run_are_refused() {
         let fault = Layout::new(&family).unwrap_err().to_string();
         assert!(fault.starts_with("test: ") && fault.contains(place), "{fault}: no {place}");
     }
+}
+
+/// Every size as large as it may be, in four blocks: their multiply-accumulates are beyond 64 bits.
+fn large(family: &mut Family) {
+    let most = 1 << 14;
+    for stage in &mut family.stages {
+        (stage.channels, stage.stride, stage.max_depth) = (most, 1, 2);
+    }
+    (family.resolution, family.stem, family.first, family.expands) = (most, most, most, vec![64]);
+}
+
+/// The largest description of a kind that is taken is one whose costs are counted; the next is refused.
+#[test]
+fn costs_that_are_taken_can_be_counted() {
+    for side in [1 << 14, 28] {
+        let made = |channels: usize| {
+            let mut family = family();
+            large(&mut family);
+            (family.resolution, family.stem, family.first) = (side, channels, channels);
+            family.stages.iter_mut().for_each(|stage| stage.channels = channels);
+            Layout::new(&family)
+        };
+        let powers: Vec<usize> = (3..=14).map(|power| 1 << power).collect();
+        let taken: Vec<_> = powers.iter().map_while(|channels| made(*channels).ok()).collect();
+        let layout = taken.last().unwrap();
+        let largest = layout.family().largest();
+        let (macs, _) = layout.cost(&largest);
+        assert!(macs <= MOST_MACS && layout.traffic_bytes(&largest) < 1 << 60, "{macs}");
+        assert!(macs > if side == 28 { 1 << 40 } else { MOST_MACS / 8 }, "{macs}");
+        // 28 pixels are few enough for all.
+        assert_eq!(taken.len() < powers.len(), side > 28);
+        assert!(powers[taken.len()..].iter().all(|channels| made(*channels).is_err()));
+    }
+    // A larger size of images than the usual one counts.
+    let mut family = family();
+    large(&mut family);
+    family.resolution = 1;
+    Layout::new(&family).unwrap();
+    family.resolutions = vec![1, 1 << 14];
+    let fault = Layout::new(&family).unwrap_err().to_string();
+    assert!(fault.contains("expected at most 2^53"), "{fault}");
+}
+
+/// A description in a model folder is checked before its costs are.
+#[test]
+fn a_model_too_large_to_count_is_named() {
+    let (folder, mut model) = folder("too-large", &[family().largest()]);
+    large(&mut model.family);
+    model.sub_networks[0].net = model.family.largest();
+    let text = serde_json::to_string(&model).unwrap();
+    std::fs::write(folder.join("model.json"), text).unwrap();
+    let fault = Network::load(&folder).unwrap_err().to_string();
+    let want = "model.json: test: multiply-accumulates of the largest sub-network is ";
+    assert!(fault.contains(want), "{fault}");
 }

@@ -4,7 +4,9 @@
 
 mod common;
 
+use common::close::assert_close;
 use common::family;
+use common::random::noise;
 use coshift_engine::family::{Activation, COSHIFT_28, Family};
 use coshift_engine::kernels::blocked::{
     Affine, DepthwiseShape, Isa, Lanes, blocked, blocks, depthwise_map, in_lanes, panels,
@@ -21,23 +23,8 @@ use coshift_engine::train::sandwich::sample;
 const ACTIVATIONS: [Option<Activation>; 3] =
     [None, Some(Activation::Relu), Some(Activation::HSwish)];
 
-fn noise(count: usize, random: &mut Random) -> Vec<f32> {
-    (0..count).map(|_| random.normal()).collect()
-}
-
 fn lanes(values: &[f32]) -> Vec<Lanes> {
     in_lanes(values).collect()
-}
-
-/// max|a − b| ≤ 1e-4 · max|b|.
-fn assert_close(a: &[f32], b: &[f64], what: &str) {
-    assert_eq!(a.len(), b.len(), "{what}");
-    let top = b.iter().fold(1e-6_f64, |top, b| top.max(b.abs()));
-    let far = a.iter().zip(b).find(|(a, b)| {
-        let off = (f64::from(**a) - **b).abs();
-        off.is_nan() || off > 1e-4 * top
-    });
-    assert!(far.is_none(), "{what}: {far:?} where the largest value is {top}");
 }
 
 /// h-sigmoid.

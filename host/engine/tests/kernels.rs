@@ -1,6 +1,10 @@
 //! The kernels against the plain candle graph, and their gradients against differences.
 
+#[allow(dead_code, reason = "a part of it is enough")]
+mod common;
+
 use candle_core::{Device, Result, Tensor, Var};
+use common::close;
 use coshift_engine::candle_ops::{depthwise, pointwise};
 use coshift_engine::train::random::Random;
 
@@ -10,14 +14,11 @@ fn noise(shape: &[usize], random: &mut Random) -> Result<Tensor> {
     Tensor::from_vec(data, shape, &Device::Cpu)
 }
 
-/// max|a − b| ≤ 1e-4 · max|b|.
+/// Shapes and values.
 fn assert_close(a: &Tensor, b: &Tensor, what: &str) {
     assert_eq!(a.dims(), b.dims(), "{what}");
     let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let (a, b) = (flat(a), flat(b));
-    let top = b.iter().fold(1e-6_f32, |top, b| top.max(b.abs()));
-    let off = a.iter().zip(&b).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
-    assert!(off <= 1e-4 * top, "{what}: off by {off} where the largest value is {top}");
+    close::assert_close(&flat(a), &flat(b), what);
 }
 
 /// The same convolution by candle: one group a channel, `[batch, channels, height, width]`.

@@ -3,33 +3,17 @@
 //! Files of measured data are looked for in `$COSHIFT_DATA`, else `../shared/data` beside the
 //! project; a check whose file is missing says so and is skipped.
 
-use std::io::Write;
-use std::path::PathBuf;
+#[allow(dead_code, reason = "a part of it is enough")]
+mod common;
 
+use common::need::data;
+use common::published::{FLOPS_595, json, specialised};
 use coshift_engine::family::{Family, OFA_10, OFA_12, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
-use serde_json::Value;
 
 fn layout(json: &str) -> Layout {
     Layout::new(&serde_json::from_str::<Family>(json).unwrap()).unwrap()
-}
-
-/// A file of the measured data, `None` (said by name) where it is missing.
-fn data(name: &str) -> Option<Value> {
-    let root = std::env::var_os("COSHIFT_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let path = root.join(name);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Some(serde_json::from_str(&text).unwrap()),
-        Err(error) => {
-            // Not `eprintln!`: the test runner keeps that to itself where a test passes.
-            let _ = writeln!(std::io::stderr(), "skipped: {}: {error}", path.display());
-            None
-        }
-    }
 }
 
 /// Parameters with both values of every normalisation, as its authors count them.
@@ -48,9 +32,14 @@ fn whole_networks_have_the_published_sizes() {
         let found = published_params(&layout, &largest) as f64 / 1e6;
         assert!((found - params).abs() < 0.005, "{found}");
     }
-    for (json, side, macs, params) in [(OFA_10, 128, 41, 3.41), (OFA_12, 128, 66, 4.60)] {
-        let layout = layout(json);
-        let smallest = SubNet { resolution: Some(side), ..layout.family().smallest() };
+    // Both figures are of 128 pixels, though the wider one is trained at no fewer than 160.
+    for (json, macs, params) in [(OFA_10, 41, 3.41), (OFA_12, 66, 4.60)] {
+        let mut family = layout(json).family().clone();
+        family.resolutions.insert(0, 128);
+        family.resolutions.dedup();
+        let layout = Layout::new(&family).unwrap();
+        let smallest = SubNet { resolution: Some(128), ..family.smallest() };
+        family.check_net(&smallest).unwrap();
         assert_eq!((layout.cost(&smallest).0 as f64 / 1e6).round() as u64, macs);
         let found = published_params(&layout, &smallest) as f64 / 1e6;
         assert!((found - params).abs() < 0.005, "{found}");
@@ -79,7 +68,7 @@ fn the_levels_have_the_published_macs() {
 fn the_levels_are_the_published_ones() {
     let mut levels = dynamic_ofa().into_iter();
     for name in ["nets_6", "nets_7"] {
-        let Some(file) = data(&format!("dynamic_ofa/{name}.json")) else { return };
+        let Some(file) = json(&format!("dynamic_ofa/{name}.json")) else { return };
         for (index, published) in file["levels"].as_array().unwrap().iter().enumerate() {
             let list = |key: &str| serde_json::from_value::<Vec<usize>>(published[key].clone());
             let level = levels.next().unwrap();
@@ -96,38 +85,34 @@ fn the_levels_are_the_published_ones() {
     assert_eq!(levels.next(), None);
 }
 
-/// A specialised network's description as a sub-network of the family.
-fn specialised(layout: &Layout, config: &Value, side: usize) -> SubNet {
-    let family = layout.family();
-    let mut net = family.largest();
-    net.resolution = Some(side);
-    let mut blocks = config["blocks"].as_array().unwrap()[1..].iter().peekable();
-    let mut first = 0;
-    for (stage, depth) in family.stages.iter().zip(&mut net.depths) {
-        *depth = 0;
-        while let Some(block) = blocks.next_if(|block| {
-            let conv = &block["mobile_inverted_conv"];
-            conv["out_channels"] == stage.channels && conv["use_se"] == stage.squeeze_excite
-        }) {
-            let conv = &block["mobile_inverted_conv"];
-            let read = |key: &str| conv[key].as_u64().unwrap() as usize;
-            net.kernels[first + *depth] = read("kernel_size");
-            net.expands[first + *depth] = read("expand_ratio");
-            *depth += 1;
-        }
-        first += stage.max_depth;
-    }
-    assert_eq!(blocks.next(), None);
-    net
-}
-
 #[test]
 fn a_specialised_network_has_its_published_size() {
     let layout = layout(OFA_12);
-    let name = "ofa/ofa_specialized/flops-595M_top1-80.0_finetune-75/net.config";
-    let Some(config) = data(name) else { return };
-    let net = specialised(&layout, &config, 236);
+    let Some(net) = specialised(&layout, FLOPS_595) else { return };
+    layout.family().check_net(&net).unwrap();
     assert_eq!((layout.cost(&net).0 as f64 / 1e6).round() as u64, 595, "{net:?}");
     let found = published_params(&layout, &net) as f64 / 1e6;
     assert!((found - 9.1).abs() < 0.05, "{found}");
+}
+
+/// Those of both widths; the others are of another family, with 40 channels after the stem.
+#[test]
+fn every_specialised_network_is_one_of_its_family() {
+    let Some(folder) = data("ofa/ofa_specialized") else { return };
+    let (mut counts, mut largest) = ([0; 2], [0; 2]);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(net) = json(&format!("ofa/ofa_specialized/{name}/net.config")) else { return };
+        let stem = net["first_conv"]["out_channels"].as_u64();
+        let Some(place) = [16, 24].iter().position(|width| stem == Some(*width)) else {
+            assert_eq!(stem, Some(40), "{name}");
+            continue;
+        };
+        let layout = layout([OFA_10, OFA_12][place]);
+        let net = specialised(&layout, &name).unwrap();
+        layout.family().check_net(&net).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        counts[place] += 1;
+        largest[place] = largest[place].max(layout.family().side(&net));
+    }
+    assert_eq!((counts, largest), ([24, 10], [224, 260]));
 }

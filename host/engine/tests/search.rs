@@ -5,30 +5,15 @@
 
 mod common;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use common::need::data;
 use coshift_engine::family::{Family, OFA_12, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
 use coshift_engine::search::blocks::BlockTable;
 use coshift_engine::search::predictor::Predictor;
 use coshift_engine::search::{Scored, Settings, Source, SourceFault, front, search};
-
-/// A file or folder of the measured data, `None` (said by name) where it is missing.
-fn data(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("COSHIFT_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    // Not `eprintln!`: the test runner keeps that to itself where a test passes.
-    let _ = writeln!(std::io::stderr(), "skipped: {} is missing", path.display());
-    None
-}
 
 /// Accuracy and latency that no part decides alone: the front has many kinds of sub-networks.
 struct Made(fn(&SubNet, f64) -> f64, Layout);

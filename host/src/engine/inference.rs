@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use coshift_engine::corrupt::Corruption;
 use coshift_engine::images::{Half, ImageSet};
-use coshift_engine::model;
+use coshift_engine::model::{self, Model};
 use coshift_engine::network::{Exiting, Network, Workspace};
 use coshift_engine::tensors::FileFault;
 use coshift_engine::train::random::Random;
-use coshift_shared::policy::PolicyView;
+use coshift_shared::policy::{PolicyView, TableView};
 
 use super::adapting::{Adapter, Material};
 use super::{Adapted, Infer, Job, Judged};
@@ -22,7 +22,8 @@ pub enum ModelFault {
     File(#[from] FileFault),
     /// No network of the policy is this model's.
     #[error(
-        "--model {}: its hash is {hash:016x}; no network of the policy has that: {known}",
+        "--model {}: its hash is {hash:016x}; no network of the policy has that, or none and the same \
+         sub-networks: {known}",
         folder.display()
     )]
     NoNetwork {
@@ -64,6 +65,20 @@ pub enum ModelFault {
         /// Values of the family's images.
         expected: usize,
     },
+    /// There are no images that could be made worse or adapted to.
+    #[error(
+        "--model {}: published weights, and no images with them: --images, --corrupt and --adapt \
+         need some of {side}×{side} pixels with {channels} channel(s)",
+        folder.display()
+    )]
+    NoImages {
+        /// The model folder.
+        folder: PathBuf,
+        /// Height and width of the family's images, pixels.
+        side: usize,
+        /// Their channels.
+        channels: usize,
+    },
     /// The thread that adapts does not start.
     #[error("--adapt: cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -99,8 +114,10 @@ struct Loaded {
     network: Arc<Network>,
     /// Of each of the table's sub-networks: its index in the model, and when images leave early.
     sub_networks: Vec<(usize, Exiting)>,
-    /// Images as the network takes them, in the order they come.
+    /// Images as the network takes them, in the order they come; without labels the noise of one
+    /// request of the largest images.
     images: Vec<f32>,
+    /// Classes of the images; none of noise.
     labels: Vec<u8>,
     /// Image that comes next.
     next: usize,
@@ -116,6 +133,10 @@ impl Models {
     /// Loads a model folder for the network of the policy that names its hash. The images come in an
     /// order drawn by the seed, again and again. Images leave at early exits, where the model has
     /// some, as the policy's row says. Gives the name of the network.
+    ///
+    /// A network of the policy that names no hash is the model's where its rows are sub-networks of
+    /// the model with the same accuracies. Published weights come without images: where none are
+    /// named, such a model infers noise ([`Models::infers_noise`]).
     ///
     /// # Errors
     /// [`ModelFault`] names the file and what is wrong.
@@ -136,22 +157,15 @@ impl Models {
             why: fault.to_string(),
         })?;
         let network = Arc::new(network);
-        let expected = network.image_len();
-        for index in 0..network.len() {
-            let values = network.image_len_of(index).unwrap_or_default();
-            if values != expected {
-                let folder = folder.to_owned();
-                return Err(ModelFault::Size { folder, index, values, expected });
-            }
-        }
         // `Loaded::read` has compared it with the weights.
         let hash = model.hash().unwrap_or_default();
         let tables =
             || (0..policy.tables()).filter_map(|index| Some((index, policy.table(index)?)));
-        let hash_of = |table: &coshift_shared::policy::TableView<'_>| {
-            table.sub_network(0).map_or(0, |row| row.model_hash)
-        };
-        let Some((index, table)) = tables().find(|(_, table)| hash_of(table) == hash) else {
+        let hash_of = |table: &TableView<'_>| table.sub_network(0).map_or(0, |row| row.model_hash);
+        let own = || tables().find(|(_, table)| hash_of(table) == hash);
+        let unbound =
+            || tables().find(|(_, table)| hash_of(table) == 0 && same_sub_networks(table, &model));
+        let Some((index, table)) = own().or_else(unbound) else {
             let known: Vec<_> = tables()
                 .map(|(_, table)| format!("{} {:016x}", table.name(), hash_of(&table)))
                 .collect();
@@ -173,34 +187,44 @@ impl Models {
                 })
             })
             .collect::<Result<_, _>>()?;
-        let from = input.images.unwrap_or(folder);
-        let mut set = ImageSet::read_for(from, Half::Test, &model.family)?;
-        if let Some(corruption) = input.corruption {
-            corruption.apply(&mut set, input.seed);
-        }
-        let mut order: Vec<usize> = (0..set.len()).collect();
-        Random(input.seed).shuffle(&mut order);
+        let (images, labels) = match input.images {
+            None if model.published.is_some() && !ImageSet::is_in(folder, Half::Test) => {
+                if input.corruption.is_some() || input.adapt.is_some() {
+                    let (side, channels) = (model.family.resolution, model.family.image_channels);
+                    return Err(ModelFault::NoImages { folder: folder.to_owned(), side, channels });
+                }
+                (noise(&network, input), Vec::new())
+            }
+            from => labelled(&network, folder, from.unwrap_or(folder), input)?,
+        };
         let adapter = material
             .map(|(material, count)| {
                 Adapter::start(material, Arc::clone(&network), count, input.seed)
             })
             .transpose()
             .map_err(ModelFault::Thread)?;
+        let batch_len = network.image_len();
         // No call allocates.
         self.space.reserve(&network, input.tiles_run);
         self.loaded.push(Loaded {
             table: index,
             network,
             sub_networks,
-            images: order.iter().flat_map(|place| set.normalised(*place, 1)).collect(),
-            labels: order.iter().map(|place| set.labels[*place]).collect(),
+            images,
+            labels,
             next: 0,
             tiles_run: input.tiles_run,
-            batch: Vec::with_capacity(input.tiles_run * expected),
+            batch: Vec::with_capacity(input.tiles_run * batch_len),
             places: Vec::with_capacity(input.tiles_run),
             adapter,
         });
         Ok(table.name().into())
+    }
+
+    /// Whether the model of a table infers noise, so that no accuracy is counted.
+    #[must_use]
+    pub fn infers_noise(&self, table: u8) -> bool {
+        self.loaded.iter().any(|loaded| loaded.table == table && loaded.labels.is_empty())
     }
 
     /// Whether a model is there for a table of the policy.
@@ -208,6 +232,45 @@ impl Models {
     pub fn serves(&self, table: u8) -> bool {
         self.loaded.iter().any(|loaded| loaded.table == table)
     }
+}
+
+/// Whether every row of a table is a sub-network of the model, equally accurate.
+fn same_sub_networks(table: &TableView<'_>, model: &Model) -> bool {
+    (0..table.len()).filter_map(|row| table.sub_network(row)).all(|row| {
+        let known = usize::try_from(row.id).ok().and_then(|id| model.sub_networks.get(id));
+        known.is_some_and(|sub| (sub.accuracy_pct * 100.0).round() as u16 == row.accuracy_bp)
+    })
+}
+
+/// The noise of one request of the largest images, of mean 0 and deviation 1 as normalised images are.
+fn noise(network: &Network, input: &Input<'_>) -> Vec<f32> {
+    let lengths = (0..network.len()).filter_map(|index| network.image_len_of(index));
+    let mut random = Random(input.seed);
+    (0..input.tiles_run * lengths.max().unwrap_or(0)).map(|_| random.normal()).collect()
+}
+
+/// Images of a folder as the network takes them, with their classes, in the order drawn by the seed.
+fn labelled(
+    network: &Network,
+    model: &Path,
+    folder: &Path,
+    input: &Input<'_>,
+) -> Result<(Vec<f32>, Vec<u8>), ModelFault> {
+    let expected = network.image_len();
+    for index in 0..network.len() {
+        let values = network.image_len_of(index).unwrap_or_default();
+        if values != expected {
+            return Err(ModelFault::Size { folder: model.to_owned(), index, values, expected });
+        }
+    }
+    let mut set = ImageSet::read_for(folder, Half::Test, network.layout().family())?;
+    if let Some(corruption) = input.corruption {
+        corruption.apply(&mut set, input.seed);
+    }
+    let mut order: Vec<usize> = (0..set.len()).collect();
+    Random(input.seed).shuffle(&mut order);
+    let images = order.iter().flat_map(|place| set.normalised(*place, 1)).collect();
+    Ok((images, order.iter().map(|place| set.labels[*place]).collect()))
 }
 
 impl Infer for Models {
@@ -220,6 +283,13 @@ impl Infer for Models {
             *sub_network.ok_or_else(|| format!("no sub-network {}", job.sub_network))?;
         let adapted = (loaded.adapter.as_mut())
             .map_or(Adapted::default(), |adapter| adapter.renew(&mut loaded.network));
+        if loaded.labels.is_empty() {
+            let length = loaded.tiles_run * loaded.network.image_len_of(index).unwrap_or_default();
+            let noise = &loaded.images[..length];
+            (loaded.network.run_exiting(index, noise, exiting, &mut self.space))
+                .map_err(|fault| fault.to_string())?;
+            return Ok(Judged { adapted, ..Judged::default() });
+        }
         let size = loaded.network.image_len();
         let classes = loaded.network.layout().family().classes;
         loaded.batch.clear();

@@ -1,7 +1,9 @@
 //! Any bytes on the line: what is taken for a message is one, and is understood again when it is
 //! sent again.
 
+use coshift_shared::frame::Frame;
 use coshift_shared::kind::Kind;
+use coshift_shared::packet::BodyFault;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::session::{Receiver, Sender};
 use coshift_shared::to_controller::ToController;
@@ -17,18 +19,26 @@ pub fn reader(bytes: &[u8]) {
         let Some(kind) = Kind::from_byte(header.kind) else { continue };
         if let Ok(message) = ToController::decode(kind, body) {
             assert_eq!(message.kind(), kind);
-            let mut sender = Sender::default();
-            let Ok((_, frame)) = sender.to_controller(&message) else { continue };
-            let mut again = FrameReader::new();
-            let mut found = None;
-            for byte in frame.bytes() {
-                if let Received::Packet(header, body) = again.feed(*byte) {
-                    let kind = Kind::from_byte(header.kind).expect("a kind of ours");
-                    found = ToController::decode(kind, body).ok();
-                }
-            }
-            assert_eq!(found, Some(message));
+            let (_, frame) = Sender::default().to_controller(&message).expect("it came as a frame");
+            assert_eq!(again(&frame, ToController::decode), Some(message));
         }
-        let _other_direction = ToHost::decode(kind, body);
+        if let Ok(message) = ToHost::decode(kind, body) {
+            assert_eq!(message.kind(), kind);
+            let frame = Sender::default().to_host(&message).expect("it came as a frame");
+            assert_eq!(again(&frame, ToHost::decode), Some(message));
+        }
     }
+}
+
+/// The message of a frame of ours.
+fn again<M>(frame: &Frame, decode: impl Fn(Kind, &[u8]) -> Result<M, BodyFault>) -> Option<M> {
+    let mut reader = FrameReader::new();
+    let mut found = None;
+    for byte in frame.bytes() {
+        if let Received::Packet(header, body) = reader.feed(*byte) {
+            let kind = Kind::from_byte(header.kind).expect("a kind of ours");
+            found = decode(kind, body).ok();
+        }
+    }
+    found
 }

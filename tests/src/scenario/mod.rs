@@ -2,6 +2,7 @@
 
 mod co_runner;
 mod garbage;
+mod joining;
 mod loop_closes;
 mod lossy;
 mod mismatch;
@@ -36,6 +37,9 @@ pub const LOOP_CLOSES: Scenario =
 /// A target changed at run time is answered within two periods.
 pub const TARGET_CHANGED: Scenario =
     Scenario { name: "a target is changed", setup: |_| {}, run: targets::run };
+/// Applications join until the board is full and leave again, each served while it is there.
+pub const JOINING: Scenario =
+    Scenario { name: "applications join and leave", setup: |_| {}, run: joining::run };
 /// A co-runner slows the application down: the level rises within ten inferences.
 pub const CO_RUNNER: Scenario =
     Scenario { name: "a co-runner starts", setup: co_runner::setup, run: co_runner::run };
@@ -125,6 +129,7 @@ macro_rules! scenario_tests {
             $play:
             loop_closes = LOOP_CLOSES,
             target_changed = TARGET_CHANGED,
+            joining = JOINING,
             co_runner = CO_RUNNER,
             restart = RESTART,
             garbage = GARBAGE,

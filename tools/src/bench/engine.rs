@@ -252,9 +252,9 @@ fn check(args: &EngineArgs) -> Result<()> {
 
 pub(super) fn subject(args: &EngineArgs) -> Result<Subject> {
     if let Some(folder) = &args.model {
-        let Loaded { layout, values, nets, .. } = Loaded::read(folder)?;
+        let Loaded { model, layout, values, nets } = Loaded::read(folder)?;
         let network = Network::new(layout, values.clone(), &nets)?;
-        let names = vec![None; nets.len()];
+        let names = model.sub_networks.into_iter().map(|sub| sub.name).collect();
         return Ok(Subject { network, values, nets, names });
     }
     let family: Family = serde_json::from_str(OFA_12)?;

@@ -88,7 +88,7 @@ impl Card<'_> {
 
 impl fmt::Display for Card<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Model { family, model_hash, sub_networks, weights } = self.model;
+        let Model { family, model_hash, sub_networks, weights, published: _ } = self.model;
         let images = sub_networks.first().map_or(0, |sub| sub.images);
         let PackArgs { count, random, seed, .. } = self.args;
         writeln!(f, "# {}\n", family.name)?;

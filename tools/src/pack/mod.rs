@@ -125,12 +125,23 @@ pub fn pack(family: &Family, args: &PackArgs) -> Result<()> {
         let (macs, params) = layout.cost(&net);
         let (blocks, accuracy_pct) = (blocks(&net), tested.point.accuracy_pct);
         let shipped_accuracy_pct = shipped.get(index).copied();
-        SubNetwork { index, net, macs, params, blocks, accuracy_pct, images, shipped_accuracy_pct }
+        SubNetwork {
+            index,
+            name: None,
+            net,
+            macs,
+            params,
+            blocks,
+            accuracy_pct,
+            images,
+            shipped_accuracy_pct,
+        }
     });
     let model = Model {
         family: family.clone(),
         weights: WEIGHTS.into(),
         model_hash: format!("{hash:016x}"),
+        published: None,
         sub_networks: sub_networks.collect(),
     };
     let points: Vec<Point> = tested.iter().map(|tested| tested.point).collect();

@@ -21,7 +21,8 @@ use sources::{BoardLaw, MeasuredTable};
 ///
 /// Evolution (NSGA-II) from a seed, then changes of one part each; with --measured the front of the
 /// measured ones. Accuracy and latency each come from one source, by which the 13 published levels of
-/// ofa-mbv3-1.2 are scored as well: the command fails where the front found is worse than one of them.
+/// ofa-mbv3-1.2 are scored as well: the command says how many of them both sources know, and fails
+/// where that is none or where the front found is worse than one of them.
 #[derive(Args, Debug)]
 pub struct SearchArgs {
     /// Family: ofa-mbv3-1.0, ofa-mbv3-1.2, coshift-28 or a description as JSON.
@@ -89,9 +90,12 @@ pub struct Line {
 /// Runs the command.
 ///
 /// # Errors
-/// Names what is missing or does not fit, and published levels that are better than what was found.
+/// Names what is missing or does not fit, and published levels that are better than what was found;
+/// the family has published levels and none could be compared.
 pub fn run(args: &SearchArgs) -> Result<()> {
-    let (mut found, mut published) = find(args)?;
+    let (mut found, published) = find(args)?;
+    let compared = published.as_ref().map(Vec::len);
+    let mut published = published.unwrap_or_default();
     if args.predictor.is_some() {
         eprintln!("accuracies are the predictor's: some points too high, in the right order");
     }
@@ -117,15 +121,21 @@ pub fn run(args: &SearchArgs) -> Result<()> {
         }
         println!();
     }
+    if let Some(compared) = compared {
+        let all = dynamic_ofa().len();
+        eprintln!("{compared} of {all} published levels compared");
+        ensure!(compared > 0, "no published level is one that both sources know");
+    }
     ensure!(worse.is_empty(), "the front found is worse than {}", worse.join(", "));
     Ok(())
 }
 
-/// The front, and the published levels beside it where both sources know them.
+/// The front, and the published levels that both sources know beside it; `None` for a family that has
+/// no published levels.
 ///
 /// # Errors
 /// Names what is missing or does not fit.
-pub fn find(args: &SearchArgs) -> Result<(Vec<Line>, Vec<Line>)> {
+pub fn find(args: &SearchArgs) -> Result<(Vec<Line>, Option<Vec<Line>>)> {
     ensure!(
         (4..=10_000).contains(&args.population),
         "--population {}: expected 4 to 10000",
@@ -157,11 +167,8 @@ pub fn find(args: &SearchArgs) -> Result<(Vec<Line>, Vec<Line>)> {
         }
         (None, None) => anyhow::bail!("--predictor or --measured: expected one of them"),
     };
-    let published = if layout.family() == &serde_json::from_str(OFA_12)? {
-        compared(&layout, &found, &*accuracy, &*latency)
-    } else {
-        Vec::new()
-    };
+    let has_levels = layout.family() == &serde_json::from_str(OFA_12)?;
+    let published = has_levels.then(|| compared(&layout, &found, &*accuracy, &*latency));
     let line = |scored: &Scored| Line {
         name: "found".into(),
         accuracy_pct: scored.accuracy_pct,

@@ -10,13 +10,16 @@ use serde_json::Value;
 
 use crate::board;
 use crate::sizes::Bench;
-use crate::steps::{CaseId, Shape};
+use crate::steps::{self, CaseId, Measured, Shape, Step};
 use crate::workspace::{self, Workspace};
 
 /// Benches, in the order they run.
 const BENCHES: [&str; 2] = ["growth", "plant"];
 /// Cases for each point of the growth.
 const CASES: u32 = 100;
+/// A telemetry that takes less decides nothing itself: without a search it takes 1,000 to 1,500, and from
+/// 3,500 on where it only looks at the standing level.
+const SENT_AGAIN: u64 = 2_000;
 /// The largest of each axis: applications, sub-networks, levels.
 const LARGEST: [u8; 3] = [4, 16, 32];
 const AXES: [&str; 3] = ["applications", "sub-networks", "levels"];
@@ -58,32 +61,54 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Cost of steps along each axis, the other two at their largest.
 fn growth(bench: &Bench) -> Result<String> {
     let mut table = String::from(
-        "| applications | sub-networks | levels | telemetry, mean | telemetry, dearest step \
-         | outcomes, mean | outcomes, dearest step |\n|---|---|---|---|---|---|---|\n",
+        "| applications | sub-networks | levels | period, mean | unbounded | telemetry, mean \
+         | sent again, % | telemetry, dearest step | outcomes, mean | outcomes, dearest step |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
     );
     let ids: Vec<_> = (0..CASES).map(|index| CaseId { seed: 1, index }).collect();
     for sizes in points() {
         let [applications, sub_networks, levels] = sizes;
         let shape = Shape::Sized { applications, sub_networks, levels };
         let measured = bench.measure(shape, &ids)?;
+        let unbounded = steps::measure(&bench.emulator, &bench.image, shape, &ids, u32::MAX)?;
         let mut row = format!("| {applications} | {sub_networks} | {levels} |");
+        for measured in [&measured, &unbounded] {
+            row += &format!(" {} |", measured.mean_period().context("no period was measured")?);
+        }
         for kind in [Kind::Telemetry, Kind::Outcomes] {
             let steps = measured.of(kind);
             let mean = steps.mean().context("no step was measured")?;
             let worst = steps.worst().context("no step was measured")?.instructions;
-            row += &format!(" {mean} | {worst} |");
+            row += &format!(" {mean} |");
+            if kind == Kind::Telemetry {
+                row += &format!(" {} |", sent_again_percent(&steps));
+            }
+            row += &format!(" {worst} |");
         }
         table += &row;
         table.push('\n');
     }
     Ok(format!(
-        "Instructions (opt-level `s`, Cortex-M4), {CASES} random policies a row, whose \
-         cells, targets and caps are as hostile as those of the worst step. A mean is that of a \
-         message and all slices of the decision that follows it, the dearest step one slice or \
+        "Instructions (opt-level `s`, Cortex-M4), {CASES} random policies a row. Cells, targets and \
+         caps are drawn as those of the worst step, but a case has five periods, not 16, and no board \
+         parks. A period is its outcomes and one telemetry, with all slices of their decisions; a mean \
+         of a kind is that of a message and the slices that follow it, the dearest step one slice or \
          message alone. The axes are {}.\n\n\
+         The more applications and levels there are, the more often outcomes show that a promise is \
+         broken: a decision searches then and there, the telemetry behind it only sends that one again \
+         (*sent again*: less than {SENT_AGAIN} instructions), and its own mean falls while that of the \
+         period grows. One decision's search ends at its bound and the next one goes on there, so the \
+         period levels off; *unbounded* is a period whose searches always go to their end.\n\n\
          {table}",
         AXES.join(", ")
     ))
+}
+
+/// How many of these telemetries only send what outcomes before them had decided, %.
+fn sent_again_percent(telemetries: &Measured) -> usize {
+    let again = |step: &&Step| step.altogether < SENT_AGAIN;
+    let count = telemetries.steps.iter().filter(again).count();
+    (count * 100).checked_div(telemetries.steps.len()).unwrap_or(0)
 }
 
 /// Every point once: each axis doubled up to its largest, the others at theirs.
@@ -184,6 +209,18 @@ mod tests {
         assert!(
             points.iter().all(|p| (0..3).filter(|axis| p[*axis] != LARGEST[*axis]).count() < 2)
         );
+    }
+
+    #[test]
+    fn telemetries_that_decide_nothing_are_counted() {
+        let case = CaseId { seed: 0, index: 0 };
+        let step = |altogether| {
+            let kind = Kind::Telemetry;
+            Step { case, kind, instructions: altogether, altogether, slices: 0 }
+        };
+        let steps = [1_100, 1_999, 2_000, 40_000].map(step).to_vec();
+        assert_eq!(sent_again_percent(&Measured { steps }), 50);
+        assert_eq!(sent_again_percent(&Measured::default()), 0);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use crate::steps::CaseId;
+use coshift_shared::kind::Kind;
+
+use crate::steps::{CaseId, Event};
 
 /// One budget.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +96,49 @@ pub(crate) const WORST_CASES: &[CaseId] = &[
     CaseId { seed: 2, index: 832 },
     CaseId { seed: 1, index: 552 },
 ];
+
+/// Steps of cases in which something changes ([`crate::steps::Shape::Changed`]): the dearest of each
+/// kind of message, or of a slice of the decision that follows it.
+pub(crate) const STEPS_WITH_CHANGES: &[(Kind, Budget)] = &[
+    (Kind::Telemetry, instructions("telemetry, changes", 37_800, 40_000)),
+    (Kind::Outcomes, instructions("outcomes, changes", 38_000, 40_000)),
+    (Kind::Application, instructions("application", 6_000, 40_000)),
+    (Kind::Limits, instructions("limits", 130, 40_000)),
+    (Kind::Seed, instructions("a part of a seed", 8_200, 40_000)),
+];
+
+/// Their control periods, by what changes: frames read, decisions, frames written.
+pub(crate) const PERIODS_WITH_CHANGES: &[(Event, Budget)] = &[
+    (Event::Asked, instructions("period, asked", 152_000, 120_000)),
+    (Event::Seeded, instructions("period, seeded", 220_000, 120_000)),
+    (Event::Silence, instructions("period, silence", 119_000, 120_000)),
+];
+
+/// Frames that are no steps of the controller: read, served and answered. Of Query, which is one or
+/// is not, as it asks, the dearest.
+pub(crate) const FRAMES_SERVED: &[(Kind, Budget)] = &[
+    (Kind::Hello, instructions("hello", 4_400, 40_000)),
+    (Kind::Query, instructions("query", 1_340, 40_000)),
+    (Kind::PolicyBegin, instructions("policy begin", 870, 40_000)),
+    (Kind::PolicyChunk, instructions("policy chunk", 5_200, 40_000)),
+    (Kind::PolicyCommit, instructions("policy commit", 1_170, 40_000)),
+];
+/// A slice of the policy store's work, with what it answers at the end.
+pub(crate) const STORE_SLICE: Budget = instructions("store slice", 4_300, 40_000);
+
+/// The dearest cases found in which something changes.
+pub(crate) const CHANGED_CASES: &[CaseId] = &[
+    CaseId { seed: 2, index: 549 },
+    CaseId { seed: 2, index: 788 },
+    CaseId { seed: 1, index: 304 },
+    CaseId { seed: 1, index: 3 },
+    CaseId { seed: 1, index: 656 },
+    CaseId { seed: 2, index: 228 },
+];
+
+const fn instructions(name: &'static str, limit: u64, aim: u64) -> Budget {
+    Budget { name, unit: "instructions", limit, aim }
+}
 
 impl Budget {
     /// The error line of a figure beyond the budget.

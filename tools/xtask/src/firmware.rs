@@ -76,6 +76,8 @@ pub(crate) enum Program {
     Steps,
     /// The program that measures frames and control periods.
     Wire,
+    /// The program that measures uploads.
+    Uploads,
     /// The program that answers what the host leaves in memory.
     Answers,
     /// The firmware with a policy store that uploads in place: one that the tests must refuse.
@@ -165,6 +167,7 @@ impl Image {
             Program::BringUp => "-bring-up",
             Program::Steps => "-steps",
             Program::Wire => "-wire",
+            Program::Uploads => "-uploads",
             Program::Answers => "-answers",
             Program::InPlace => "-in-place",
         };
@@ -180,6 +183,7 @@ impl Image {
             Program::BringUp => " bring-up",
             Program::Steps => " step-measuring",
             Program::Wire => " frame-measuring",
+            Program::Uploads => " upload-measuring",
             Program::Answers => " answering",
             Program::InPlace => " in-place",
         };
@@ -194,6 +198,7 @@ impl Program {
             Self::BringUp => "bringup",
             Self::Steps => "steps",
             Self::Wire => "wire",
+            Self::Uploads => "uploads",
             Self::Answers => "answers",
         }
     }
@@ -201,7 +206,12 @@ impl Program {
     fn features(self) -> &'static [&'static str] {
         match self {
             Self::InPlace => &["in-place-store"],
-            Self::Firmware | Self::BringUp | Self::Steps | Self::Wire | Self::Answers => &[],
+            Self::Firmware
+            | Self::BringUp
+            | Self::Steps
+            | Self::Wire
+            | Self::Uploads
+            | Self::Answers => &[],
         }
     }
 }
@@ -231,6 +241,7 @@ mod tests {
             Program::BringUp,
             Program::Steps,
             Program::Wire,
+            Program::Uploads,
             Program::Answers,
             Program::InPlace,
         ];

@@ -8,6 +8,7 @@
 mod bench;
 mod board;
 mod budgets;
+mod changes;
 mod ci;
 mod cuda;
 mod demo;
@@ -29,6 +30,7 @@ mod stack;
 mod steps;
 mod tally;
 mod test;
+mod uploads;
 mod wire;
 mod workspace;
 

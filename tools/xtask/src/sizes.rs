@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use coshift_controller::controller::SEARCH;
 use coshift_shared::kind::Kind;
 use object::elf::{SHF_ALLOC, SHF_WRITE};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind};
@@ -12,13 +13,14 @@ use serde_json::{Value, json};
 
 use crate::board::{self, Board};
 use crate::budgets::{self, Budget};
+use crate::changes::Changes;
 use crate::embedded::Toolchain;
 use crate::firmware::{self, Image, Program};
 use crate::policy;
 use crate::release;
 use crate::setup::{self, Need};
 use crate::stack::StackBound;
-use crate::steps::{self, CaseId, Measured, Shape};
+use crate::steps::{self, CaseId, Event, Measured, Shape};
 use crate::tally::Tally;
 use crate::wire::{self, FrameCost, PeriodCost};
 use crate::workspace::Workspace;
@@ -117,25 +119,33 @@ pub(crate) fn image_within_budgets(image: &Path) -> Result<()> {
     sizes.check()
 }
 
-/// Prints the dearest case of each kind of message.
+/// Prints the dearest case of each kind of message, and of each control period, without changes and
+/// with them.
 fn search(bench: &Bench, seed: u32, cases: u32) -> Result<()> {
     let ids: Vec<_> = (0..cases).map(|index| CaseId { seed, index }).collect();
-    let measured = bench.measure(Shape::Hostile, &ids)?;
-    for kind in [Kind::Telemetry, Kind::Outcomes, Kind::Application, Kind::Limits] {
-        let steps = measured.of(kind);
-        let (Some(worst), Some(longest)) = (steps.worst(), steps.longest()) else { continue };
-        let (CaseId { seed, index }, most) = (worst.case, worst.instructions);
-        println!("{kind:?}: a step of {most} instructions in seed {seed} index {index}");
-        let (CaseId { seed, index }, whole) = (longest.case, longest.altogether);
-        let (slices, mean) = (longest.slices, steps.mean().unwrap_or(0));
-        println!("  in {slices} slices {whole} in seed {seed} index {index}; mean {mean}");
-    }
-    let periods = wire::periods(&bench.emulator, &bench.wire, Shape::Hostile, &ids)?;
-    if let Some(worst) = dearest(&periods) {
-        let CaseId { seed, index } = worst.case;
-        let mean = periods.iter().map(|period| period.instructions).sum::<u64>();
-        let (most, mean) = (worst.instructions, mean.div_ceil(periods.len() as u64));
-        println!("period: {most} instructions in seed {seed} index {index}; mean {mean}");
+    for shape in [Shape::Hostile, Shape::Changed] {
+        println!("{shape:?}");
+        let measured = bench.measure(shape, &ids)?;
+        for kind in Kind::ALL {
+            let steps = measured.of(kind);
+            let (Some(worst), Some(longest)) = (steps.worst(), steps.longest()) else { continue };
+            let (CaseId { seed, index }, most) = (worst.case, worst.instructions);
+            println!("{kind:?}: a step of {most} instructions in seed {seed} index {index}");
+            let (CaseId { seed, index }, whole) = (longest.case, longest.altogether);
+            let (slices, mean) = (longest.slices, steps.mean().unwrap_or(0));
+            println!("  in {slices} slices {whole} in seed {seed} index {index}; mean {mean}");
+        }
+        let periods = wire::periods(&bench.emulator, &bench.wire, shape, &ids)?;
+        for event in Event::ALL {
+            let periods: Vec<_> = periods.iter().copied().filter(|p| p.event == event).collect();
+            let Some(worst) = dearest(&periods) else { continue };
+            let CaseId { seed, index } = worst.case;
+            let mean = periods.iter().map(|period| period.instructions).sum::<u64>();
+            let (most, mean) = (worst.instructions, mean.div_ceil(periods.len() as u64));
+            println!(
+                "period, {event}: {most} instructions in seed {seed} index {index}; mean {mean}"
+            );
+        }
     }
     Ok(())
 }
@@ -152,6 +162,8 @@ pub(crate) struct Bench {
     pub(crate) image: PathBuf,
     /// Measures frames and control periods.
     pub(crate) wire: PathBuf,
+    /// Measures uploads.
+    pub(crate) uploads: PathBuf,
 }
 
 impl Bench {
@@ -163,11 +175,12 @@ impl Bench {
         let built = |program| {
             Image { board, program, development: false }.build(workspace, &toolchain, &policy)
         };
-        Ok(Self { emulator, image: built(Program::Steps)?, wire: built(Program::Wire)? })
+        let (image, wire) = (built(Program::Steps)?, built(Program::Wire)?);
+        Ok(Self { emulator, image, wire, uploads: built(Program::Uploads)? })
     }
 
     pub(crate) fn measure(&self, shape: Shape, ids: &[CaseId]) -> Result<Measured> {
-        steps::measure(&self.emulator, &self.image, shape, ids)
+        steps::measure(&self.emulator, &self.image, shape, ids, SEARCH)
     }
 }
 
@@ -191,6 +204,8 @@ struct Figures {
     bound: StackBound,
     /// What the loop does for a byte that comes alone.
     lone_byte: Option<u64>,
+    /// What is dearest where something changes.
+    changes: Changes,
 }
 
 impl Figures {
@@ -226,12 +241,13 @@ impl Figures {
             high_water: played.high_water,
             bound,
             lone_byte: played.lone_byte,
+            changes: Changes::take(&release, &bench)?,
         })
     }
 
     /// Every figure that has a budget, with it.
-    fn budgeted(&self) -> [(u64, Budget); 12] {
-        [
+    fn budgeted(&self) -> Vec<(u64, Budget)> {
+        let mut all = vec![
             (self.sizes.flash, budgets::FLASH),
             (self.sizes.static_ram, budgets::STATIC_RAM),
             (self.typical, budgets::TYPICAL_STEP),
@@ -244,7 +260,9 @@ impl Figures {
             (self.release_period, budgets::RELEASE_PERIOD),
             (self.high_water, budgets::STACK_HIGH_WATER),
             (self.bound.bytes(), budgets::STACK_BOUND),
-        ]
+        ];
+        all.extend(self.changes.budgeted());
+        all
     }
 
     fn check(&self) -> Result<()> {
@@ -273,12 +291,14 @@ impl Figures {
             "stack_high_water": self.high_water,
             "stack_bound": self.bound.bytes(),
             "step_instructions": { "typical": self.typical, "worst": self.worst },
+            "decision_instructions": { "typical": self.decision },
             "frame_instructions": self.frame,
             "period_instructions": self.period,
             "release_image": {
                 "frame_instructions": self.release_frame,
                 "period_instructions": self.release_period,
             },
+            "with_changes": self.changes.to_json(),
             "panic_free": self.sizes.panic_free,
         })
     }
@@ -286,12 +306,12 @@ impl Figures {
     fn print(&self, board: Board) {
         println!("{}", board.name);
         for (measured, budget) in self.budgeted() {
-            println!("{:<16} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
+            println!("{:<18} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
         }
-        println!("{:<16} {:>8} B             (region)", "stack", self.sizes.stack);
-        println!("{:<16} {:>8}", "panic-free", self.sizes.panic_free);
+        println!("{:<18} {:>8} B             (region)", "stack", self.sizes.stack);
+        println!("{:<18} {:>8}", "panic-free", self.sizes.panic_free);
         for (name, size) in &self.sizes.sections {
-            println!("  {name:<17} {size:>7} B");
+            println!("  {name:<19} {size:>7} B");
         }
         self.bound.print();
         if let Some(byte) = self.lone_byte {
@@ -302,7 +322,7 @@ impl Figures {
         for FrameCost { kind, reading, writing } in &self.frames {
             if !kinds.contains(kind) {
                 kinds.push(*kind);
-                println!("  {:<16} {reading:>8} {writing:>8}", format!("{kind:?}"));
+                println!("  {:<18} {reading:>8} {writing:>8}", format!("{kind:?}"));
             }
         }
     }
@@ -353,6 +373,7 @@ impl Sizes {
             "frame_instructions": null,
             "period_instructions": null,
             "release_image": null,
+            "with_changes": null,
             "panic_free": self.panic_free,
         })
     }

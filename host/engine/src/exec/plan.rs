@@ -133,6 +133,10 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The plan of a sub-network whose weights are packed.
+    ///
+    /// # Panics
+    /// If `statistics` are not of the units that normalise, each with a mean and a variance an output:
+    /// the kernels read as many as the units say.
     pub(crate) fn new(
         layout: &Layout,
         values: &Values,
@@ -141,6 +145,10 @@ impl Plan {
         statistics: &Statistics,
     ) -> Self {
         let mut build = Build { packed, own: Vec::new(), sizes: Sizes::default() };
+        let found: Vec<_> = statistics.iter().map(|(mean, var)| [mean.len(), var.len()]).collect();
+        let norms = units.iter().filter(|unit| unit.norm.is_some());
+        let wanted: Vec<_> = norms.map(|unit| [unit.outputs; 2]).collect();
+        assert_eq!(found, wanted, "means and variances of a sub-network's statistics");
         let mut norms = statistics.iter();
         let epsilon = layout.family().bn_epsilon;
         let folds: Vec<Fold> = units
@@ -148,7 +156,7 @@ impl Plan {
             .map(|unit| {
                 let (scale, shift) = match unit.norm {
                     Some(norm) => {
-                        let (mean, variance) = norms.next().expect("statistics of every unit");
+                        let (mean, variance) = norms.next().expect("as many as were counted");
                         folded(values, norm, mean, variance, epsilon)
                     }
                     None => (vec![1.0; unit.outputs], vec![0.0; unit.outputs]),
@@ -228,7 +236,10 @@ impl Plan {
         let layer = Conv { inputs, weight, fold, activation: None };
         let bias = packed.bias(classifier + 1);
         head.push(Step::Classify { layer, blocks: blocks(classes), bias });
-        let Build { own, sizes, .. } = build;
+        let Build { mut own, sizes, .. } = build;
+        own.shrink_to_fit();
+        trunk.shrink_to_fit();
+        head.shrink_to_fit();
         Self { trunk, head, own, side, sizes }
     }
 

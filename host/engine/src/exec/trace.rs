@@ -38,7 +38,8 @@ pub(crate) unsafe fn profile(pass: &Pass<'_>) -> Vec<(String, Duration)> {
 /// of every unit whose map is whole at some time, with the unit's number.
 ///
 /// # Safety
-/// As [`Pass::run`], with the caller's thread alone and a batch of one.
+/// As [`Pass::run`], with the caller's thread alone and a batch of one; `units` are those that the
+/// pass's plan was made of.
 pub(crate) unsafe fn outputs(pass: &Pass<'_>, units: &[Unit]) -> Vec<(usize, Vec<f32>)> {
     let mut found = Vec::new();
     let mut next = 0;
@@ -69,7 +70,8 @@ pub(crate) unsafe fn outputs(pass: &Pass<'_>, units: &[Unit]) -> Vec<(usize, Vec
         };
         let unit = &units[next];
         let lanes = blocks(unit.outputs) * unit.out_side() * unit.out_side();
-        // SAFETY: the step has just written this many lanes, and nobody writes to them now.
+        // SAFETY: the step is of this unit, so it has just written this many lanes, and nobody writes
+        // to them now.
         let map = unsafe { std::slice::from_raw_parts(pass.places.of(buffer), lanes) };
         found.push((next, unblocked(map, unit.outputs)));
         next += 1;

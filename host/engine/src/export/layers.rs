@@ -91,7 +91,7 @@ pub fn layers(
 
 /// Name of the unit at a place: stem, two units of the first block, three of each later one, two
 /// of the head.
-fn name(place: usize, count: usize) -> String {
+pub(crate) fn name(place: usize, count: usize) -> String {
     let parts = ["inverted_bottleneck", "depth_conv", "point_linear"];
     match place {
         0 => "first_conv".into(),

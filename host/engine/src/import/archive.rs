@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{ImportFault, array, take};
+use super::{ImportFault, array, short, take};
 
 /// First bytes of an archive: those of its first entry.
 pub const MAGIC: [u8; 4] = *b"PK\x03\x04";
@@ -33,10 +33,11 @@ impl<'a> Archive<'a> {
     /// [`ImportFault::Truncated`], [`ImportFault::Archive`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, ImportFault> {
         let (count, mut at) = directory(bytes)?;
-        let mut entries = HashMap::new();
+        let (mut entries, mut left) = (HashMap::new(), bytes.len());
         for _ in 0..count {
-            let (name, data) = entry(bytes, &mut at)?;
+            let (name, data) = entry(bytes, &mut at, &mut left)?;
             if entries.insert(name, data).is_some() {
+                let name = short(name);
                 return Err(fault(format!("entry {name:?} is there twice")));
             }
         }
@@ -109,8 +110,13 @@ fn place(bytes: &[u8], offset: u64) -> Result<usize, ImportFault> {
     place.ok_or_else(|| fault(format!("offset {offset} in a file of {} bytes", bytes.len())))
 }
 
-/// The entry whose record in the directory is at `at`: its name and bytes.
-fn entry<'a>(bytes: &'a [u8], at: &mut usize) -> Result<(&'a str, &'a [u8]), ImportFault> {
+/// The entry whose record in the directory is at `at`: its name and bytes, which are taken off those
+/// that are `left` to the entries. Entries that lie over each other would else be read again and again.
+fn entry<'a>(
+    bytes: &'a [u8],
+    at: &mut usize,
+    left: &mut usize,
+) -> Result<(&'a str, &'a [u8]), ImportFault> {
     let what = "record in the archive's directory";
     if array(bytes, at, what)? != DIRECTORY {
         return Err(fault("its directory has fewer entries than it says"));
@@ -127,12 +133,12 @@ fn entry<'a>(bytes: &'a [u8], at: &mut usize) -> Result<(&'a str, &'a [u8]), Imp
     large(extra, [&mut length, &mut stored, &mut offset]);
     let encrypted = half(4) & 1 == 1;
     if half(6) != 0 || stored != length || encrypted {
-        return Err(fault(format!("entry {name:?} is compressed or encrypted")));
+        return Err(fault(format!("entry {:?} is compressed or encrypted", short(name))));
     }
     let mut data = place(bytes, offset)?;
     let what = "entry of the archive";
     if array(bytes, &mut data, what)? != MAGIC {
-        return Err(fault(format!("no entry where {name:?} is said to be")));
+        return Err(fault(format!("no entry where {:?} is said to be", short(name))));
     }
     let local: [u8; 26] = array(bytes, &mut data, what)?;
     for field in [22, 24] {
@@ -140,10 +146,14 @@ fn entry<'a>(bytes: &'a [u8], at: &mut usize) -> Result<(&'a str, &'a [u8]), Imp
         take(bytes, &mut data, u64::from(length), what)?;
     }
     let data = take(bytes, &mut data, length, what)?;
+    *left = left.checked_sub(data.len()).ok_or_else(|| {
+        let name = short(name);
+        fault(format!("entry {name:?}: the entries up to it hold more bytes than the file"))
+    })?;
     let mut sum = flate2::Crc::new();
     sum.update(data);
     if sum.sum() != word(12) {
-        return Err(fault(format!("entry {name:?} is damaged: its check sum is another")));
+        return Err(fault(format!("entry {:?} is damaged: its check sum is another", short(name))));
     }
     Ok((name, data))
 }

@@ -10,7 +10,7 @@ use super::legacy::{FIRST, Legacy};
 use super::names::published;
 use super::pickle::{Built, Node};
 use super::tensor::{Spec, Tensor};
-use super::{ImportFault, archive};
+use super::{ImportFault, MOST_NAME, archive, short};
 use crate::layout::Layout;
 use crate::tensors::{FileFault, write_whole};
 
@@ -133,10 +133,17 @@ fn specs<'b, 'a>(built: &'b Built<'a>) -> Result<Vec<(&'a str, &'b Spec<'a>)>, I
     let mut specs = Vec::with_capacity(entries.len());
     for (key, value) in entries {
         match (built.node(*key), built.node(*value)) {
-            (Node::Text(name), Node::Tensor(spec)) => specs.push((*name, spec)),
+            (Node::Text(name), Node::Tensor(spec)) if name.len() <= MOST_NAME => {
+                specs.push((*name, spec));
+            }
+            (Node::Text(name), Node::Tensor(_)) => {
+                let (name, length) = (short(name), name.len());
+                return Err(ImportFault::Content(format!(
+                    "name {name:?} in {of} has {length} bytes, expected at most {MOST_NAME}"
+                )));
+            }
             (Node::Text(name), other) => {
-                let name: String = name.chars().take(80).collect();
-                let kind = other.kind();
+                let (name, kind) = (short(name), other.kind());
                 return Err(ImportFault::Content(format!(
                     "entry {name:?} of {of} is {kind}, expected a tensor"
                 )));
@@ -164,15 +171,16 @@ fn gather<'a>(
     let trained_on_several = specs.iter().all(|(name, _)| name.starts_with("module."));
     let (mut tensors, mut left) = (BTreeMap::new(), MOST_GROWTH * file as u64);
     for (name, spec) in specs {
-        let fault =
-            |why: String| ImportFault::Tensor { name: name.chars().take(200).collect(), why };
-        let storage = storage(spec)
-            .ok_or_else(|| fault(format!("no storage {:?} in the file", spec.storage.key)))?;
+        let fault = |why: String| ImportFault::Tensor { name: short(name), why };
+        let storage = storage(spec).ok_or_else(|| {
+            fault(format!("no storage {:?} in the file", short(spec.storage.key)))
+        })?;
         let tensor = spec.gather(storage, left).map_err(fault)?;
         left -= tensor.data.len() as u64;
-        let short = name.strip_prefix("module.").filter(|_| trained_on_several);
-        let published = published(short.unwrap_or(name));
+        let own = name.strip_prefix("module.").filter(|_| trained_on_several);
+        let published = published(own.unwrap_or(name));
         if tensors.insert(published.clone(), tensor).is_some() {
+            let published = short(&published);
             return Err(fault(format!("there is another of the published name {published}")));
         }
     }

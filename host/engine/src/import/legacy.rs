@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::pickle::{Built, Node};
-use super::{ImportFault, array, take};
+use super::{ImportFault, array, short, take};
 
 /// First byte of a file: a pickle's.
 pub const FIRST: u8 = 0x80;
@@ -45,8 +45,12 @@ impl<'a> Legacy<'a> {
         match next(bytes, &mut at)?.root() {
             Node::Int(VERSION) => {}
             other => {
-                let expected = format!("expected {VERSION}");
-                return Err(ImportFault::Content(format!("version is {other:?}, {expected}")));
+                let found = match other {
+                    Node::Int(version) => version.to_string(),
+                    other => other.kind().to_owned(),
+                };
+                let why = format!("version is {found}, expected {VERSION}");
+                return Err(ImportFault::Content(why));
             }
         }
         let about = next(bytes, &mut at)?;
@@ -95,12 +99,14 @@ impl<'a> Legacy<'a> {
                 array(self.storages, &mut at, "size of a storage").map_err(shifted)?;
             let size = sizes.get(key).ok_or_else(|| {
                 ImportFault::Content(format!(
-                    "storage {key:?} is of no tensor: its size is unknown"
+                    "storage {:?} is of no tensor: its size is unknown",
+                    short(key)
                 ))
             })?;
             let length = u64::from_le_bytes(count).saturating_mul(*size as u64);
             let data = take(self.storages, &mut at, length, "storage").map_err(shifted)?;
             if storages.insert(*key, data).is_some() {
+                let key = short(key);
                 return Err(ImportFault::Content(format!("storage {key:?} is there twice")));
             }
         }

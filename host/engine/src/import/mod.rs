@@ -8,8 +8,9 @@
 //! * [`checkpoint`] — the tensors of a file, and safetensors of them
 //!
 //! No file makes the reader use more than six times the file's size and 256 MiB: there is no
-//! recursion, what a pickle builds is counted ([`pickle::MOST_ITEMS`]), and all tensors together
-//! have at most [`checkpoint::MOST_GROWTH`] bytes for one of the file.
+//! recursion, what a pickle builds and remembers is counted ([`pickle::MOST_ITEMS`]), names and keys
+//! are short ([`MOST_NAME`]), and all tensors together have at most [`checkpoint::MOST_GROWTH`] bytes
+//! for one of the file. What is said of a file holds no more than 80 characters of each of its texts.
 
 pub mod archive;
 pub mod checkpoint;
@@ -19,6 +20,14 @@ pub mod pickle;
 pub mod tensor;
 
 pub use checkpoint::Checkpoint;
+
+/// Longest name of a tensor and longest key of a storage, bytes.
+pub const MOST_NAME: usize = 1 << 10;
+
+/// As much of a text of the file as a line of a fault holds.
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}
 
 /// Why a file is not taken for a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

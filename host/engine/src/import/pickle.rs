@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 
 use super::tensor::{Kind, Spec, Storage};
-use super::{ImportFault, array, take};
+use super::{ImportFault, MOST_NAME, array, short, take};
 
-/// Most that a pickle may push, list or copy: some ten thousand tensors.
+/// Most that a pickle may push, list or copy, and most that it may remember: some ten thousand
+/// tensors.
 pub const MOST_ITEMS: usize = 1 << 19;
 
 /// Most dimensions of a tensor.
@@ -244,7 +245,7 @@ impl<'a> Machine<'a> {
             Some(callable) => self.push(Node::Callable(callable)),
             None => {
                 // Both come from the file: as much of them as a line holds.
-                let named: String = format!("{module}.{name}").chars().take(80).collect();
+                let named = short(&format!("{}.{}", short(module), short(name)));
                 Err(self.fault(format!("names {named:?}, which no tensor needs")))
             }
         }
@@ -255,6 +256,9 @@ impl<'a> Machine<'a> {
             return Err(self.fault("remembers an item where there is none"));
         };
         self.memo.insert(index, *top);
+        if self.memo.len() > MOST_ITEMS {
+            return Err(self.fault(format!("remembers more than {MOST_ITEMS} items")));
+        }
         Ok(())
     }
 
@@ -445,6 +449,11 @@ impl<'a> Machine<'a> {
             return Err(self.fault(expected));
         };
         let count = u64::try_from(*count).map_err(|_| self.fault(expected))?;
+        if key.len() > MOST_NAME {
+            let length = key.len();
+            let why = format!("a storage's key of {length} bytes, expected at most {MOST_NAME}");
+            return Err(self.fault(why));
+        }
         let storage = Storage { kind: *kind, key, count };
         self.push(Node::Storage(storage))
     }

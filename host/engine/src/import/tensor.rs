@@ -162,6 +162,8 @@ impl Spec<'_> {
                     self.offset, self.sizes, self.strides, self.storage.count
                 ));
             }
+            // No more than it takes, which a buffer that grows by doubling would.
+            data.reserve_exact((count * written) as usize);
             self.walk(count, |at| {
                 let at = at as usize * size;
                 kind.append(&storage[at..at + size], &mut data);

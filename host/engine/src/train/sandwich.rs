@@ -11,7 +11,7 @@ use crate::layout::Layout;
 use super::network::{self, Values, backward, forward};
 use super::random::Random;
 
-/// A random sub-network, at full resolution.
+/// A random sub-network, at the family's `resolution`.
 #[must_use]
 pub fn sample(family: &Family, random: &mut Random) -> SubNet {
     let blocks = family.blocks();

@@ -7,9 +7,13 @@ pub(crate) mod emulated;
 #[cfg(feature = "candle")]
 #[allow(dead_code, reason = "not every test binary uses all of it")]
 pub(crate) mod graph;
+#[allow(dead_code, reason = "as above")]
+pub(crate) mod need;
 #[cfg(feature = "candle-cuda")]
 #[allow(dead_code, reason = "as above")]
 pub(crate) mod operators;
+#[allow(dead_code, reason = "as above")]
+pub(crate) mod published;
 #[allow(dead_code, reason = "as above")]
 pub(crate) mod random;
 

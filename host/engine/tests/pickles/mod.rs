@@ -64,8 +64,14 @@ pub(crate) fn archive(pickle: &[u8]) -> Vec<u8> {
 
 /// An archive of entries as they are.
 pub(crate) fn archive_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    archive_with(entries, 0)
+}
+
+/// An archive of entries as they are, with `more` records in its directory that name the last one
+/// again, each by a name of its own.
+pub(crate) fn archive_with(entries: &[(&str, &[u8])], more: usize) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for (name, data) in entries {
+    for (number, (name, data)) in entries.iter().enumerate() {
         let mut sum = flate2::Crc::new();
         sum.update(data);
         let length = (data.len() as u32).to_le_bytes();
@@ -80,11 +86,15 @@ pub(crate) fn archive_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
         ]
         .concat();
         let offset = (file.len() as u32).to_le_bytes();
-        directory.extend([b"PK\x01\x02\x14\0", &common[..], &[0; 10], &offset].concat());
-        directory.extend(name.as_bytes());
+        let record = [b"PK\x01\x02\x14\0", &common[..], &[0; 10], &offset].concat();
+        directory.extend([&record[..], name.as_bytes()].concat());
+        for copy in 0..if number + 1 == entries.len() { more } else { 0 } {
+            let name = format!("{copy:0length$}", length = name.len());
+            directory.extend([&record[..], name.as_bytes()].concat());
+        }
         file.extend([b"PK\x03\x04", &common[..], name.as_bytes(), data].concat());
     }
-    let count = (entries.len() as u16).to_le_bytes();
+    let count = ((entries.len() + more) as u16).to_le_bytes();
     let (length, offset) = (directory.len() as u32, file.len() as u32);
     file.extend(directory);
     file.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count].concat());

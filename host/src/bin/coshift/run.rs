@@ -236,7 +236,14 @@ fn inference(
         seed: arguments.seed,
     };
     for folder in &arguments.model {
-        models.load(policy, folder, &input)?;
+        let network = models.load(policy, folder, &input)?;
+        if policy.table_named(&network).is_some_and(|(table, _)| models.infers_noise(table)) {
+            let folder = folder.display();
+            complain(&format!(
+                "--model {folder}: published weights without images: {network} infers noise, no \
+                 accuracy is counted"
+            ));
+        }
     }
     for spec in applications {
         let table = policy.table_named(&spec.network).map(|(index, _)| index);

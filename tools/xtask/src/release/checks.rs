@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use coshift_controller::controller::SEARCH;
 
 use super::board::Folder;
 use super::counter::{self, Counter, Record, records};
@@ -58,7 +59,7 @@ fn counter_is_exact(emulator: &Path, image: &Path, counter: &Counter) -> Result<
     // The image sleeps when it has measured everything.
     let plugin = Plugin { argument: counter.argument(&path), records: path, last: "wake" };
     let shape = Shape::Hostile;
-    let timed = steps::measure_run(emulator, image, shape, WORST_CASES, Some(&plugin))?;
+    let timed = steps::measure_run(emulator, image, shape, WORST_CASES, SEARCH, Some(&plugin))?;
     let text = fs::read_to_string(&plugin.records).context("the counter's records")?;
     let mut counted = records(&text)?.into_iter().filter_map(|record| match record {
         Record::Call { name, own, .. } if name == counter::STEP => Some(own),

@@ -1,6 +1,10 @@
 //! Cases whose steps are measured: policies and the messages of a few control periods, random but
 //! the same for the same number.
 
+mod changes;
+
+use std::fmt;
+
 use anyhow::{Result, anyhow};
 use coshift_shared::policy::{Cell, Level, PolicyImage, Settle, SubNetwork, TableImage};
 use coshift_shared::to_controller::{
@@ -11,6 +15,9 @@ use coshift_shared::units::{Age, NO_POWER_CAP};
 
 /// Longest body of a message, bytes, and more.
 const BODY_BYTES: usize = 64;
+/// Half a control period, µs, and the samples of a message where there are most.
+const HALF_PERIOD_US: u32 = 25_000;
+const HOSTILE_SAMPLES: usize = 12;
 /// Control periods of a case: of a hostile one more than a dwell, after which a board at rest
 /// searches.
 const PERIODS: usize = 5;
@@ -29,6 +36,10 @@ pub(crate) enum Shape {
     /// Four applications with 16 sub-networks on 32 levels; cells in no order, tight deadlines,
     /// caps and budgets, jumps of the slowdown; every other one parks, with settle windows.
     Hostile,
+    /// As hostile, and in every other period something changes before its telemetry: the targets of an
+    /// application, the caps, the whole state (a seed), or nothing was heard for a while; see
+    /// [`Event`].
+    Changed,
     /// As hostile, in another size, fewer periods, never parked.
     Sized {
         /// Applications, 1 to 4.
@@ -56,28 +67,50 @@ pub(crate) struct Case {
     pub(crate) policy: Vec<u8>,
     /// What is given to the controller, one after another.
     pub(crate) messages: Vec<ToController>,
+    /// What changes in each control period.
+    pub(crate) events: Vec<Event>,
+}
+
+/// What changes in a control period, between its first message and its telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Nothing.
+    Quiet,
+    /// One application has other targets, comes or goes, or the caps are others.
+    Asked,
+    /// The whole state comes, as an agent sends it: applications, caps and all parts of a seed.
+    Seeded,
+    /// The period begins after a silence.
+    Silence,
+}
+
+impl Event {
+    pub(crate) const ALL: [Self; 4] = [Self::Quiet, Self::Asked, Self::Seeded, Self::Silence];
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quiet => "no change",
+            Self::Asked => "other targets or caps",
+            Self::Seeded => "a seed",
+            Self::Silence => "after a silence",
+        })
+    }
 }
 
 impl Case {
     /// The case of this name.
     pub(crate) fn new(shape: Shape, id: CaseId) -> Result<Self> {
         let mut random = Random::new(id);
-        let style = match shape {
-            Shape::Typical => Style::Board,
-            Shape::Hostile | Shape::Sized { .. } => *random.pick(&Style::ALL),
-        };
-        let (levels, sub_networks, tables) = match shape {
-            Shape::Typical => (16, 8, 1),
-            Shape::Hostile => (32, 16, 4),
-            Shape::Sized { applications, sub_networks, levels } => {
-                (levels.into(), sub_networks.into(), applications.into())
-            }
-        };
-        let parks = shape == Shape::Hostile && random.flip();
-        let image = policy(levels, sub_networks, tables, style, parks, &mut random);
+        let image = drawn(shape, &mut random);
         let policy = image.to_bytes().map_err(|error| anyhow!("a generated policy: {error:?}"))?;
-        let messages = messages(shape, &image, &mut random);
-        Ok(Self { policy, messages })
+        let (messages, events) = if shape == Shape::Changed {
+            changes::messages(&image, &policy, &mut random)?
+        } else {
+            messages(shape, &image, &mut random)
+        };
+        Ok(Self { policy, messages, events })
     }
 
     /// The case as the measuring image reads it.
@@ -94,6 +127,29 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// The policy of a case.
+fn drawn(shape: Shape, random: &mut Random) -> PolicyImage {
+    let style = match shape {
+        Shape::Typical => Style::Board,
+        Shape::Hostile | Shape::Changed | Shape::Sized { .. } => *random.pick(&Style::ALL),
+    };
+    let (levels, sub_networks, tables) = match shape {
+        Shape::Typical => (16, 8, 1),
+        Shape::Hostile | Shape::Changed => (32, 16, 4),
+        Shape::Sized { applications, sub_networks, levels } => {
+            (levels.into(), sub_networks.into(), applications.into())
+        }
+    };
+    let parks = matches!(shape, Shape::Hostile | Shape::Changed) && random.flip();
+    policy(levels, sub_networks, tables, style, parks, random)
+}
+
+/// The policy that may follow a case's own.
+pub(crate) fn next_policy(shape: Shape, id: CaseId) -> Result<Vec<u8>> {
+    let image = PolicyImage { sequence: 2, ..drawn(shape, &mut Random::new(id)) };
+    image.to_bytes().map_err(|error| anyhow!("a generated policy: {error:?}"))
 }
 
 /// Bytes, filled up to whole words.
@@ -189,7 +245,11 @@ fn policy(
     }
 }
 
-fn messages(shape: Shape, image: &PolicyImage, random: &mut Random) -> Vec<ToController> {
+fn messages(
+    shape: Shape,
+    image: &PolicyImage,
+    random: &mut Random,
+) -> (Vec<ToController>, Vec<Event>) {
     let applications = image.tables.len();
     let mut messages: Vec<_> = targets(shape, image, random)
         .into_iter()
@@ -208,41 +268,68 @@ fn messages(shape: Shape, image: &PolicyImage, random: &mut Random) -> Vec<ToCon
         parking: image.park_level.is_some(),
     }));
     let mut at_us = START_US;
-    let (samples, spread) = if hostile { (12, 800) } else { (2, 40) };
+    let samples = if hostile { HOSTILE_SAMPLES } else { 2 };
     let periods = if shape == Shape::Hostile { HOSTILE_PERIODS } else { PERIODS };
     for period in 0..periods {
-        at_us = at_us.wrapping_add(25_000);
-        let base = if hostile { 2_500 + random.below(8_000) } else { 4_096 + random.below(100) };
+        at_us = at_us.wrapping_add(HALF_PERIOD_US);
+        let base = base(hostile, random);
         for slot in 0..applications {
-            let sample = |random: &mut Random| ((base + random.below(spread)) as u16).to_le_bytes();
+            let message = outcomes(hostile, image, base, samples, random);
             messages.push(ToController::Outcomes(Outcomes {
                 at_us,
                 slot: slot as u8,
-                sub_network: 0,
-                level: 3.min(image.levels.len() - 1) as u8,
                 first_index: (period * samples) as u32,
-                samples: (0..samples).map(|_| sample(random)).collect(),
-                outcomes_total: 0,
-                misses_total: 0,
+                ..message
             }));
         }
-        at_us = at_us.wrapping_add(25_000);
-        let hot = hostile && random.below(3) == 0;
-        messages.push(ToController::Telemetry(Telemetry {
-            at_us,
-            level: random.below(image.levels.len() as u32) as u8,
-            clocks_mhz: [1; 3],
-            power_mw: 3_000 + random.below(15_000),
-            power_age: Age::FRESH,
-            gpu_load_permille: 1,
-            gpu_load_age: Age::FRESH,
-            temperatures: [
-                Temperature { mdeg_c: if hot { 83_000 } else { 50_000 }, age: Age::FRESH },
-                Temperature::MISSING,
-            ],
-        }));
+        at_us = at_us.wrapping_add(HALF_PERIOD_US);
+        messages.push(ToController::Telemetry(telemetry(at_us, hostile, image, random)));
     }
-    messages
+    (messages, vec![Event::Quiet; periods])
+}
+
+/// The slowdown that samples of a period are about, in 1/4096.
+fn base(hostile: bool, random: &mut Random) -> u32 {
+    if hostile { 2_500 + random.below(8_000) } else { 4_096 + random.below(100) }
+}
+
+/// Outcomes of the first slot, as many samples as said.
+fn outcomes(
+    hostile: bool,
+    image: &PolicyImage,
+    base: u32,
+    samples: usize,
+    random: &mut Random,
+) -> Outcomes {
+    let spread = if hostile { 800 } else { 40 };
+    let sample = |_| ((base + random.below(spread)) as u16).to_le_bytes();
+    Outcomes {
+        at_us: START_US,
+        slot: 0,
+        sub_network: 0,
+        level: 3.min(image.levels.len() - 1) as u8,
+        first_index: 0,
+        samples: (0..samples).map(sample).collect(),
+        outcomes_total: 0,
+        misses_total: 0,
+    }
+}
+
+fn telemetry(at_us: u32, hostile: bool, image: &PolicyImage, random: &mut Random) -> Telemetry {
+    let hot = hostile && random.below(3) == 0;
+    Telemetry {
+        at_us,
+        level: random.below(image.levels.len() as u32) as u8,
+        clocks_mhz: [1; 3],
+        power_mw: 3_000 + random.below(15_000),
+        power_age: Age::FRESH,
+        gpu_load_permille: 1,
+        gpu_load_age: Age::FRESH,
+        temperatures: [
+            Temperature { mdeg_c: if hot { 83_000 } else { 50_000 }, age: Age::FRESH },
+            Temperature::MISSING,
+        ],
+    }
 }
 
 /// Targets of each application, tight ones and contradicting ones among them.
@@ -334,7 +421,7 @@ mod tests {
     #[test]
     fn a_case_is_the_same_each_time_and_its_policy_is_valid() {
         let least = Shape::Sized { applications: 1, sub_networks: 1, levels: 1 };
-        for shape in [Shape::Typical, Shape::Hostile, least] {
+        for shape in [Shape::Typical, Shape::Hostile, Shape::Changed, least] {
             for index in 0..50 {
                 let id = CaseId { seed: 1, index };
                 let (case, again) = (Case::new(shape, id).unwrap(), Case::new(shape, id).unwrap());

@@ -14,7 +14,7 @@ use coshift_shared::kind::Kind;
 
 #[cfg(test)]
 pub(crate) use cases::HOSTILE_PERIODS;
-pub(crate) use cases::{Case, CaseId, Shape, put_block};
+pub(crate) use cases::{Case, CaseId, Event, Shape, next_policy, put_block};
 
 use crate::workspace;
 
@@ -86,6 +86,14 @@ impl Measured {
         worst
     }
 
+    /// Mean cost of a control period, rounded up: its outcomes, its telemetry, and all slices.
+    pub(crate) fn mean_period(&self) -> Option<u64> {
+        let within = |step: &&Step| matches!(step.kind, Kind::Outcomes | Kind::Telemetry);
+        let sum: u64 = self.steps.iter().filter(within).map(|step| step.altogether).sum();
+        let periods = self.of(Kind::Telemetry).steps.len() as u64;
+        (periods > 0).then(|| sum.div_ceil(periods))
+    }
+
     /// The steps of one kind.
     pub(crate) fn of(&self, kind: Kind) -> Self {
         Self { steps: self.steps.iter().copied().filter(|step| step.kind == kind).collect() }
@@ -98,16 +106,17 @@ impl Measured {
     }
 }
 
-/// Runs cases on the measuring image.
+/// Runs cases on the measuring image, with this bound on the search of one decision.
 pub(crate) fn measure(
     emulator: &Path,
     image: &Path,
     shape: Shape,
     ids: &[CaseId],
+    effort: u32,
 ) -> Result<Measured> {
     let mut measured = Measured::default();
     for ids in ids.chunks(CASES_A_RUN) {
-        measured.steps.extend(measure_run(emulator, image, shape, ids, None)?.steps);
+        measured.steps.extend(measure_run(emulator, image, shape, ids, effort, None)?.steps);
     }
     Ok(measured)
 }
@@ -118,10 +127,12 @@ pub(crate) fn measure_run(
     image: &Path,
     shape: Shape,
     ids: &[CaseId],
+    effort: u32,
     plugin: Option<&Plugin>,
 ) -> Result<Measured> {
     let cases = ids.iter().map(|id| Case::new(shape, *id)).collect::<Result<Vec<_>>>()?;
-    let mut input = u32::try_from(cases.len())?.to_le_bytes().to_vec();
+    let mut input = effort.to_le_bytes().to_vec();
+    input.extend(u32::try_from(cases.len())?.to_le_bytes());
     for case in &cases {
         case.write(&mut input)?;
     }
@@ -261,6 +272,8 @@ mod tests {
         assert_eq!(measured.longest().unwrap().altogether, 9);
         assert_eq!(measured.of(Kind::Telemetry).mean(), Some(4));
         assert_eq!(measured.of(Kind::Hello).mean(), None);
+        assert_eq!(measured.mean_period(), Some(8));
+        assert_eq!(measured.of(Kind::Outcomes).mean_period(), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use coshift_shared::protocol::VersionRange;
 use coshift_shared::session::Sender;
 use coshift_shared::to_controller::{Hello, ToController};
 
-use crate::steps::{self, Case, CaseId, Shape};
+use crate::steps::{self, Case, CaseId, Event, Shape};
 
 /// Session of the cases: no byte of it is zero.
 pub(crate) const SESSION: u16 = 0x0101;
@@ -43,6 +43,10 @@ impl FrameCost {
 pub(crate) struct PeriodCost {
     /// The case it is of.
     pub(crate) case: CaseId,
+    /// What changes in it.
+    pub(crate) event: Event,
+    /// Its bytes that end no frame.
+    pub(crate) inner_bytes: u64,
     /// Instructions from the first byte that came to the last one answered.
     pub(crate) instructions: u64,
 }
@@ -72,8 +76,8 @@ pub(crate) fn frames(emulator: &Path, image: &Path) -> Result<Vec<FrameCost>> {
 
 /// Cost of the control periods of cases, in order.
 ///
-/// A period is what one telemetry ends: the outcomes of every application before it, and all that
-/// is answered.
+/// A period is what one telemetry ends: the outcomes of every application before it, what changes
+/// between them, and all that is answered.
 pub(crate) fn periods(
     emulator: &Path,
     image: &Path,
@@ -93,19 +97,20 @@ pub(crate) fn periods(
             input.extend(u32::try_from(1 + periods.len())?.to_le_bytes());
             steps::put_block(&mut input, &case.policy);
             put(&mut input, &setup)?;
-            exchanges.push((*id, false));
-            for period in &periods {
+            exchanges.push((*id, None));
+            for (period, event) in periods.iter().zip(&case.events) {
                 put(&mut input, period)?;
-                exchanges.push((*id, true));
+                let inner_bytes = period.iter().filter(|byte| **byte != 0).count() as u64;
+                exchanges.push((*id, Some((*event, inner_bytes))));
             }
         }
         let words = steps::emulate(emulator, image, &input, 2 * exchanges.len())?;
-        for ((case, is_period), [ticks, answered]) in exchanges.iter().zip(words.as_chunks().0) {
+        for ((case, period), [ticks, answered]) in exchanges.iter().zip(words.as_chunks().0) {
             let CaseId { seed, index } = *case;
             ensure!(*answered > 0, "seed {seed} index {index}: nothing was answered");
-            if *is_period {
+            if let Some((event, inner_bytes)) = *period {
                 let instructions = steps::instructions(*ticks);
-                costs.push(PeriodCost { case: *case, instructions });
+                costs.push(PeriodCost { case: *case, event, inner_bytes, instructions });
             }
         }
     }
@@ -134,19 +139,27 @@ pub(crate) fn exchanged(messages: &[ToController]) -> Result<(Vec<u8>, Vec<Vec<u
     };
     let mut setup = framed(&hello)?.bytes().to_vec();
     let (mut periods, mut open) = (Vec::new(), Vec::new());
-    for message in messages {
+    let before = opening(messages);
+    for (place, message) in messages.iter().enumerate() {
         let frame = framed(message)?;
-        match message.kind() {
-            Kind::Application | Kind::Limits => setup.extend(frame.bytes()),
-            Kind::Telemetry => {
-                open.extend(frame.bytes());
-                periods.push(std::mem::take(&mut open));
-            }
-            _ => open.extend(frame.bytes()),
+        if place < before {
+            setup.extend(frame.bytes());
+            continue;
+        }
+        open.extend(frame.bytes());
+        if message.kind() == Kind::Telemetry {
+            periods.push(std::mem::take(&mut open));
         }
     }
     ensure!(open.is_empty(), "a case whose last period has no telemetry");
     Ok((setup, periods))
+}
+
+/// How many of a case's messages set the session up: those before its first period.
+pub(crate) fn opening(messages: &[ToController]) -> usize {
+    let is_setup =
+        |message: &&ToController| matches!(message.kind(), Kind::Application | Kind::Limits);
+    messages.iter().take_while(is_setup).count()
 }
 
 fn largest_frames() -> Result<Vec<(Kind, Frame)>> {

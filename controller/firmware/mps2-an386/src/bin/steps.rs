@@ -1,6 +1,7 @@
 //! Measuring image: the cost of controller steps, for cases that the host leaves in memory.
 //!
-//! The window (`board::Window`) holds, in little-endian words: how many cases; for each case the
+//! The window (`board::Window`) holds, in little-endian words: the bound on the search of one decision
+//! (`Controller::searching`); how many cases; for each case the
 //! bytes of its policy image, the number of its messages, the image, and for each message
 //! `kind | length << 8` and its body. Images and bodies are filled up to whole words.
 //!
@@ -54,10 +55,11 @@ mod image {
         timer: &StepTimer,
         costs: &mut core::slice::Iter<'_, AtomicU32>,
     ) -> Option<()> {
+        let effort = input.word()?;
         for _ in 0..input.word()? {
             let (length, messages) = (input.word()?, input.word()?);
             let policy = PolicyView::open(input.block(length)?).ok()?;
-            let mut controller = Controller::new(Some(policy));
+            let mut controller = Controller::new(Some(policy)).searching(effort);
             controller.start_session(Instant::START, PERIOD_US, SESSION);
             let mut outputs = Outputs::new();
             for seq in 0..u16::try_from(messages).ok()? {

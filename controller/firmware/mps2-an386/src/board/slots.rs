@@ -18,7 +18,7 @@ use embedded_storage::nor_flash::{
 /// First byte of the first slot: the start of the board's PSRAM, of which nothing else is used.
 const BASE: usize = 0x2100_0000;
 /// Bytes of a slot.
-const SIZE: usize = 20 * 1024;
+pub(super) const SIZE: usize = 20 * 1024;
 /// Bytes that are erased at once.
 const BLOCK: usize = 4 * 1024;
 /// Bytes that are written at once.
@@ -45,6 +45,11 @@ pub struct RamSlot {
 /// Both slots. To be called once, while the board is brought up.
 pub(super) fn take() -> [RamSlot; 2] {
     [BASE, BASE.wrapping_add(SIZE)].map(|base| RamSlot { base })
+}
+
+/// The slot at this address: to be called once for it, by an image in which nothing else uses its memory.
+pub(super) fn at(base: usize) -> RamSlot {
+    RamSlot { base }
 }
 
 /// The newest valid policy, or the one compiled in, and the store on the other slot.
@@ -145,8 +150,8 @@ impl NorFlash for RamSlot {
 
 impl Slot for RamSlot {
     fn mapped(&self) -> &[u8] {
-        // SAFETY: RAM of the board of which only the two slots are used; any bits make bytes, and
-        // while this borrow lives `self` cannot be written.
+        // SAFETY: RAM of the board that is this slot's alone; any bits make bytes, and while this borrow
+        // lives `self` cannot be written.
         unsafe { slice::from_raw_parts(self.base as *const u8, SIZE) }
     }
 }

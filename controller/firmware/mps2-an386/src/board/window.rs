@@ -3,20 +3,26 @@
 use core::slice;
 use core::sync::atomic::AtomicU32;
 
+use super::slots::{self, RamSlot};
+
 /// First byte of the board's pseudo-static RAM, which holds the window and nothing else.
 const BASE: usize = 0x2100_0000;
 /// Bytes of cases; the costs follow.
 const INPUT_BYTES: usize = 12 << 20;
+/// Bytes of the window, the slot at its end among them.
+const BYTES: usize = 16 << 20;
 /// Words of the costs.
-const RESULT_WORDS: usize = (4 << 20) / 4;
+const RESULT_WORDS: usize = (BYTES - INPUT_BYTES - slots::SIZE) / 4;
 
-/// The window: 12 MiB to read, then 4 MiB to write.
+/// The window: 12 MiB to read, then nearly 4 MiB to write, then a slot of the policy store.
 #[derive(Debug)]
 pub struct Window {
     /// Written by the host before the image starts, and by nobody afterwards.
     pub input: &'static [u8],
     /// Read by the host while the image runs.
     pub results: &'static [AtomicU32],
+    /// A slot as the board's own two, in whose place the window is.
+    pub slot: RamSlot,
 }
 
 impl Window {
@@ -31,6 +37,6 @@ impl Window {
                 slice::from_raw_parts((BASE + INPUT_BYTES) as *const AtomicU32, RESULT_WORDS),
             )
         };
-        Some(Self { input, results })
+        Some(Self { input, results, slot: slots::at(BASE + BYTES - slots::SIZE) })
     }
 }

@@ -39,7 +39,7 @@ fn over_the_emulated_driver() {
         let mut again = Command::new(std::env::current_exe().unwrap());
         again.args(["--exact", "over_the_emulated_driver", "--nocapture"]);
         again.env("LD_PRELOAD", &library).env(AGAIN, "1").env_remove(POOLS).env_remove(FAULT);
-        settings.iter().for_each(|setting| drop(again.env(setting, "1")));
+        again.envs(settings.iter().map(|setting| (setting, "1")));
         let output = again.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())

@@ -96,7 +96,7 @@ fn kernels_with_a_fault_do_not_pass() {
             "const long map = long(blockIdx.z) * blocks + channel / LANES",
             "const long map = long(blockIdx.z) * (blocks - 1) + channel / LANES",
         ),
-        ("first + 2 < a.channels ? from[2]", "first + 1 < a.channels ? from[2]"),
+        ("first + 2 < a.channels ? from[2]", "first + 3 < a.channels ? from[2]"),
         ("first + i < a.row", "true"),
         ("pixel < a.pixels; pixel += slots", "pixel < a.pixels; pixel += slots + 1"),
         ("blocks * LANES + at % a.channels", "blocks * a.channels + at % a.channels"),

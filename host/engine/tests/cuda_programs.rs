@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::close::{assert_close, top};
+use common::close::assert_close;
 use common::emulated::{Emulated, Memory, POISON};
+use common::graph::top;
 use common::random::{largest_alone, levels, noise, random_network};
 use common::{family, graph};
 use coshift_engine::cuda::program::Program;

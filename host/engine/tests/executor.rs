@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::close::{assert_close, top};
+use common::close::assert_close;
+use common::graph::top;
 use common::published::{FLOPS_595, specialised};
 use common::random::{calibrated, largest_alone, levels, noise, random_network, values};
 use common::{family, graph};
@@ -14,10 +15,6 @@ use coshift_engine::model::Calibrated;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::Values;
 use coshift_engine::train::random::Random;
-
-fn layout(json: &str) -> Layout {
-    Layout::new(&serde_json::from_str::<Family>(json).unwrap()).unwrap()
-}
 
 /// Runs one image through both, on one thread and on two.
 fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated), seed: u64) {
@@ -55,7 +52,7 @@ fn the_published_levels_equal_the_candle_graph() {
 /// On images larger than those that the super-network is trained for.
 #[test]
 fn the_published_network_of_595_m_equals_the_candle_graph() {
-    let layout = layout(OFA_12);
+    let layout = Layout::new(&serde_json::from_str(OFA_12).unwrap()).unwrap();
     let Some(net) = specialised(&layout, FLOPS_595) else { return };
     assert_eq!(net.resolution, Some(236));
     let mut random = Random(46);

@@ -1,4 +1,4 @@
-//! What is close enough, and which class is the top one.
+//! What is close enough.
 
 /// Numbers that are compared.
 pub(crate) trait Number: Copy + Into<f64> {}
@@ -26,10 +26,4 @@ pub(crate) fn close<A: Number, B: Number>(a: &[A], b: &[B], what: &str) -> Resul
 /// [`close`], or the test fails.
 pub(crate) fn assert_close<A: Number, B: Number>(a: &[A], b: &[B], what: &str) {
     close(a, b, what).unwrap();
-}
-
-/// The class with the largest logit.
-pub(crate) fn top(logits: &[f32]) -> usize {
-    let largest = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    largest.unwrap().0
 }

@@ -118,3 +118,9 @@ pub(crate) fn pixels(y: &Tensor) -> Vec<f32> {
     let y = y.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
     y.flatten_all().unwrap().to_vec1().unwrap()
 }
+
+/// The class with the largest logit.
+pub(crate) fn top(logits: &[f32]) -> usize {
+    let largest = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    largest.unwrap().0
+}

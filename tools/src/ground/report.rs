@@ -123,6 +123,10 @@ fn draw(scenario: &Scenario, run: &Run) -> Drawn {
     Drawn { gpu_mhz, power_w, responses: run.records.iter().map(of).collect(), slowdown }
 }
 
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 fn page(
     scenarios: &[Scenario],
     skipped: &[String],
@@ -132,10 +136,11 @@ fn page(
     variants: &[sensitivity::Variant],
 ) -> Result<Page> {
     let mut lead = format!(
-        "{} scenarios, {seeds} seed{}, simulated on boards modelled from published measurements; \
+        "{} scenario{}, {seeds} seed{}, simulated on boards modelled from published measurements; \
          nothing was measured on a board of ours.",
         scenarios.len(),
-        if seeds == 1 { "" } else { "s" },
+        plural(scenarios.len() as u64),
+        plural(seeds),
     );
     if !skipped.is_empty() {
         lead += &format!(" Skipped for want of data: {}.", skipped.join(", "));
@@ -144,7 +149,7 @@ fn page(
         .lead(lead)
         .section(glance(scenarios, rows))
         .section(distance(scenarios, rows)?)
-        .section(sensitivity::section(variants)?);
+        .section(sensitivity::section(variants, scenarios)?);
     for scenario in scenarios {
         page = page.section(of_scenario(scenario, rows, runs)?);
     }

@@ -60,11 +60,7 @@ const ASSUMED: [(&str, Change); 6] = [
 /// # Errors
 /// As [`simulate`].
 pub fn variants(scenarios: &[Scenario], seeds: u64) -> Result<Vec<Variant>> {
-    let repeated: Vec<Scenario> = scenarios
-        .iter()
-        .filter(|scenario| REPEATED.contains(&scenario.name.as_str()))
-        .cloned()
-        .collect();
+    let repeated: Vec<Scenario> = repeated(scenarios).cloned().collect();
     let mut out = vec![variant("as in the board files".into(), &repeated, seeds)?];
     for (name, change) in ASSUMED {
         for factor in FACTORS {
@@ -74,6 +70,11 @@ pub fn variants(scenarios: &[Scenario], seeds: u64) -> Result<Vec<Variant>> {
         }
     }
     Ok(out)
+}
+
+/// Those of [`REPEATED`] that are there.
+fn repeated(scenarios: &[Scenario]) -> impl Iterator<Item = &Scenario> {
+    scenarios.iter().filter(|scenario| REPEATED.contains(&scenario.name.as_str()))
 }
 
 fn variant(name: String, scenarios: &[Scenario], seeds: u64) -> Result<Variant> {
@@ -99,11 +100,11 @@ fn variant(name: String, scenarios: &[Scenario], seeds: u64) -> Result<Variant> 
     })
 }
 
-/// The section of the page.
+/// The section of the page, of these variants of these scenarios.
 ///
 /// # Errors
 /// None that the table's own width could cause.
-pub fn section(variants: &[Variant]) -> Result<Section, PageError> {
+pub fn section(variants: &[Variant], scenarios: &[Scenario]) -> Result<Section, PageError> {
     let columns = [
         "energy ÷ oracle",
         "less than schedutil + podgov, largest",
@@ -111,8 +112,13 @@ pub fn section(variants: &[Variant]) -> Result<Section, PageError> {
         "most misses ÷ target",
     ]
     .map(Column::number);
+    let names: Vec<_> = repeated(scenarios).map(|scenario| scenario.name.as_str()).collect();
+    if names.is_empty() {
+        return Ok(Section::new("Sensitivity to what is assumed")
+            .paragraph(format!("Of {}, which are repeated, none is here.", REPEATED.join(", "))));
+    }
     let mut table = Table::new(
-        format!("Mean over {}", REPEATED.join(", ")),
+        format!("Mean over {}", names.join(", ")),
         std::iter::once(Column::text("Coefficient")).chain(columns),
     );
     for variant in variants {
@@ -127,7 +133,8 @@ pub fn section(variants: &[Variant]) -> Result<Section, PageError> {
     Ok(Section::new("Sensitivity to what is assumed")
         .paragraph(
             "Each coefficient that the board files assume, times 0.7 and times 1.3, on the board and \
-             in every manager's tables.",
+             in every manager's tables. Power of the CPU and of the memory is what other clocks than \
+             those of the power measurements add: at these it changes nothing.",
         )
         .table(table))
 }

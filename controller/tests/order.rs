@@ -63,7 +63,7 @@ fn happen(bench: &mut Bench<'_>, event: &Event) {
             bench.wait_us(*us);
             bench.controller.step(bench.now, coshift_controller::Input::Tick);
         }
-        Event::Seed(..) => {}
+        Event::Seed(..) | Event::Keep | Event::Kept => {}
     }
 }
 

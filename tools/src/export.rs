@@ -25,8 +25,8 @@ pub struct ExportArgs {
     /// Model folder.
     #[arg(long, value_name = "DIR", default_value = "models/coshift-28")]
     pub model: PathBuf,
-    /// Index of the sub-network, or a description like
-    /// {"depths":[1,1,1],"kernels":[3,…],"expands":[1,…]}.
+    /// Index of the sub-network, or its description as model.json has it
+    /// ({"depths":…,"kernels":…,"expands":…}).
     #[arg(long, value_name = "INDEX|JSON")]
     pub sub_network: String,
     /// Folder with the IDX files of the training images that a described sub-network is calibrated

@@ -57,9 +57,10 @@ pub(crate) const PERIOD: Budget =
 /// The same of the release image, without the bytes before the last of each frame.
 pub(crate) const RELEASE_PERIOD: Budget =
     Budget { name: "period, released", unit: "instructions", limit: 113_000, aim: 120_000 };
-/// Most stack that the release image was seen to use.
+/// Most stack that the release image was seen to use: 2,900 B, and up to an exception's 108 B more
+/// where one came at the deepest point.
 pub(crate) const STACK_HIGH_WATER: Budget =
-    Budget { name: "stack high water", unit: "B", limit: 2_944, aim: 4 * 1024 };
+    Budget { name: "stack high water", unit: "B", limit: 3_040, aim: 4 * 1024 };
 /// Most stack that the release image can use.
 pub(crate) const STACK_BOUND: Budget =
     Budget { name: "stack bound", unit: "B", limit: 4 * 1024, aim: 4 * 1024 };

@@ -488,6 +488,15 @@ impl Demand {
             && load.latency_us <= self.guard(margin).limit_us
     }
 
+    /// The sub-network within this policy latency that takes least energy of those that keep every
+    /// promise of the application.
+    #[must_use]
+    pub fn leanest_served(&self, column: Column<'_>, most_us: u32, margin: Margin) -> Option<u8> {
+        let latency_us = most_us.min(self.guard(margin).limit_us);
+        let within = Bounds { latency_us, energy_uj: self.budget_uj, ..Bounds::OPEN };
+        leanest(column, self.floor, within)
+    }
+
     /// Least energy of a sub-network that keeps floor and deadline, µJ.
     #[must_use]
     pub fn least_energy_uj(&self, column: Column<'_>) -> u32 {

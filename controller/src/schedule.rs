@@ -136,27 +136,32 @@ impl Schedule {
     }
 
     /// The longest that a request of slot `own` may take, µs: so that it is in time itself, and
-    /// so that it does not block one of the others for too long. The second value counts only
-    /// the others that `outrank` it. `own_us` is what it takes in `times`.
+    /// so that it neither blocks one of the others for too long nor, where its deadline is the
+    /// earlier one, comes before it too often. The second value counts only the others that
+    /// `outrank` it. `own_us` is what it takes in `times`.
     #[must_use]
     pub fn room_us(&self, times: &Times, own: usize, own_us: u32, outrank: u8) -> (u32, u32) {
         let (mut all, mut high) = (u32::MAX, u32::MAX);
         let (mut bit, mut slot) = (1_u8, 0_usize);
         let pairs = times.queued_us.into_iter().zip(times.blocking_us);
         for (row, (queued_us, blocking_us)) in self.rows.iter().zip(pairs) {
-            let requests = row.requests_q16.get(own).copied().unwrap_or(0);
-            if slot == own {
-                let others = queued_us.saturating_sub(own_us).saturating_add(blocking_us);
-                let room = row.deadline_us.saturating_sub(others);
-                (all, high) = (all.min(room), high.min(room));
-            } else if row.deadline_us > 0 && requests <= ONE_Q16 {
-                // One that would be late anyway is not helped by going without blocking alone.
-                let others =
-                    if requests == 0 { queued_us } else { queued_us.saturating_sub(own_us) };
-                let room = row.deadline_us.saturating_sub(others);
-                if room > 0 {
+            if row.deadline_us > 0 {
+                let requests = row.requests_q16.get(own).copied().unwrap_or(0);
+                let others = match requests {
+                    // It is what blocks.
+                    0 => queued_us,
+                    requests => {
+                        let own_us = time_us(own_us, requests);
+                        queued_us.saturating_sub(own_us).saturating_add(blocking_us)
+                    }
+                };
+                let rest_us = row.deadline_us.saturating_sub(others);
+                let room = if requests > ONE_Q16 { each_us(rest_us, requests) } else { rest_us };
+                let is_own = slot == own;
+                // One that would be late anyway is not helped by what this one does alone.
+                if is_own || room > 0 {
                     all = all.min(room);
-                    if outrank & bit != 0 {
+                    if is_own || outrank & bit != 0 {
                         high = high.min(room);
                     }
                 }
@@ -186,4 +191,12 @@ fn time_us(guarded_us: u32, requests: u32) -> u32 {
     }
     let time = u64::from(guarded_us).wrapping_mul(u64::from(requests)) >> 16;
     u32::try_from(time).unwrap_or(MOST_US).min(MOST_US)
+}
+
+/// What each of `requests` (Q16.16) may take where all together may take `us`, less than 2³⁰; rounded
+/// down, by at most a share of `us` ÷ 2³⁰ more than that, so that 32 bits do.
+fn each_us(us: u32, requests: u32) -> u32 {
+    let shift = 16_u32.saturating_sub(us.leading_zeros());
+    let parts = requests.wrapping_shr(shift).saturating_add(1);
+    us.wrapping_shr(shift).wrapping_shl(16).checked_div(parts).unwrap_or(0)
 }

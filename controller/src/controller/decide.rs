@@ -15,19 +15,22 @@ use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 /// What one slice of a decision may take beside what it does only once; see
 /// [`crate::device::Effort`].
 const SLICE: u32 = 6_000;
+/// What judging the standing level may take for others to be looked at in the same slice.
+const JUDGED: u32 = 1_500;
 /// What a decision may take before it leaves the levels not looked at to the next one, but for the
 /// level it looks at then, and for one at least.
-pub const SEARCH: u32 = 45_000;
+pub const SEARCH: u32 = 27_000;
 /// What finding a level to ask for takes, while a clock is held.
 const PROBE: u32 = 6_000;
 
 /// What weighing the sub-networks that run takes.
 const STANDS: u32 = 2_000;
 
-/// Most slices of one decision: those of its search use up their effort, but for the last; one more
-/// may only find what to ask for, and one more only name what is missing.
-pub const MOST_SLICES: usize = 11;
-const _: () = assert!(SEARCH.div_ceil(SLICE) as usize + 3 == MOST_SLICES);
+/// Most slices of one decision: one may only judge the standing level; those of the search use up
+/// their effort, but for the last; one more may only find what to ask for, and one more only name
+/// what is missing.
+pub const MOST_SLICES: usize = 8;
+const _: () = assert!((SEARCH - JUDGED).div_ceil(SLICE) as usize + 3 == MOST_SLICES);
 
 /// A decision under way.
 #[derive(Debug, Clone, Copy)]
@@ -229,7 +232,8 @@ impl Controller<'_> {
                     Phase::Searching { current, search: Search::new(margin, round, current) }
                 }
             };
-            if !effort.has(1) {
+            // So that no step judges two levels where the first was dear.
+            if !effort.has(const { SLICE - JUDGED }) {
                 return None;
             }
         }

@@ -568,9 +568,9 @@ impl<'p> Controller<'p> {
                 self.dirty = true;
                 self.decide(now, false);
             }
-            // One decision a period: what was decided since the last telemetry stands, unless
-            // something was asked for after it.
-            State::Run if extra && !self.dirty => self.send_decision(now, out),
+            // One decision a period: what was decided since the last telemetry stands until the next
+            // one, also where something was asked for after it.
+            State::Run if extra => self.send_decision(now, out),
             State::Run => self.decide(now, false),
             State::TooHot { .. } => {
                 self.retreat(now, Reason::TooHot);
@@ -578,7 +578,10 @@ impl<'p> Controller<'p> {
             }
             State::Boot | State::AwaitPolicy => self.send_decision(now, out),
         }
-        self.slice(out);
+        // Of several applications the first slice alone may take as much as a step is to.
+        if !self.arrangement.is_shared() {
+            self.slice(out);
+        }
     }
 
     #[inline(never)]

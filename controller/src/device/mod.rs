@@ -251,6 +251,12 @@ impl Arrangement {
             wishing: slots.iter().flatten().any(wishes),
         }
     }
+
+    /// Whether there are several applications.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
 }
 
 impl<'a, 'p> Board<'a, 'p> {
@@ -383,9 +389,13 @@ impl<'a, 'p> Board<'a, 'p> {
         if over_cap_mw > 0 {
             if self.holds_together(plan) && self.all_served(plan, margin) {
                 uncapped_mw = self.cap_mw(margin).saturating_add(over_cap_mw);
+                self.save(level, margin, plan, false);
+                (power_mw, over_cap_mw) = self.over_mw(level, margin, plan);
             }
-            self.save(level, margin, plan);
-            (power_mw, over_cap_mw) = self.over_mw(level, margin, plan);
+            if over_cap_mw > 0 {
+                self.save(level, margin, plan, true);
+                (power_mw, over_cap_mw) = self.over_mw(level, margin, plan);
+            }
         }
         let candidate = Candidate {
             level,

@@ -1,11 +1,13 @@
 //! Contention and caps at one level: who gives way to whom.
 
+use coshift_shared::to_controller::Objective;
 use coshift_shared::units::NO_POWER_CAP;
 
 use super::{Board, Plan, Seat, search};
 use crate::allowance::{Allowance, Busy, Cap};
 use crate::column::Bounds;
 use crate::demand::{Load, Margin};
+use crate::parking::Idle;
 use crate::power::ONE_Q15;
 use crate::schedule::Loads;
 
@@ -28,8 +30,9 @@ impl Board<'_, '_> {
             .saturating_add(new.utilisation_permille);
     }
 
-    /// Has each application make room for the others, the lowest priority first: what costs none
-    /// of its promises, or, where `promises_go`, what those that rank higher are owed.
+    /// Has each application make room for the others, the lowest priority first: all that is
+    /// missing, or as much as costs none of its promises, or, where `promises_go`, what those that
+    /// rank higher are owed.
     #[inline(never)]
     pub(super) fn make_room(&self, level: u8, margin: Margin, plan: &mut Plan, promises_go: bool) {
         let limit_permille = u32::from(self.policy.utilisation_permille());
@@ -59,24 +62,34 @@ impl Board<'_, '_> {
             let room_us = if promises_go { claimed_us } else { room_us };
             let latency_us =
                 seat.demand.latency_within(room_us, margin).min(seat.demand.weighing(share));
-            // Where the fastest is too slow, none makes room without promises.
+            // Where the fastest is too slow, none makes all the room without promises.
             let quick = column.cell(fastest).is_some_and(|cell| cell.latency_us <= latency_us);
-            if !quick && !promises_go {
-                continue;
+            let mut new = None;
+            if quick || promises_go {
+                let bounds = Bounds { latency_us, ..Bounds::OPEN };
+                new = seat.pick(level, bounds, margin, &mut plan.effort);
             }
-            let bounds = Bounds { latency_us, ..Bounds::OPEN };
-            let new = seat.pick(level, bounds, margin, &mut plan.effort);
-            let Some(new) = new else { continue };
-            let serves = new.latency_us <= latency_us && seat.demand.serves(&new, margin);
-            if serves || promises_go {
+            if !promises_go {
+                let serves = |new: &Load| {
+                    new.latency_us <= latency_us && seat.demand.serves(new, margin)
+                };
+                // It makes what room it can, and the next one the rest.
+                new = new.filter(serves).or_else(|| {
+                    let fastest = seat.demand.load(column, fastest, margin)?;
+                    let less = fastest.guarded_us < old.guarded_us;
+                    (less && seat.demand.serves(&fastest, margin)).then_some(fastest)
+                });
+            }
+            if let Some(new) = new {
                 self.replace(plan, slot, &old, &new);
             }
         }
     }
 
-    /// Has each application save power until the caps are kept, the lowest priority first.
+    /// Has each application save power until the caps are kept, the lowest priority first: what
+    /// costs none of its promises, or, where `promises_go`, what the caps leave it.
     #[inline(never)]
-    pub(super) fn save(&self, level: u8, margin: Margin, plan: &mut Plan) {
+    pub(super) fn save(&self, level: u8, margin: Margin, plan: &mut Plan, promises_go: bool) {
         let mut mean =
             Cap { mw: self.before_bias(level, self.cap_mw(margin)), others: Busy::default() };
         let mut peak = Cap {
@@ -98,17 +111,65 @@ impl Board<'_, '_> {
             };
             mean.others = plan.busy().without(&old.busy());
             peak.others = peaks.without(&seat.peak(&old));
-            let Some(new) = self.saving(level, margin, plan, slot, (&mean, &peak)) else {
-                continue;
+            let keeps = |load: &Load, idle: &Idle| {
+                mean.keeps(mean.others.with(&load.busy()), idle)
+                    && (peak.mw == NO_POWER_CAP
+                        || peak.keeps(peak.others.with(&seat.peak(load)), idle))
             };
-            let kept = mean.keeps(mean.others.with(&new.busy()), &plan.idle)
-                && (peak.mw == NO_POWER_CAP
-                    || peak.keeps(peak.others.with(&seat.peak(&new)), &plan.idle));
+            let lean = if promises_go {
+                None
+            } else {
+                let Some(lean) = self.leanest(level, margin, plan, slot) else { continue };
+                Some(lean)
+            };
+            // One that is not the last to save saves what it can.
+            let left = if lean.is_none_or(|lean| keeps(&lean, &plan.idle)) {
+                self.saving(level, margin, plan, slot, (&mean, &peak))
+            } else {
+                None
+            };
+            let serves =
+                |left: &Load| seat.demand.serves(left, margin) && keeps(left, &plan.idle);
+            let new = left.filter(|left| promises_go || serves(left)).or(lean);
+            let Some(new) = new else { continue };
+            let kept = keeps(&new, &plan.idle);
             if kept || mean.others.with(&new.busy()).drawn_mw(&plan.idle) < all_mw {
                 self.replace(plan, slot, &old, &new);
                 peaks = peak.others.with(&seat.peak(&new));
             }
         }
+    }
+
+    /// What an application takes that keeps its promises and is to save as much as it can.
+    fn leanest(&self, level: u8, margin: Margin, plan: &mut Plan, slot: usize) -> Option<Load> {
+        let (seat, old) = (self.seat(slot)?, at(&plan.loads, slot)?);
+        if !seat.demand.serves(&old, margin) {
+            return None;
+        }
+        // What has least energy for its objective has it already.
+        if seat.application.targets.objective == Objective::LeastEnergy {
+            return Some(old);
+        }
+        let column = seat.table.column(level);
+        let effort = const { search::LEAN }.saturating_add(search::pick(column.len()));
+        plan.effort = plan.effort.saturating_add(effort);
+        let latency_us = self.latency_us(margin, plan, slot, seat, &old);
+        let lean = seat.demand.leanest_served(column, latency_us, margin)?;
+        seat.demand.load(column, lean, margin)
+    }
+
+    /// Policy's latency that an application may take without being later than it is, µs.
+    fn latency_us(
+        &self,
+        margin: Margin,
+        plan: &Plan,
+        slot: usize,
+        seat: &Seat<'_, '_>,
+        old: &Load,
+    ) -> u32 {
+        let (room_us, _) =
+            self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
+        seat.demand.latency_within(room_us.max(old.guarded_us), margin)
     }
 
     /// What an application takes to keep caps on the mean power and on that of any window.
@@ -124,9 +185,7 @@ impl Board<'_, '_> {
         let (Some(seat), Some(old)) = (self.seat(slot), at(&plan.loads, slot)) else {
             return None;
         };
-        let (room_us, _) =
-            self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
-        let latency_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
+        let latency_us = self.latency_us(margin, plan, slot, seat, &old);
         let (least, slowest_us) = seat.demand.extent(seat.table.column(level), level);
         let allowance = Allowance::new(seat.demand, &plan.idle, mean, peak, &least, slowest_us);
         // Nothing idles less than beside the others alone.

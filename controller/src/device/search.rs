@@ -24,6 +24,8 @@ pub(super) const ALONE: u32 = 200;
 pub(super) const SETTLE: u32 = 400;
 /// The room that the others leave an application.
 pub(super) const ROOM: u32 = 700;
+/// The leanest that keeps an application's promises.
+pub(super) const LEAN: u32 = 450;
 /// What the caps leave an application.
 pub(super) const LEFT: u32 = 700;
 

@@ -14,7 +14,7 @@ use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 
 /// What one slice of a decision may take beside what it does only once; see
 /// [`crate::device::Effort`].
-const SLICE: u32 = 6_000;
+const SLICE: u32 = 5_000;
 /// What judging the standing level may take for others to be looked at in the same slice.
 const JUDGED: u32 = 1_500;
 /// What a decision may take before it leaves the levels not looked at to the next one, but for the
@@ -29,7 +29,7 @@ const STANDS: u32 = 2_000;
 /// Most slices of one decision: one may only judge the standing level; those of the search use up
 /// their effort, but for the last; one more may only find what to ask for, and one more only name
 /// what is missing.
-pub const MOST_SLICES: usize = 8;
+pub const MOST_SLICES: usize = 9;
 const _: () = assert!((SEARCH - JUDGED).div_ceil(SLICE) as usize + 3 == MOST_SLICES);
 
 /// A decision under way.
@@ -252,7 +252,7 @@ impl Controller<'_> {
         let mut verdict = Verdict::new(*candidate, reason);
         if !self.held.is_free() {
             // That takes a slice of its own, as does naming a shortfall below.
-            if ask.is_none() && !effort.has(PROBE) {
+            if ask.is_none() && !effort.has(SLICE) {
                 return None;
             }
             verdict.ask = *ask.get_or_insert_with(|| {

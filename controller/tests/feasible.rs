@@ -1,4 +1,4 @@
-//! Whether two or three applications get what keeps all their promises where anything does: the
+//! Whether two to four applications get what keeps all their promises where anything does: the
 //! controller as shipped, once it has come to rest, against a search of every level and every set of
 //! sub-networks in floating point, which knows the laws of `docs/control.md` and none of its code.
 //!
@@ -20,8 +20,8 @@ const CASES: u32 = 1_000;
 /// Periods after which a board of six levels is at rest: a round, a dwell, another round.
 const PERIODS: usize = 6 + 10 + 6 + 2;
 /// The controller reckons in integers: a share of every promise by which a set has to keep it to
-/// count as feasible, and by which one that runs may miss it. Utilisation is in 0.1 % for each of
-/// three applications, and the crest of a window makes three times as much of that.
+/// count as feasible, and by which one that runs may miss it. Utilisation is in 0.1 % for each
+/// application, and the crest of a window makes three times as much of that.
 const TOLERANCE: f64 = 0.006;
 /// Highest utilisation of the policies.
 const MOST_BUSY: f64 = 0.9;
@@ -389,19 +389,19 @@ fn share(kind: Kind, edge: f64) -> (u32, [u32; 4]) {
 }
 
 #[test]
-fn two_or_three_applications_mostly_get_what_keeps_all_their_promises() {
+fn several_applications_get_what_keeps_all_their_promises() {
     let mut table = String::from(
         "\n| applications | cells | cap | found within 20 % | within 2 % | missed there: giving way to \
          a later deadline | each by a part | under the cap | else |\n|---|---|---|---|---|---|---|---|---|\n",
     );
-    for applications in [2, 3] {
+    for applications in [2, 3, 4] {
         for wild in [false, true] {
             for capped in [false, true] {
                 let kind = Kind { applications, wild, capped };
                 let (far, _) = share(kind, 0.2);
                 let (near, missed) = share(kind, 0.02);
                 let per_cent = |hits: u32| f64::from(hits) * 100.0 / f64::from(CASES);
-                assert!(far * 1000 >= CASES * 975, "{kind:?}: {far} of {CASES}");
+                assert!(far * 1000 >= CASES * 995, "{kind:?}: {far} of {CASES}");
                 let at = |lost: Lost| missed[lost as usize];
                 table.push_str(&format!(
                     "| {applications} | {} | {} | {:.1} % | {:.1} % | {} | {} | {} | {} |\n",

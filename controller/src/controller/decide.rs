@@ -55,13 +55,6 @@ enum Phase {
     Found { current: Option<Candidate>, best: Candidate, round: Option<Round>, ask: Option<u8> },
 }
 
-impl Deciding {
-    /// Whether other levels were looked at.
-    fn searched(&self) -> bool {
-        matches!(self.phase, Phase::Found { round: Some(_), .. })
-    }
-}
-
 /// A choice and why it is made.
 struct Verdict {
     candidate: Candidate,
@@ -181,7 +174,7 @@ impl Controller<'_> {
                 self.deciding = Some(deciding);
                 return;
             };
-            self.extra = deciding.extra && deciding.searched();
+            self.extra = deciding.extra;
             self.stand(deciding.at, &verdict);
         }
         self.send_decision(deciding.at, out);
@@ -229,7 +222,9 @@ impl Controller<'_> {
                     let margin =
                         if calm && !self.fresh() { Margin::Reserve } else { Margin::Plain };
                     let round = self.round_on(current.as_ref(), policy.levels());
-                    Phase::Searching { current, search: Search::new(margin, round, current) }
+                    // Rounds go on with telemetry's decisions.
+                    let search = Search::new(margin, round, current, deciding.extra);
+                    Phase::Searching { current, search }
                 }
             };
             // So that no step judges two levels where the first was dear.

@@ -160,7 +160,7 @@ pub struct Controller<'p> {
     exhausted: bool,
     /// When a decision was last sent unasked.
     extra_at: Instant,
-    /// One that looked at other levels was, since the last telemetry.
+    /// One was, since the last telemetry.
     extra: bool,
     /// Targets or caps changed since the last decision.
     dirty: bool,
@@ -606,8 +606,9 @@ impl<'p> Controller<'p> {
         if taken.learned > 0 {
             self.hear_clocks(now, Achieved::Level(message.level), deadline_us);
         }
-        // Between two telemetries only a danger is worth a decision, and one a period.
-        let due = now.since(self.extra_at) >= self.period;
+        // Between two telemetries only a danger is worth a decision. One in two periods, as it takes the
+        // place of the next telemetry's: every other telemetry can go on with a round.
+        let due = now.since(self.extra_at) >= self.period.times(2);
         if self.state == State::Run && taken.learned > 0 && due && self.in_danger() {
             self.extra_at = now;
             self.decide(now, true);

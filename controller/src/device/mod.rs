@@ -545,7 +545,7 @@ impl<'a, 'p> Board<'a, 'p> {
     pub fn best(&self, margin: Margin) -> Candidate {
         let levels = self.policy.levels();
         let round = Round::after(levels.saturating_sub(1), Way::Up, false, false, levels);
-        let mut search = Search::new(margin, round, None);
+        let mut search = Search::new(margin, round, None, false);
         loop {
             if let Some(best) = search.advance(self, &mut Effort::endless()) {
                 return Candidate { uncapped_mw: search.round().uncapped_mw, ..best };

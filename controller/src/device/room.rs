@@ -70,9 +70,8 @@ impl Board<'_, '_> {
                 new = seat.pick(level, bounds, margin, &mut plan.effort);
             }
             if !promises_go {
-                let serves = |new: &Load| {
-                    new.latency_us <= latency_us && seat.demand.serves(new, margin)
-                };
+                let serves =
+                    |new: &Load| new.latency_us <= latency_us && seat.demand.serves(new, margin);
                 // It makes what room it can, and the next one the rest.
                 new = new.filter(serves).or_else(|| {
                     let fastest = seat.demand.load(column, fastest, margin)?;
@@ -128,8 +127,7 @@ impl Board<'_, '_> {
             } else {
                 None
             };
-            let serves =
-                |left: &Load| seat.demand.serves(left, margin) && keeps(left, &plan.idle);
+            let serves = |left: &Load| seat.demand.serves(left, margin) && keeps(left, &plan.idle);
             let new = left.filter(|left| promises_go || serves(left)).or(lean);
             let Some(new) = new else { continue };
             let kept = keeps(&new, &plan.idle);

@@ -2,7 +2,7 @@
 //! decisions.
 //!
 //! A round looks at every level once. A decision goes on with it until the decision's effort is
-//! used up, but for one level at least, and keeps the best it met: what it does not come to is left
+//! used up, but for one level at least where telemetry asked for it, and keeps the best it met: what it does not come to is left
 //! to the next decision, which judges that best level again first. A decision is done in slices,
 //! which judge levels until the slice's effort is used up, and at least one; all slices of one
 //! decision must see the same board.
@@ -161,17 +161,20 @@ pub struct Search {
     best: Option<Candidate>,
     /// A level met before to be judged again.
     again: Option<u8>,
+    /// A level counts as looked at also where it was met before.
+    brief: bool,
     /// A level was looked at.
     looked: bool,
 }
 
 impl Search {
-    /// Goes on with a round; `standing` is to be beaten, where there is one.
+    /// Goes on with a round; `standing` is to be beaten, where there is one. A `brief` search need not
+    /// come further in the round.
     #[must_use]
-    pub fn new(margin: Margin, round: Round, standing: Option<Candidate>) -> Self {
+    pub fn new(margin: Margin, round: Round, standing: Option<Candidate>, brief: bool) -> Self {
         let uncapped_mw = standing.as_ref().map_or(u32::MAX, |standing| standing.uncapped_mw);
         let round = Round { uncapped_mw: round.uncapped_mw.min(uncapped_mw), ..round };
-        Self { margin, round, best: standing, again: round.found, looked: false }
+        Self { margin, round, best: standing, again: round.found, brief, looked: false }
     }
 
     /// The round, as far as it has come.
@@ -200,7 +203,13 @@ impl Search {
             if judged && !effort.has(1) {
                 return None;
             }
-            let level = self.again.take().unwrap_or_else(|| self.next_level(board));
+            let level = match self.again.take() {
+                Some(again) => {
+                    self.looked = self.brief;
+                    again
+                }
+                None => self.next_level(board),
+            };
             if !board.has(level) || self.best.as_ref().is_some_and(|best| best.level == level) {
                 continue;
             }

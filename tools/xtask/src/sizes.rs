@@ -279,13 +279,14 @@ impl Figures {
             bail!("{high_water} B of stack were used where at most {bound} B can be");
         }
         if !passed.is_empty() {
-            bail!("over budget: {}", passed.join("; "));
+            bail!("over budget, built by {}: {}", self.sizes.compiler, passed.join("; "));
         }
         Ok(())
     }
 
     fn to_json(&self) -> Value {
         json!({
+            "compiler": self.sizes.compiler,
             "flash": self.sizes.flash,
             "static_ram": self.sizes.static_ram,
             "stack_high_water": self.high_water,
@@ -304,7 +305,7 @@ impl Figures {
     }
 
     fn print(&self, board: Board) {
-        println!("{}", board.name);
+        println!("{}, built by {}", board.name, self.sizes.compiler);
         for (measured, budget) in self.budgeted() {
             println!("{:<18} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
         }
@@ -331,6 +332,8 @@ impl Figures {
 /// Bytes an image takes.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 struct Sizes {
+    /// What the image was built by: another version takes another number of instructions.
+    compiler: String,
     /// Code, constants and initial values.
     flash: u64,
     /// Variables, whether initialised, zeroed or kept over a reset.
@@ -355,7 +358,7 @@ impl Sizes {
         let passed = self.budgeted().map(|(measured, budget)| budget.check(measured).err());
         let passed: Vec<_> = passed.into_iter().flatten().collect();
         if !passed.is_empty() {
-            bail!("over budget: {}", passed.join("; "));
+            bail!("over budget, built by {}: {}", self.compiler, passed.join("; "));
         }
         if !self.panic_free {
             bail!("{} symbols of panics: {}", self.panics.len(), self.panics.join(", "));
@@ -365,6 +368,7 @@ impl Sizes {
 
     fn to_json(&self) -> Value {
         json!({
+            "compiler": self.compiler,
             "flash": self.flash,
             "static_ram": self.static_ram,
             "stack_high_water": null,
@@ -379,7 +383,7 @@ impl Sizes {
     }
 
     fn print(&self, board: Board) {
-        println!("{}", board.name);
+        println!("{}, built by {}", board.name, self.compiler);
         for (measured, budget) in self.budgeted() {
             println!("{:<13} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
         }
@@ -407,6 +411,9 @@ impl Sizes {
             };
             let (allocated, writable) =
                 (sh_flags & u64::from(SHF_ALLOC) != 0, sh_flags & u64::from(SHF_WRITE) != 0);
+            if section.name() == Ok(".comment") {
+                sizes.compiler = compiler(section.data().unwrap_or_default());
+            }
             let size = section.size();
             if !allocated || size == 0 {
                 continue;
@@ -435,9 +442,24 @@ impl Sizes {
     }
 }
 
+/// The compiler among the strings of an ELF file's `.comment`, up to its commit.
+fn compiler(comment: &[u8]) -> String {
+    let comment = String::from_utf8_lossy(comment);
+    let found = comment.split('\0').find(|line| line.starts_with("rustc version "));
+    let found = found.and_then(|line| line.split(" (").next());
+    found.unwrap_or("an unknown compiler").to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_compiler_is_read_from_the_comment() {
+        let comment = b"Linker: LLD 22.1.2\0rustc version 1.96.0 (ac68faa20 2026-05-25) (Debian)\0";
+        assert_eq!(compiler(comment), "rustc version 1.96.0");
+        assert_eq!(compiler(b"GCC: 14"), "an unknown compiler");
+    }
 
     #[test]
     fn what_is_no_elf_file_is_refused() {

@@ -15,10 +15,10 @@ use coshift_engine::train::sandwich::sample;
 use serde::Serialize;
 
 use super::engine::{
-    EngineArgs, MOST_OFF, Peer, Subject, compared, images, ms, on_noise, peer_times, subject,
+    EngineArgs, MOST_OFF, Peer, Subject, compared, images, ms, on_noise, peer_times, peers, subject,
 };
 use super::measure::{Runs, Times, measure, quantile};
-use super::peers::{On, Peers, off};
+use super::peers::{On, off};
 
 /// What one sub-network takes on a GPU.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -159,13 +159,13 @@ impl Runs for OnGpu {
 }
 
 fn rows(args: &EngineArgs, device: Device) -> Result<Vec<Row>> {
+    let mut peers = peers(args, On::Cuda)?;
     let subject = subject(args)?;
     let Subject { network, nets, names, .. } = &subject;
     let images = images(args, network);
     let mut on_gpu = DeviceNetwork::new(device, network, args.batch).context("--device cuda")?;
     let mut space = Workspace::default();
     let outputs_off = agree(&mut on_gpu, network, &images, &mut space)?;
-    let mut peers = args.peers.then(|| Peers::start(args.threads, On::Cuda)).transpose()?;
     let runtimes = peers.as_ref().map_or(Vec::new(), |peers| peers.names.clone());
     let peers_off = match &mut peers {
         Some(peers) => compared(peers, &subject, &images, &mut space)?,

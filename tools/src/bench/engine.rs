@@ -174,17 +174,18 @@ pub(super) fn run(args: &EngineArgs) -> Result<()> {
     if let Some(path) = &args.growth {
         return growth::run(args, path);
     }
-    let subject = subject(args)?;
     if let Some(index) = args.profile {
-        return profile(args, &subject, index);
+        return profile(args, &subject(args)?, index);
     }
+    let peers = peers(args, On::Cpu)?;
+    let subject = subject(args)?;
     if cfg!(debug_assertions) {
         eprintln!("not optimised: these are not the engine's times; build with --release");
     }
     if !args.json {
         println!("{}, {} threads, batch {}", subject.network.isa(), args.threads, args.batch);
     }
-    let rows = rows(args, &subject)?;
+    let rows = rows(args, &subject, peers)?;
     if args.json {
         for row in rows {
             println!("{}", serde_json::to_string(&row)?);
@@ -236,7 +237,14 @@ fn table(rows: &[Row]) -> String {
 /// Names what is missing or does not fit.
 pub fn bench(args: &EngineArgs) -> Result<Vec<Row>> {
     check(args)?;
-    rows(args, &subject(args)?)
+    let peers = peers(args, On::Cpu)?;
+    rows(args, &subject(args)?, peers)
+}
+
+/// The other runtimes, where they are asked for. To be called before anything that takes long: what is
+/// missing is then said at once.
+pub(super) fn peers(args: &EngineArgs, on: On) -> Result<Option<Peers>> {
+    args.peers.then(|| Peers::start(args.threads, on)).transpose()
 }
 
 fn check(args: &EngineArgs) -> Result<()> {
@@ -298,12 +306,11 @@ pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn rows(args: &EngineArgs, subject: &Subject) -> Result<Vec<Row>> {
+fn rows(args: &EngineArgs, subject: &Subject, mut peers: Option<Peers>) -> Result<Vec<Row>> {
     let Subject { network, nets, names, .. } = subject;
     let mut space = Workspace::with_threads(args.threads);
     space.reserve(network, args.batch);
     let images = images(args, network);
-    let mut peers = args.peers.then(|| Peers::start(args.threads, On::Cpu)).transpose()?;
     let runtimes = peers.as_ref().map_or(Vec::new(), |peers| peers.names.clone());
     let off = match &mut peers {
         Some(peers) => compared(peers, subject, &images, &mut space)?,

@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use coshift_engine::export;
 use coshift_engine::family::{Family, OFA_12, SubNet};
+use coshift_engine::intermediate::off;
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
 use coshift_engine::model::{Calibrated, Loaded};
@@ -19,7 +20,7 @@ use serde::Serialize;
 
 use super::growth;
 use super::measure::{OnCpu, measure, quantile};
-use super::peers::{On, Peers, off, planes};
+use super::peers::{On, Peers, planes};
 
 /// Largest difference of outputs between runtimes, as a share of the largest output.
 pub(super) const MOST_OFF: f64 = 1e-4;
@@ -35,8 +36,8 @@ pub struct EngineArgs {
     /// cuda` has built; the outputs are compared with the CPU's first).
     #[arg(long, value_enum, default_value_t = Runner::Cpu)]
     pub device: Runner,
-    /// With --device cuda: compares the outputs with the CPU's, of 200 random sub-networks too, and
-    /// measures nothing.
+    /// With --device cuda: compares the outputs with the CPU's, and what every kernel leaves on the way
+    /// to them, of 200 random sub-networks too, and measures nothing.
     #[arg(long, conflicts_with = "peers")]
     pub check: bool,
     /// Threads.

@@ -16,7 +16,7 @@ use candle_core::{
 
 #[cfg(feature = "candle-cuda")]
 use crate::candle_cuda;
-use crate::candle_ops::values;
+use crate::candle_ops::{check_stride, depthwise_kernel, pointwise_weight, values};
 use crate::cuda::operators::{self, Operator};
 use crate::family::Activation;
 use crate::kernels::blocked::{
@@ -130,12 +130,8 @@ fn check_affine(affine: &Shape, channels: usize, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_stride(name: &str, stride: usize) -> Result<()> {
-    if !matches!(stride, 1 | 2) {
-        bail!("{name}: stride {stride} where 1 or 2 goes");
-    }
-    Ok(())
-}
+/// Largest kernel of a depthwise operator.
+const MOST_KERNEL: usize = 31;
 
 /// Scale and shift of so many channels, in blocks.
 fn folds(affine: &[f32], channels: usize) -> [Vec<Lanes>; 2] {
@@ -219,10 +215,7 @@ impl Blocked for Pointwise {
 
     fn sizes(&self, x: &Shape, weight: &Shape, affine: &Shape) -> Result<(Self::Sizes, Shape)> {
         let [images, height, width, inputs] = map(x, Self::NAME)?;
-        let (outputs, row) = weight.dims2()?;
-        if inputs > row {
-            bail!("{}: {inputs} channels where at most {row} go", Self::NAME);
-        }
+        let (outputs, row) = pointwise_weight(Self::NAME, weight, inputs)?;
         filled(weight, Self::NAME)?;
         check_affine(affine, outputs, Self::NAME)?;
         let (pixels, activation) = (height * width, self.activation);
@@ -254,14 +247,11 @@ impl Blocked for Depthwise {
 
     fn sizes(&self, x: &Shape, weight: &Shape, affine: &Shape) -> Result<(Self::Sizes, Shape)> {
         let [images, height, width, channels] = map(x, Self::NAME)?;
-        let (taps, weight_channels) = weight.dims2()?;
-        let (kernel, stride) = (taps.isqrt(), self.stride);
-        let odd = kernel * kernel == taps && kernel % 2 == 1 && kernel <= 31;
-        if !odd || weight_channels != channels {
-            let name = Self::NAME;
-            bail!("{name}: weight [{taps}, {weight_channels}] where [k·k, {channels}] goes, odd k");
+        let stride = self.stride;
+        let kernel = depthwise_kernel(Self::NAME, weight, channels, stride)?;
+        if kernel > MOST_KERNEL {
+            bail!("{}: kernel {kernel} where at most {MOST_KERNEL} goes", Self::NAME);
         }
-        check_stride(Self::NAME, stride)?;
         check_affine(affine, channels, Self::NAME)?;
         let activation = self.activation;
         let sizes =

@@ -27,6 +27,8 @@ pub mod candle_blocked;
 #[cfg(feature = "candle-cuda")]
 pub mod candle_cuda;
 #[cfg(feature = "candle")]
+mod candle_gradients;
+#[cfg(feature = "candle")]
 pub mod candle_ops;
 pub mod corrupt;
 pub mod cuda;

@@ -4,12 +4,17 @@
 //! compute capabilities, `87` or `8.7`, several with commas; without it that of the machine's own
 //! device. The outcome is one file with machine code for each, and PTX of the last for devices that
 //! came later.
+//!
+//! With `COSHIFT_CUDA_KERNELS=none` the file has no kernels and nothing of CUDA is needed: for lints, and
+//! for tests over an emulated driver, which has kernels of its own. Such a program says at its first use
+//! of a device that it has none.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
 const FOLDER: &str = "src/kernels/cuda";
+const SWITCH: &str = "COSHIFT_CUDA_KERNELS";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -17,22 +22,43 @@ fn main() {
         return;
     }
     println!("cargo::rerun-if-changed={FOLDER}");
-    for name in ["CUDA_HOME", "CUDA_PATH", "CUDA_COMPUTE_CAP", "PATH"] {
+    for name in ["CUDA_HOME", "CUDA_PATH", "CUDA_COMPUTE_CAP", "PATH", SWITCH] {
         println!("cargo::rerun-if-env-changed={name}");
     }
-    if let Err(why) = compile() {
+    let outcome = match env::var(SWITCH) {
+        Err(_) => compile(),
+        Ok(what) if what == "none" => without_kernels(),
+        Ok(what) => Err(format!("{SWITCH} is `{what}`, expected `none` or nothing")),
+    };
+    if let Err(why) = outcome {
         eprintln!("the kernels of feature `cuda`: {why}");
         exit(1);
     }
 }
 
+/// Where the kernels go, for `device.rs` to include.
+fn target() -> Result<PathBuf, String> {
+    let out = env::var_os("OUT_DIR").ok_or("no OUT_DIR")?;
+    Ok(Path::new(&out).join("kernels.fatbin"))
+}
+
+/// A file for devices in which there is nothing: number, version, length of the header, of the rest.
+fn without_kernels() -> Result<(), String> {
+    let target = target()?;
+    let mut bytes = 0xba55_ed50_u32.to_le_bytes().to_vec();
+    bytes.extend([1, 0, 16, 0]);
+    bytes.extend(0_u64.to_le_bytes());
+    std::fs::write(&target, bytes).map_err(|error| format!("{}: {error}", target.display()))?;
+    println!("cargo::rustc-env=COSHIFT_CUDA_CAPABILITIES=none");
+    Ok(())
+}
+
 fn compile() -> Result<(), String> {
     let capabilities = capabilities()?;
-    let out = env::var_os("OUT_DIR").ok_or("no OUT_DIR")?;
     let nvcc = nvcc();
     let mut command = Command::new(&nvcc);
     command.args(["-std=c++17", "-O3", "--fatbin", "-o"]);
-    command.arg(Path::new(&out).join("kernels.fatbin"));
+    command.arg(target()?);
     for capability in &capabilities {
         let target = format!("arch=compute_{capability},code=sm_{capability}");
         command.args(["-gencode", &target]);

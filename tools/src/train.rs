@@ -41,7 +41,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Goes on from the checkpoint in --out. --epochs may differ from what it was started with (the
-    /// rate then falls faster or slower from here on), and --random.
+    /// rate then falls faster or slower from here on), and --whole and --random.
     #[arg(long)]
     pub resume: bool,
     /// Stops after this many epochs of this run, to be resumed later.
@@ -68,6 +68,12 @@ pub struct Settings {
     /// First epochs, in which the largest sub-network is trained alone.
     #[arg(long, default_value_t = 2)]
     pub warm_up: u32,
+    /// Last epochs, in which nothing is erased from images: what is learned last is then of images
+    /// like those that are classified (Touvron et al., Fixing the Train-Test Resolution
+    /// Discrepancy, NeurIPS 2019, for crops).
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[serde(default, skip_serializing_if = "none")]
+    pub whole: u32,
     /// Random sub-networks a step, beside the largest and the smallest.
     #[arg(long, default_value_t = 1)]
     pub random: usize,
@@ -96,6 +102,12 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alone: Option<SubNet>,
+}
+
+// Settings of a training without such epochs are written as they always were.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn none(epochs: &u32) -> bool {
+    *epochs == 0
 }
 
 /// Runs the command.
@@ -170,12 +182,14 @@ fn begun(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint
 
 fn resumed(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
     let (mut state, known) = checkpoint(layout, path)?;
-    // Epochs say how fast the rate falls from here on, random sub-networks what a step costs: both
-    // may change on the way, all else would make it another training.
-    let same = Settings { epochs: settings.epochs, random: settings.random, ..known.clone() };
+    // Epochs say how fast the rate falls from here on and what the last ones learn from, random
+    // sub-networks what a step costs: these may change on the way, all else would make it another
+    // training.
+    let Settings { epochs, whole, random, .. } = *settings;
+    let same = Settings { epochs, whole, random, ..known.clone() };
     ensure!(
         same == *settings,
-        "{}: was trained with {known:?}, asked for {settings:?}; only --epochs and --random may differ",
+        "{}: was trained with {known:?}, asked for {settings:?}; only --epochs, --whole and --random may differ",
         path.display()
     );
     state.settings = serde_json::to_string(settings)?;
@@ -295,10 +309,11 @@ fn epoch(
     let steps = order.len() / settings.batch;
     let constants =
         optimiser::Settings { momentum: 0.9, decay: settings.decay, clip: 5.0, average: 0.998 };
+    let erases = state.epochs + settings.whole < settings.epochs;
     let (mut loss, mut right) = (0.0, 0);
     for chunk in order.chunks_exact(settings.batch) {
         let images: Vec<f32> =
-            chunk.iter().flat_map(|index| augmented(train, *index, &mut random)).collect();
+            chunk.iter().flat_map(|index| augmented(train, *index, erases, &mut random)).collect();
         let labels: Vec<u8> = chunk.iter().map(|index| train.labels[*index]).collect();
         let nets = match &settings.alone {
             Some(net) => vec![net.clone()],
@@ -354,9 +369,9 @@ fn rate(settings: &Settings, step: u64, steps: u64) -> f32 {
     settings.rate * 0.5 * (1.0 + (std::f32::consts::PI * done.min(1.0)).cos())
 }
 
-/// An image mirrored half of the time, moved by up to two pixels, and a quarter of the time with a
-/// rectangle erased (Zhong et al., Random Erasing, AAAI 2020).
-fn augmented(set: &ImageSet, index: usize, random: &mut Random) -> Vec<f32> {
+/// An image mirrored half of the time, moved by up to two pixels, and, where it `erases`, a quarter
+/// of the time with a rectangle erased (Zhong et al., Random Erasing, AAAI 2020).
+fn augmented(set: &ImageSet, index: usize, erases: bool, random: &mut Random) -> Vec<f32> {
     let side = set.side;
     let image = set.image(index);
     let mirror = random.below(2) == 1;
@@ -370,7 +385,7 @@ fn augmented(set: &ImageSet, index: usize, random: &mut Random) -> Vec<f32> {
             out.push(images::normalised(if inside { image[y * side + x] } else { 0 }));
         }
     }
-    if random.below(4) == 0 {
+    if erases && random.below(4) == 0 {
         let (height, width) = (2 + random.below(side / 3), 2 + random.below(side / 3));
         let (top, left) = (random.below(side - height), random.below(side - width));
         for row in top..top + height {

@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "measured data are not needed here")]
 mod need;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -100,6 +101,38 @@ fn peers_that_are_not_there_are_named() {
         let error = text.lines().last().unwrap();
         assert!(error.starts_with("error: --peers: ") && error.contains(words), "{text}");
     }
+}
+
+#[test]
+fn packages_that_are_missing_are_named_before_anything_is_measured() {
+    if need::python("json").is_none() {
+        return;
+    }
+    // A Python that has a numpy of a folder of its own, and nothing else.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-without-onnx");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("numpy.py"), "").unwrap();
+    let python = folder.join("python");
+    let real = std::env::var("COSHIFT_PYTHON").unwrap_or_else(|_| "python3".into());
+    // -S: without the packages of the machine.
+    let script = format!("#!/bin/sh\nPYTHONPATH='{}' exec '{real}' -S \"$@\"\n", folder.display());
+    std::fs::write(&python, script).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
+    // A model that is not there: what looked at it first would name it.
+    command.args(["bench", "engine", "--peers", "--model", "/no/such/model"]);
+    let out = command.env("COSHIFT_PYTHON", &python).output().unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    assert!(!out.status.success());
+    assert!(out.stdout.is_empty(), "{}", String::from_utf8_lossy(&out.stdout));
+    let text = String::from_utf8(out.stderr).unwrap();
+    let expected = format!(
+        "error: --peers: {} has no onnxruntime and no onnx: `pip install numpy onnx onnxruntime \
+         torch`, or COSHIFT_PYTHON names another Python\n",
+        python.display()
+    );
+    assert_eq!(text, expected);
 }
 
 #[test]

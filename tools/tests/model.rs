@@ -92,6 +92,7 @@ fn arguments(data: &Path, out: &Path) -> TrainArgs {
     let settings = Settings {
         epochs: 3,
         warm_up: 1,
+        whole: 0,
         random: 1,
         batch: 60,
         rate: 0.08,

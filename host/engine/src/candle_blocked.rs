@@ -3,8 +3,8 @@
 //! For mixing with layers of candle's own and for tests. Tensors are `f32` on the CPU or, with the
 //! feature `candle-cuda`, on an NVIDIA GPU; feature maps are `[batch, height, width, channels]`. Every
 //! operator copies its map into blocks of channels and back, which a whole sub-network does not
-//! ([`sub_network`]; `candle_cuda::Resident` on a GPU). They have no gradients: those of
-//! [`crate::candle_ops`] have.
+//! ([`sub_network`]; `candle_cuda::Resident` on a GPU). They have gradients on the CPU, but for a whole
+//! sub-network: its statistics are folded into its weights.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +16,8 @@ use candle_core::{
 
 #[cfg(feature = "candle-cuda")]
 use crate::candle_cuda;
-use crate::candle_ops::values;
+use crate::candle_gradients::{self as gradients, Gradients};
+use crate::candle_ops::{check_stride, depthwise_kernel, pointwise_weight, values};
 use crate::cuda::operators::{self, Operator};
 use crate::family::Activation;
 use crate::kernels::blocked::{
@@ -86,7 +87,7 @@ pub fn squeeze_excite(x: &Tensor, reduce: &Tensor, expand: &Tensor) -> Result<Te
 /// # Errors
 /// As [`pointwise`].
 pub fn pool(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1_no_bwd(&Pool)
+    x.contiguous()?.apply_op1(Pool)
 }
 
 /// Sub-network `index` of a network as one operator: images `[batch, height, width, channels]` to
@@ -94,7 +95,7 @@ pub fn pool(x: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// Images of another size, no such sub-network, a tensor that is not on the CPU or not of `f32`. For a
-/// GPU the weights have to be there already: `candle_cuda::Resident`.
+/// GPU the weights have to be there already: `candle_cuda::Resident`. Backward through it is an error.
 pub fn sub_network(
     images: &Tensor,
     network: &Arc<Network>,
@@ -102,11 +103,11 @@ pub fn sub_network(
     space: &Arc<Mutex<Workspace>>,
 ) -> Result<Tensor> {
     let op = SubNetwork { network: Arc::clone(network), index, space: Arc::clone(space) };
-    images.contiguous()?.apply_op1_no_bwd(&op)
+    images.contiguous()?.apply_op1(op)
 }
 
 fn run(x: &Tensor, a: &Tensor, b: &Tensor, op: impl Blocked) -> Result<Tensor> {
-    x.contiguous()?.apply_op3_no_bwd(&a.contiguous()?, &b.contiguous()?, &Wrapped(op))
+    x.contiguous()?.apply_op3(&a.contiguous()?, &b.contiguous()?, Wrapped(op))
 }
 
 /// Sizes of a map that has some.
@@ -130,12 +131,8 @@ fn check_affine(affine: &Shape, channels: usize, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_stride(name: &str, stride: usize) -> Result<()> {
-    if !matches!(stride, 1 | 2) {
-        bail!("{name}: stride {stride} where 1 or 2 goes");
-    }
-    Ok(())
-}
+/// Largest kernel of a depthwise operator.
+const MOST_KERNEL: usize = 31;
 
 /// Scale and shift of so many channels, in blocks.
 fn folds(affine: &[f32], channels: usize) -> [Vec<Lanes>; 2] {
@@ -160,7 +157,7 @@ fn each(
 }
 
 /// An operator on a map and two tensors.
-trait Blocked {
+trait Blocked: Send + Sync + 'static {
     const NAME: &'static str;
     type Sizes: Operator;
 
@@ -169,6 +166,17 @@ trait Blocked {
 
     /// The result.
     fn on_cpu(&self, sizes: &Self::Sizes, x: &[f32], a: &[f32], b: &[f32]) -> Vec<f32>;
+
+    /// Gradients of map, weight and the third argument, given the result's.
+    fn backward(sizes: &Self::Sizes, x: &[f32], a: &[f32], b: &[f32], dy: &[f32]) -> Gradients;
+}
+
+/// The values of a tensor that a gradient is computed of.
+fn read(x: &Tensor, name: &str) -> Result<Vec<f32>> {
+    if !x.device().is_cpu() {
+        bail!("{name}: gradients are computed on the CPU only, a tensor is on {:?}", x.device());
+    }
+    x.flatten_all()?.to_vec1()
 }
 
 struct Wrapped<T>(T);
@@ -207,6 +215,21 @@ impl<T: Blocked> CustomOp3 for Wrapped<T> {
         let arguments = [(x, x_layout), (a, a_layout), (b, b_layout)];
         Ok((candle_cuda::run(T::NAME, &sizes, &arguments)?, shape))
     }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        a: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (sizes, _) = self.0.sizes(x.shape(), a.shape(), b.shape())?;
+        let read = |tensor| read(tensor, T::NAME);
+        let [dx, da, db] = T::backward(&sizes, &read(x)?, &read(a)?, &read(b)?, &read(dy)?);
+        let give = |d: Vec<f32>, like: &Tensor| Tensor::from_vec(d, like.shape(), like.device());
+        Ok((Some(give(dx, x)?), Some(give(da, a)?), Some(give(db, b)?)))
+    }
 }
 
 struct Pointwise {
@@ -219,10 +242,7 @@ impl Blocked for Pointwise {
 
     fn sizes(&self, x: &Shape, weight: &Shape, affine: &Shape) -> Result<(Self::Sizes, Shape)> {
         let [images, height, width, inputs] = map(x, Self::NAME)?;
-        let (outputs, row) = weight.dims2()?;
-        if inputs > row {
-            bail!("{}: {inputs} channels where at most {row} go", Self::NAME);
-        }
+        let (outputs, row) = pointwise_weight(Self::NAME, weight, inputs)?;
         filled(weight, Self::NAME)?;
         check_affine(affine, outputs, Self::NAME)?;
         let (pixels, activation) = (height * width, self.activation);
@@ -241,6 +261,10 @@ impl Blocked for Pointwise {
             pointwise_map(isa, &x, (pixels, inputs), (&weight, row), affine, None, y);
         })
     }
+
+    fn backward(sizes: &Self::Sizes, x: &[f32], a: &[f32], b: &[f32], dy: &[f32]) -> Gradients {
+        gradients::of_pointwise(sizes, x, a, b, dy)
+    }
 }
 
 struct Depthwise {
@@ -254,14 +278,11 @@ impl Blocked for Depthwise {
 
     fn sizes(&self, x: &Shape, weight: &Shape, affine: &Shape) -> Result<(Self::Sizes, Shape)> {
         let [images, height, width, channels] = map(x, Self::NAME)?;
-        let (taps, weight_channels) = weight.dims2()?;
-        let (kernel, stride) = (taps.isqrt(), self.stride);
-        let odd = kernel * kernel == taps && kernel % 2 == 1 && kernel <= 31;
-        if !odd || weight_channels != channels {
-            let name = Self::NAME;
-            bail!("{name}: weight [{taps}, {weight_channels}] where [k·k, {channels}] goes, odd k");
+        let stride = self.stride;
+        let kernel = depthwise_kernel(Self::NAME, weight, channels, stride)?;
+        if kernel > MOST_KERNEL {
+            bail!("{}: kernel {kernel} where at most {MOST_KERNEL} goes", Self::NAME);
         }
-        check_stride(Self::NAME, stride)?;
         check_affine(affine, channels, Self::NAME)?;
         let activation = self.activation;
         let sizes =
@@ -288,6 +309,10 @@ impl Blocked for Depthwise {
         each(x, height * width * channels, (out, channels), |x, y| {
             depthwise_map(isa, &blocked(x, channels), shape, &weight, affine, y, None);
         })
+    }
+
+    fn backward(sizes: &Self::Sizes, x: &[f32], a: &[f32], b: &[f32], dy: &[f32]) -> Gradients {
+        gradients::of_depthwise(sizes, x, a, b, dy)
     }
 }
 
@@ -332,6 +357,10 @@ impl Blocked for First {
         each(x, side * side * channels, (out * out, outputs), |x, y| {
             stem_map(isa, x, (side, channels), stride, &weight, affine, y);
         })
+    }
+
+    fn backward(sizes: &Self::Sizes, x: &[f32], a: &[f32], b: &[f32], dy: &[f32]) -> Gradients {
+        gradients::of_first(sizes, x, a, b, dy)
     }
 }
 
@@ -385,6 +414,10 @@ impl Blocked for SqueezeExcite {
             scale_map(isa, y, &gates);
         })
     }
+
+    fn backward(sizes: &Self::Sizes, x: &[f32], a: &[f32], b: &[f32], dy: &[f32]) -> Gradients {
+        gradients::of_squeeze_excite(sizes, x, a, b, dy)
+    }
 }
 
 struct Pool;
@@ -416,6 +449,12 @@ impl CustomOp1 for Pool {
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
         let (sizes, shape) = self.sizes(layout.shape())?;
         Ok((candle_cuda::run(self.name(), &sizes, &[(x, layout)])?, shape))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (sizes, _) = self.sizes(x.shape())?;
+        let dx = gradients::of_pool(&sizes, &read(dy, self.name())?);
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
     }
 }
 
@@ -464,5 +503,9 @@ impl CustomOp1 for SubNetwork {
     #[cfg(feature = "candle-cuda")]
     fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
         bail!("{}: its weights are on the CPU; on a GPU run candle_cuda::Resident", self.name());
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, _dy: &Tensor) -> Result<Option<Tensor>> {
+        bail!("{}: a whole sub-network has no gradients; the single operators have", self.name());
     }
 }

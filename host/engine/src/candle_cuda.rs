@@ -147,8 +147,11 @@ impl Resident {
     ///
     /// # Errors
     /// Images of another size, on another device or not of `f32`, no such sub-network, a fault of the
-    /// device.
+    /// device; images that candle tracks for gradients, which there are none of.
     pub fn run(&self, index: usize, images: &Tensor) -> Result<Tensor> {
+        if images.track_op() {
+            bail!("{NAME}: a whole sub-network has no gradients; detach() the images");
+        }
         images.contiguous()?.apply_op1_no_bwd(&SubNetwork { resident: self, index })
     }
 }

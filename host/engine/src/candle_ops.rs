@@ -1,7 +1,7 @@
 //! The kernels as operators of candle graphs, with gradients.
 //!
 //! For training and tests, and for mixing with layers of candle's own, on the CPU: on a GPU only those
-//! of [`crate::candle_blocked`] run, without gradients. Feature maps are
+//! of [`crate::candle_blocked`] run, without gradients there. Feature maps are
 //! `[batch, height, width, channels]`, as in [`crate::kernels`].
 
 #[cfg(feature = "candle-cuda")]
@@ -64,17 +64,47 @@ impl DtypeName for CpuStorage {
     }
 }
 
+/// The kernel of a depthwise weight `[kernel·kernel, channels]`: odd, and the stride 1 or 2.
+pub(crate) fn depthwise_kernel(
+    name: &str,
+    weight: &Shape,
+    channels: usize,
+    stride: usize,
+) -> Result<usize> {
+    let (taps, weight_channels) = weight.dims2()?;
+    let kernel = taps.isqrt();
+    if kernel * kernel != taps || kernel % 2 == 0 || weight_channels != channels {
+        bail!("{name}: weight {weight:?} where [k·k, {channels}] with odd k goes");
+    }
+    check_stride(name, stride)?;
+    Ok(kernel)
+}
+
+pub(crate) fn check_stride(name: &str, stride: usize) -> Result<()> {
+    if !matches!(stride, 1 | 2) {
+        bail!("{name}: stride {stride} where 1 or 2 goes");
+    }
+    Ok(())
+}
+
+/// Outputs and columns of a pointwise weight `[outputs, row]`, of which so many inputs use the first
+/// columns.
+pub(crate) fn pointwise_weight(
+    name: &str,
+    weight: &Shape,
+    inputs: usize,
+) -> Result<(usize, usize)> {
+    let (outputs, row) = weight.dims2()?;
+    if inputs == 0 || inputs > row {
+        bail!("{name}: {inputs} channels where 1 to at most {row} go");
+    }
+    Ok((outputs, row))
+}
+
 impl Depthwise {
     fn shape(&self, x: &Shape, weight: &Shape) -> Result<depthwise::Shape> {
         let (batch, height, width, channels) = x.dims4()?;
-        let (taps, weight_channels) = weight.dims2()?;
-        let kernel = taps.isqrt();
-        if kernel * kernel != taps || kernel % 2 == 0 || weight_channels != channels {
-            bail!("depthwise: weight {weight:?} where [k·k, {channels}] with odd k goes");
-        }
-        if !matches!(self.stride, 1 | 2) {
-            bail!("depthwise: stride {} where 1 or 2 goes", self.stride);
-        }
+        let kernel = depthwise_kernel("depthwise", weight, channels, self.stride)?;
         Ok(depthwise::Shape { batch, height, width, channels, kernel, stride: self.stride })
     }
 }
@@ -131,12 +161,10 @@ impl CustomOp2 for Depthwise {
     }
 }
 
+/// Channels of a map, and outputs and columns of a pointwise weight that fits it.
 fn pointwise_sizes(x: &Shape, weight: &Shape) -> Result<(usize, usize, usize)> {
-    let (outputs, row) = weight.dims2()?;
     let inputs = x.dims().last().copied().unwrap_or(0);
-    if inputs == 0 || inputs > row {
-        bail!("pointwise: input {x:?} where at most {row} channels go");
-    }
+    let (outputs, row) = pointwise_weight("pointwise", weight, inputs)?;
     Ok((inputs, outputs, row))
 }
 

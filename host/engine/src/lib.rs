@@ -9,6 +9,7 @@
 //! * [`levels`] — published sub-networks and their accuracies
 //! * [`images`] — labelled images in IDX files
 //! * [`import`] — PyTorch checkpoints
+//! * [`intermediate`] — the tensors between layers, by which backends are compared
 //! * [`kernels`] — the operators, as functions over slices
 //! * `candle_ops` — the same operators in candle graphs, with gradients (feature `candle`)
 //! * `candle_blocked` — the operators of inference, and whole sub-networks, in candle graphs (as above)
@@ -26,6 +27,8 @@ pub mod candle_blocked;
 #[cfg(feature = "candle-cuda")]
 pub mod candle_cuda;
 #[cfg(feature = "candle")]
+mod candle_gradients;
+#[cfg(feature = "candle")]
 pub mod candle_ops;
 pub mod corrupt;
 pub mod cuda;
@@ -34,6 +37,7 @@ pub mod export;
 pub mod family;
 pub mod images;
 pub mod import;
+pub mod intermediate;
 pub mod kernels;
 pub mod layout;
 pub mod levels;

@@ -18,8 +18,9 @@ use crate::exec::steps::{Early, Pass, WHOLE};
 use crate::exec::team::Team;
 use crate::exec::trace;
 use crate::family::{FamilyFault, SubNet};
+use crate::intermediate::Intermediate;
 use crate::kernels::blocked::{Isa, Lanes, values};
-use crate::layout::Layout;
+use crate::layout::{Layout, Unit};
 use crate::model::{self, Calibrated, Loaded, Model};
 use crate::tensors::FileFault;
 use crate::train::network::Values;
@@ -425,27 +426,32 @@ impl Network {
         Ok(unsafe { trace::profile(&pass) })
     }
 
-    /// Runs sub-network `index` on one image on the caller's thread alone and gives the outputs
-    /// `[pixels, channels]` of every unit whose map is whole at some time: the unit's place in
-    /// [`Layout::units`] and its values. For tests and comparisons.
+    /// Runs sub-network `index` on one image on the caller's thread alone and gives what each step
+    /// leaves, in their order, as `[pixels, channels]`. For tests and comparisons.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn outputs(
+    pub fn intermediates(
         &self,
         index: usize,
         image: &[f32],
         space: &mut Workspace,
-    ) -> Result<Vec<(usize, Vec<f32>)>, RunFault> {
+    ) -> Result<Vec<(Intermediate, Vec<f32>)>, RunFault> {
         let pass = self.pass(index, image, space)?;
         let len = pass.plan.side * pass.plan.side * pass.channels;
         if pass.batch != 1 {
             return Err(RunFault::Images { found: image.len(), expected: len });
         }
-        // Of the sub-network that the plan was made of: sizes of maps are taken from them.
-        let units = self.layout.units(&self.nets[index]);
-        // SAFETY: this thread runs alone, with one image; see `run`.
-        Ok(unsafe { trace::outputs(&pass, &units) })
+        let units = self.units(index).unwrap_or_default();
+        // SAFETY: this thread runs alone, with one image; see `run`. The units are of the sub-network
+        // that the plan was made of.
+        Ok(unsafe { trace::intermediates(&pass, &units) })
+    }
+
+    /// The units of sub-network `index`, `None` where there is none.
+    #[must_use]
+    pub fn units(&self, index: usize) -> Option<Vec<Unit>> {
+        self.nets.get(index).map(|net| self.layout.units(net))
     }
 
     /// Checks a call and lays out its arena.

@@ -494,7 +494,6 @@ fn every_kernel_that_a_launch_may_name_is_there() {
             threads: 32,
             pointers: vec![],
             numbers: vec![],
-            unit: None,
             output: None,
         };
         Emulated::kernels().run(&launch, &mut Memory::default(), 1).unwrap();

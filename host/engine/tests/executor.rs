@@ -9,6 +9,7 @@ use common::published::{FLOPS_595, specialised};
 use common::random::{calibrated, largest_alone, levels, noise, random_network, values};
 use common::{family, graph};
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12};
+use coshift_engine::intermediate::Intermediate;
 use coshift_engine::kernels::blocked::Isa;
 use coshift_engine::layout::Layout;
 use coshift_engine::model::Calibrated;
@@ -23,15 +24,19 @@ fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated
     let (want, want_logits) =
         graph::run(network.layout(), &units, values, &net.statistics, &image).unwrap();
     let (mut one, mut two) = (Workspace::default(), Workspace::with_threads(2));
-    let found = network.outputs(index, &image, &mut one).unwrap();
-    // Maps that the executor never has whole: layers before a depthwise convolution.
-    let hidden = net.net.depths.iter().sum::<usize>() + 1;
-    assert!(found.len() + hidden >= units.len(), "{} of {} maps", found.len(), units.len());
-    for (unit, map) in &found {
-        let what =
-            format!("{} {index}, unit {unit}, {}", network.isa(), network.layout().family().name);
-        assert_close(map, &graph::pixels(&want[*unit]), &what);
+    let mut compared = vec![false; units.len()];
+    for (what, map) in network.intermediates(index, &image, &mut one).unwrap() {
+        let unit = match what {
+            Intermediate::Map(unit) if units[unit].squeeze.is_none() => unit,
+            Intermediate::Scaled(unit) => unit,
+            // Nothing that the plain graph gives out.
+            _ => continue,
+        };
+        let what = format!("{} {index}, {what}, {}", network.isa(), network.layout().family().name);
+        assert_close(&map, &graph::pixels(&want[unit]), &what);
+        compared[unit] = true;
     }
+    assert!(compared.iter().all(|compared| *compared), "{compared:?}");
     for space in [&mut one, &mut two] {
         let threads = space.threads();
         let logits = network.run(index, &image, space).unwrap();

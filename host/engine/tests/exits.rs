@@ -4,6 +4,7 @@ mod common;
 
 use common::random::{any, calibrated, noise, values};
 use coshift_engine::family::{Exit, Family, FamilyFault};
+use coshift_engine::intermediate::Intermediate;
 use coshift_engine::layout::Layout;
 use coshift_engine::model::Calibrated;
 use coshift_engine::network::{Exiting, Network, Workspace};
@@ -27,8 +28,8 @@ fn said(
     let layout = network.layout();
     let units = layout.units(&net.net);
     let place = units.iter().position(|unit| unit.exit == Some(number)).unwrap();
-    let maps = network.outputs(index, image, &mut Workspace::default()).unwrap();
-    let (_, map) = maps.iter().find(|(unit, _)| *unit == place).unwrap();
+    let maps = network.intermediates(index, image, &mut Workspace::default()).unwrap();
+    let (_, map) = maps.iter().find(|(what, _)| *what == Intermediate::Map(place)).unwrap();
     let channels = units[place].outputs;
     let pixels = (map.len() / channels) as f32;
     let mean = |c: usize| map.iter().skip(c).step_by(channels).sum::<f32>() / pixels;

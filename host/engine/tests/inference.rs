@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use common::close::assert_close;
 use common::family;
 use coshift_engine::family::{COSHIFT_28, Family, SubNet};
+use coshift_engine::intermediate::Intermediate;
 use coshift_engine::layout::{Layout, MOST_MACS};
 use coshift_engine::model::{Calibrated, Model, SubNetwork, blocks, write_weights};
 use coshift_engine::network::{Network, RunFault, Workspace};
@@ -75,25 +76,31 @@ fn maps_are_those_of_the_sub_network_that_ran() {
     for (index, net) in nets.iter().enumerate() {
         let image = common::random::noise(network.image_len_of(index).unwrap(), &mut random);
         let units = layout.units(&net.net);
-        let maps = network.outputs(index, &image, &mut space).unwrap();
-        for (unit, map) in &maps {
-            let unit = &units[*unit];
+        let tensors = network.intermediates(index, &image, &mut space).unwrap();
+        let maps = tensors.iter().filter_map(|(what, map)| match what {
+            Intermediate::Map(unit) => Some((&units[*unit], map)),
+            _ => None,
+        });
+        assert_eq!(maps.clone().count(), units.len());
+        for (unit, map) in maps.clone() {
             assert_eq!(map.len(), unit.outputs * unit.out_side().pow(2), "{:?}", net.net);
         }
         // The last map is what the classifier reads.
         let (weight, bias) = (&values[layout.classifier()], &values[layout.classifier() + 1]);
-        let (_, features) = maps.last().unwrap();
+        let (_, features) = maps.clone().next_back().unwrap();
         let logits = weight.chunks_exact(features.len()).zip(bias).map(|(row, bias)| {
             row.iter().zip(features).map(|(weight, x)| weight * x).sum::<f32>() + bias
         });
         let logits: Vec<f32> = logits.collect();
+        assert_eq!(tensors.last().unwrap().0, Intermediate::Logits);
+        assert_close(&tensors.last().unwrap().1, &logits, "logits, by themselves");
         assert_close(network.run(index, &image, &mut space).unwrap(), &logits, "logits");
     }
     // More than one image, and no such sub-network.
     let two = vec![0.0; 2 * 36];
-    let fault = network.outputs(0, &two, &mut space).unwrap_err();
+    let fault = network.intermediates(0, &two, &mut space).unwrap_err();
     assert_eq!(fault, RunFault::Images { found: 72, expected: 36 });
-    let fault = network.outputs(3, &two, &mut space).unwrap_err();
+    let fault = network.intermediates(3, &two, &mut space).unwrap_err();
     assert_eq!(fault, RunFault::Index { index: 3, last: 2 });
 }
 

@@ -4,9 +4,11 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use coshift_engine::cuda::compare::{Compared, compare};
 use coshift_engine::cuda::device::{Device, DeviceNetwork, Selector};
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12, SubNet};
+use coshift_engine::intermediate::off;
 use coshift_engine::layout::Layout;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::optimiser;
@@ -15,10 +17,10 @@ use coshift_engine::train::sandwich::sample;
 use serde::Serialize;
 
 use super::engine::{
-    EngineArgs, MOST_OFF, Peer, Subject, compared, images, ms, on_noise, peer_times, subject,
+    EngineArgs, MOST_OFF, Peer, Subject, compared, images, ms, on_noise, peer_times, peers, subject,
 };
 use super::measure::{Runs, Times, measure, quantile};
-use super::peers::{On, Peers, off};
+use super::peers::On;
 
 /// What one sub-network takes on a GPU.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -74,6 +76,13 @@ struct Checked {
     outputs_off: f64,
     /// Whether the largest output of every image is at the same place.
     same_top: bool,
+    /// Tensors that launches left and that were compared: maps, means, factors and logits of every
+    /// image.
+    tensors: usize,
+    /// Largest difference of one of them, as a share of its largest value.
+    tensors_off: f64,
+    /// Which one that was.
+    worst: String,
 }
 
 fn open() -> Result<Device> {
@@ -159,13 +168,13 @@ impl Runs for OnGpu {
 }
 
 fn rows(args: &EngineArgs, device: Device) -> Result<Vec<Row>> {
+    let mut peers = peers(args, On::Cuda)?;
     let subject = subject(args)?;
     let Subject { network, nets, names, .. } = &subject;
     let images = images(args, network);
     let mut on_gpu = DeviceNetwork::new(device, network, args.batch).context("--device cuda")?;
     let mut space = Workspace::default();
     let outputs_off = agree(&mut on_gpu, network, &images, &mut space)?;
-    let mut peers = args.peers.then(|| Peers::start(args.threads, On::Cuda)).transpose()?;
     let runtimes = peers.as_ref().map_or(Vec::new(), |peers| peers.names.clone());
     let peers_off = match &mut peers {
         Some(peers) => compared(peers, &subject, &images, &mut space)?,
@@ -251,6 +260,29 @@ fn agree(
     Ok(all)
 }
 
+/// Every tensor that a launch of a sub-network leaves on the GPU against the CPU's: their number, and the
+/// one that is furthest away.
+///
+/// # Errors
+/// Names the first one, in the order of the launches, that is further away than it may be.
+fn agree_within(
+    on_gpu: &mut DeviceNetwork,
+    network: &Network,
+    index: usize,
+    images: &[f32],
+    space: &mut Workspace,
+) -> Result<(usize, Compared)> {
+    let compared = compare(on_gpu, network, index, images, space)?;
+    if let Some(far) = compared.iter().find(|compared| !compared.within(MOST_OFF)) {
+        let family = &network.layout().family().name;
+        bail!(
+            "{family}, sub-network {index}, {far} from the CPU's, at most {MOST_OFF:.0e} expected"
+        );
+    }
+    let worst = compared.iter().max_by(|a, b| a.off.total_cmp(&b.off));
+    Ok((compared.len(), *worst.context("a sub-network without a launch")?))
+}
+
 /// `--check`: the levels (or the model's sub-networks) and 200 random ones.
 fn check(args: &EngineArgs, device: Device) -> Result<()> {
     let known = subject(args)?;
@@ -259,7 +291,8 @@ fn check(args: &EngineArgs, device: Device) -> Result<()> {
     for (json, count, seed) in [(OFA_12, 60, 3), (OFA_10, 60, 4), (COSHIFT_28, 80, 5)] {
         subjects.push(random_subject(json, count, seed)?);
     }
-    let (mut worst, mut count) = (0.0_f64, 0);
+    let (mut most_off, mut most_tensors_off) = (0.0_f64, 0.0_f64);
+    let (mut count, mut all_tensors) = (0, 0);
     let mut device = Some(device);
     for (network, nets) in &subjects {
         let images = images(args, network);
@@ -267,9 +300,12 @@ fn check(args: &EngineArgs, device: Device) -> Result<()> {
         let name = device.name().to_owned();
         let mut on_gpu =
             DeviceNetwork::new(device, network, args.batch).context("--device cuda")?;
-        let found = agree(&mut on_gpu, network, &images, &mut Workspace::default())?;
+        let mut space = Workspace::default();
+        let found = agree(&mut on_gpu, network, &images, &mut space)?;
         let layout = network.layout();
         for (index, (net, (outputs_off, same_top))) in nets.iter().zip(found).enumerate() {
+            let (tensors, worst) =
+                agree_within(&mut on_gpu, network, index, &images[index], &mut space)?;
             let checked = Checked {
                 device: name.clone(),
                 family: layout.family().name.clone(),
@@ -279,16 +315,22 @@ fn check(args: &EngineArgs, device: Device) -> Result<()> {
                 batch: args.batch,
                 outputs_off,
                 same_top,
+                tensors,
+                tensors_off: worst.off,
+                worst: worst.to_string(),
             };
             if args.json {
                 println!("{}", serde_json::to_string(&checked)?);
             }
-            (worst, count) = (worst.max(outputs_off), count + 1);
+            most_off = most_off.max(outputs_off);
+            most_tensors_off = most_tensors_off.max(worst.off);
+            (count, all_tensors) = (count + 1, all_tensors + tensors);
         }
     }
     if !args.json {
         println!(
-            "{count} sub-networks: outputs at most {worst:.1e} of the largest away from the CPU's"
+            "{count} sub-networks: outputs at most {most_off:.1e} of the largest away from the CPU's, \
+             {all_tensors} tensors of their steps at most {most_tensors_off:.1e}"
         );
     }
     Ok(())

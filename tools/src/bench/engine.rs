@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use coshift_engine::export;
 use coshift_engine::family::{Family, OFA_12, SubNet};
+use coshift_engine::intermediate::off;
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
 use coshift_engine::model::{Calibrated, Loaded};
@@ -19,7 +20,7 @@ use serde::Serialize;
 
 use super::growth;
 use super::measure::{OnCpu, measure, quantile};
-use super::peers::{On, Peers, off, planes};
+use super::peers::{On, Peers, planes};
 
 /// Largest difference of outputs between runtimes, as a share of the largest output.
 pub(super) const MOST_OFF: f64 = 1e-4;
@@ -35,8 +36,8 @@ pub struct EngineArgs {
     /// cuda` has built; the outputs are compared with the CPU's first).
     #[arg(long, value_enum, default_value_t = Runner::Cpu)]
     pub device: Runner,
-    /// With --device cuda: compares the outputs with the CPU's, of 200 random sub-networks too, and
-    /// measures nothing.
+    /// With --device cuda: compares the outputs with the CPU's, and what every kernel leaves on the way
+    /// to them, of 200 random sub-networks too, and measures nothing.
     #[arg(long, conflicts_with = "peers")]
     pub check: bool,
     /// Threads.
@@ -174,17 +175,18 @@ pub(super) fn run(args: &EngineArgs) -> Result<()> {
     if let Some(path) = &args.growth {
         return growth::run(args, path);
     }
-    let subject = subject(args)?;
     if let Some(index) = args.profile {
-        return profile(args, &subject, index);
+        return profile(args, &subject(args)?, index);
     }
+    let peers = peers(args, On::Cpu)?;
+    let subject = subject(args)?;
     if cfg!(debug_assertions) {
         eprintln!("not optimised: these are not the engine's times; build with --release");
     }
     if !args.json {
         println!("{}, {} threads, batch {}", subject.network.isa(), args.threads, args.batch);
     }
-    let rows = rows(args, &subject)?;
+    let rows = rows(args, &subject, peers)?;
     if args.json {
         for row in rows {
             println!("{}", serde_json::to_string(&row)?);
@@ -236,7 +238,14 @@ fn table(rows: &[Row]) -> String {
 /// Names what is missing or does not fit.
 pub fn bench(args: &EngineArgs) -> Result<Vec<Row>> {
     check(args)?;
-    rows(args, &subject(args)?)
+    let peers = peers(args, On::Cpu)?;
+    rows(args, &subject(args)?, peers)
+}
+
+/// The other runtimes, where they are asked for. To be called before anything that takes long: what is
+/// missing is then said at once.
+pub(super) fn peers(args: &EngineArgs, on: On) -> Result<Option<Peers>> {
+    args.peers.then(|| Peers::start(args.threads, on)).transpose()
 }
 
 fn check(args: &EngineArgs) -> Result<()> {
@@ -298,12 +307,11 @@ pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn rows(args: &EngineArgs, subject: &Subject) -> Result<Vec<Row>> {
+fn rows(args: &EngineArgs, subject: &Subject, mut peers: Option<Peers>) -> Result<Vec<Row>> {
     let Subject { network, nets, names, .. } = subject;
     let mut space = Workspace::with_threads(args.threads);
     space.reserve(network, args.batch);
     let images = images(args, network);
-    let mut peers = args.peers.then(|| Peers::start(args.threads, On::Cpu)).transpose()?;
     let runtimes = peers.as_ref().map_or(Vec::new(), |peers| peers.names.clone());
     let off = match &mut peers {
         Some(peers) => compared(peers, subject, &images, &mut space)?,

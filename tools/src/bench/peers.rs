@@ -152,18 +152,6 @@ impl Drop for Peers {
     }
 }
 
-/// Largest difference of two lists, as a share of the second one's largest value.
-pub(super) fn off(found: &[f32], wanted: &[f32]) -> f64 {
-    if found.len() != wanted.len() {
-        return f64::INFINITY;
-    }
-    let top = wanted.iter().fold(f32::MIN_POSITIVE, |top, value| top.max(value.abs()));
-    let off = found.iter().zip(wanted).map(|(a, b)| f64::from((a - b).abs()));
-    // A NaN is a difference too.
-    off.fold(0.0, |most: f64, off| if most.is_nan() || off <= most { most } else { off })
-        / f64::from(top)
-}
-
 /// `[batch, pixels, channels]` as `[batch, channels, pixels]`.
 pub(super) fn planes(images: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
     images
@@ -177,14 +165,7 @@ pub(super) fn planes(images: &[f32], channels: usize, pixels: usize) -> Vec<f32>
 
 #[cfg(test)]
 mod tests {
-    use super::{off, planes};
-
-    #[test]
-    fn differences_are_shares_of_the_largest_value() {
-        assert_eq!(off(&[1.0, -4.0], &[1.5, -4.0]), 0.125);
-        assert!(off(&[f32::NAN, 1.0], &[1.0, 1.0]).is_nan());
-        assert_eq!(off(&[1.0], &[1.0, 1.0]), f64::INFINITY);
-    }
+    use super::planes;
 
     #[test]
     fn images_become_planes() {

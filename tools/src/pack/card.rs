@@ -65,6 +65,7 @@ impl Card<'_> {
         let Settings {
             epochs,
             warm_up,
+            whole,
             random,
             batch,
             rate,
@@ -77,8 +78,9 @@ impl Card<'_> {
             alone: _,
         } = self.settings;
         let limit = limit.map(|limit| format!(" --limit {limit}")).unwrap_or_default();
+        let whole = if *whole > 0 { format!(" --whole {whole}") } else { String::new() };
         format!(
-            "coshift-tools train --out {} --epochs {epochs} --warm-up {warm_up} --random {random} \
+            "coshift-tools train --out {} --epochs {epochs} --warm-up {warm_up}{whole} --random {random} \
              --batch {batch} --rate {rate} --decay {decay} --smoothing {smoothing} \
              --shares {shares} --seed {seed}{limit}",
             shown(&self.args.from)

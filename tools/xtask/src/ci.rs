@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::board::BOARDS;
 use crate::demo;
+use crate::device_side;
 use crate::embedded::{TARGET, Toolchain};
 use crate::firmware::{self, Image, Program};
 use crate::libraries;
@@ -37,6 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         "clippy",
         cargo(&workspace, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     );
+    tally.check("clippy with CUDA", device_side::lint(&workspace));
     // Libraries only: the doc comments of programs are their help texts, in which brackets mark
     // what may be left out.
     let mut doc = workspace.cargo();
@@ -47,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     images(&workspace, args.yes, &mut tally);
     budgets(&workspace, args.yes, &mut tally);
     test::all(&workspace, args.yes, &[], &mut tally)?;
+    test::counted("emulated CUDA driver", device_side::tests(&workspace), &mut tally);
     test::snapshot(&workspace, &mut tally);
     demo::step(&mut tally);
     Ok(tally.close())

@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
+use crate::device_side;
 use crate::workspace::{self, Workspace};
 
 /// The release of the toolkit that is fetched.
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     )]
     compute_cap: String,
     /// Test what runs networks on a device, over a driver that is emulated on the host, in place of
-    /// building; needs a C++ compiler and no GPU
+    /// building; needs a C++ compiler, no GPU, and a toolkit with --candle only
     #[arg(long)]
     test: bool,
     /// The engine with the feature candle-cuda in place of coshift-tools. candle compiles its kernels
@@ -57,6 +58,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let capabilities = capabilities(&args.compute_cap, args.candle)?;
     let workspace = Workspace::locate()?;
+    if args.test && !args.candle {
+        workspace::run(&mut device_side::tests(&workspace))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let toolkit = match installed(std::env::var_os("CUDA_HOME").map(PathBuf::from))? {
         Some(toolkit) => toolkit,
         None => fetched(&workspace.target_dir.join(format!("cuda-{RELEASE}")), args.candle)?,
@@ -99,18 +104,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What cargo is asked for.
+/// What cargo is asked for. Tests without candle take no toolkit ([`device_side`]).
 fn arguments(candle: bool, test: bool) -> Vec<&'static str> {
-    let engine = ["--package", "coshift-engine", "--no-default-features", "--features"];
-    let tail: &[&str] = match (candle, test) {
-        (true, true) => &["candle-cuda", "--test", "candle_cuda"],
-        (true, false) => &["candle-cuda", "--test", "candle_cuda", "--no-run", "--release"],
-        (false, true) => &["cuda", "--test", "cuda_device"],
-        (false, false) => {
-            return vec!["build", "--release", "--package", "coshift-tools", "--features", "cuda"];
-        }
-    };
-    [&["test"], &engine[..], tail].concat()
+    if !candle {
+        return vec!["build", "--release", "--package", "coshift-tools", "--features", "cuda"];
+    }
+    let mut all = vec!["test", "--package", "coshift-engine", "--no-default-features"];
+    all.extend(["--features", "candle-cuda", "--test", "candle_cuda"]);
+    if !test {
+        all.extend(["--no-run", "--release"]);
+    }
+    all
 }
 
 /// The capabilities as the engine's build reads them: `87,90`.
@@ -397,7 +401,6 @@ mod tests {
     fn every_way_has_its_own_build() {
         let line = |candle, test| arguments(candle, test).join(" ");
         assert!(line(false, false).contains("coshift-tools --features cuda"));
-        assert!(line(false, true).ends_with("--features cuda --test cuda_device"));
         assert!(line(true, true).ends_with("--features candle-cuda --test candle_cuda"));
         assert!(line(true, false).ends_with("--test candle_cuda --no-run --release"));
     }

@@ -12,6 +12,7 @@ mod changes;
 mod ci;
 mod cuda;
 mod demo;
+mod device_side;
 mod embedded;
 mod environment;
 mod firmware;

@@ -20,13 +20,18 @@ use cudarc::nvrtc::Ptx;
 
 use super::launch::{Bases, Launch};
 use super::program::Program;
+use super::written::Written;
 use crate::network::{Network, RunFault};
 
 /// The kernels, as `build.rs` has compiled them.
 const KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
 
-/// Compute capabilities that they are compiled for.
+/// Compute capabilities that they are compiled for; `none` in a build for checks, which has no kernels
+/// (`build.rs`).
 pub const CAPABILITIES: &str = env!("COSHIFT_CUDA_CAPABILITIES");
+
+/// [`CAPABILITIES`] where there is no kernel.
+const NONE: &str = "none";
 
 /// Why nothing runs on a device.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +47,12 @@ pub enum DeviceFault {
         /// What the driver says.
         why: String,
     },
+    /// The program has no kernels.
+    #[error(
+        "built without kernels, for checks only (COSHIFT_CUDA_KERNELS=none); `cargo xtask cuda` builds \
+         a program with them"
+    )]
+    NoKernels,
     /// The kernels are compiled for other devices.
     #[error(
         "{device} has compute capability {found}, the kernels are compiled for {CAPABILITIES}: \
@@ -93,12 +104,28 @@ impl Kernels {
         let count = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let multiprocessors = context.attribute(count).map_err(driver("multiprocessors"))?;
         let multiprocessors = usize::try_from(multiprocessors).unwrap_or(1).max(1);
+        let functions = Self::functions(context, &name, &capability);
+        // A driver refuses an empty file, or finds no kernel in it; only the one that tests emulate has
+        // kernels of its own.
+        let functions = functions
+            .map_err(|fault| if CAPABILITIES == NONE { DeviceFault::NoKernels } else { fault })?;
+        Ok(Self { functions, name, capability, multiprocessors })
+    }
+
+    fn functions(
+        context: &Arc<CudaContext>,
+        name: &str,
+        capability: &str,
+    ) -> Result<HashMap<&'static str, CudaFunction>, DeviceFault> {
         let module = match context.load_module(Ptx::from_binary(KERNELS.to_vec())) {
             Err(DriverError(
                 CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
                 | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
                 | CUresult::CUDA_ERROR_INVALID_PTX,
-            )) => return Err(DeviceFault::Capability { device: name, found: capability }),
+            )) => {
+                let (device, found) = (name.to_owned(), capability.to_owned());
+                return Err(DeviceFault::Capability { device, found });
+            }
             module => module.map_err(driver("loading the kernels"))?,
         };
         let mut functions = HashMap::new();
@@ -106,7 +133,7 @@ impl Kernels {
             let function = module.load_function(kernel).map_err(driver(kernel))?;
             functions.insert(*kernel, function);
         }
-        Ok(Self { functions, name, capability, multiprocessors })
+        Ok(functions)
     }
 
     /// Puts a launch on a stream of the device.
@@ -186,6 +213,12 @@ impl Device {
     }
 }
 
+/// Addresses of shared weights, of what a sub-network has of its own, and of the arena.
+fn bases(stream: &CudaStream, memories: [&CudaSlice<f32>; 3]) -> Bases {
+    let [weights, own, arena] = memories.map(|slice| slice.device_ptr(stream).0);
+    Bases { weights, own, arena, ..Bases::default() }
+}
+
 /// Switches the sub-network of a [`DeviceNetwork`], from any thread.
 #[derive(Debug, Clone)]
 pub struct Selector {
@@ -251,15 +284,9 @@ impl DeviceNetwork {
         for index in 0..network.len() {
             resident.push(upload(network.own_values(index).unwrap_or_default())?);
         }
-        let address = |slice: &CudaSlice<f32>| slice.device_ptr(stream).0;
         let mut ready = Vec::with_capacity(programs.len());
         for (program, own) in programs.into_iter().zip(&resident[1..]) {
-            let bases = Bases {
-                weights: address(&resident[0]),
-                own: address(own),
-                arena: address(&arena),
-                ..Bases::default()
-            };
+            let bases = bases(stream, [&resident[0], own, &arena]);
             let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
             stream.begin_capture(mode).map_err(driver("capture"))?;
             let mut captured = Ok(());
@@ -365,6 +392,40 @@ impl DeviceNetwork {
         // A view of the pinned values: the copy is then one of pinned memory.
         let stream = &self.device.stream;
         stream.memcpy_htod(&host[..len], &mut view).map_err(driver("images"))
+    }
+
+    /// Runs sub-network `index` launch by launch, not as a graph, in an arena that is NaN but for the
+    /// images, and gives `seen` each tensor as soon as it is written: the kernel, what it is, and the
+    /// values of all images, which it may change for the launches that follow. For comparisons.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn each_tensor(
+        &mut self,
+        index: usize,
+        images: &[f32],
+        mut seen: impl FnMut(&'static str, &Written, &mut [f32]),
+    ) -> Result<(), DeviceFault> {
+        let stream = Arc::clone(&self.device.stream);
+        let nothing = vec![f32::NAN; self.arena.len()];
+        stream.memcpy_htod(&nothing, &mut self.arena).map_err(driver("feature maps"))?;
+        self.put(index, images)?;
+        let (program, _) = &self.ready[index];
+        let bases = bases(&stream, [&self.resident[0], &self.resident[index + 1], &self.arena]);
+        let mut written = program.written.iter().peekable();
+        for (number, launch) in program.launches.iter().enumerate() {
+            // SAFETY: as in `new`.
+            unsafe { self.device.kernels.launch(&stream, launch, &bases) }?;
+            while let Some(written) = written.next_if(|written| written.launch == number) {
+                let at = written.place.at;
+                let mut view = self.arena.slice_mut(at..at + program.images * written.step());
+                let mut values = stream.clone_dtoh(&view).map_err(driver(written.what))?;
+                stream.synchronize().map_err(driver(launch.kernel))?;
+                seen(launch.kernel, written, &mut values);
+                stream.memcpy_htod(&values, &mut view).map_err(driver(written.what))?;
+            }
+        }
+        stream.synchronize().map_err(driver("run"))
     }
 
     /// Times of the graph of sub-network `index` alone, on images that are on the device already, as

@@ -66,9 +66,6 @@ pub struct Launch {
     pub pointers: Vec<Option<Place>>,
     /// Then its numbers.
     pub numbers: Vec<i32>,
-    /// Number of the unit whose outputs it writes ([`crate::layout::Layout::units`]); of the factors
-    /// of squeeze-excite, the unit that they belong to.
-    pub unit: Option<usize>,
     /// What it writes, where that is a map or a vector.
     pub output: Option<Place>,
 }
@@ -174,7 +171,6 @@ impl Stem {
                 number(stride),
                 After::Activation(self.activation).code(),
             ],
-            unit: None,
             output: Some(y),
         }
     }
@@ -261,7 +257,6 @@ impl Pointwise {
                 number(self.pixels),
                 After::Activation(self.activation).code(),
             ],
-            unit: None,
             output: y,
         }
     }
@@ -340,7 +335,6 @@ impl Depthwise {
                 number(bands.rows),
                 After::Activation(self.activation).code(),
             ],
-            unit: None,
             output: Some(y),
         }
     }
@@ -419,7 +413,6 @@ impl Fused {
                 number(self.stride),
                 After::Activation(self.activation).code(),
             ],
-            unit: None,
             output: Some(y),
         }
     }
@@ -472,7 +465,6 @@ impl Vector {
                 number(images),
                 self.after.code(),
             ],
-            unit: None,
             output: Some(y),
         }
     }

@@ -11,7 +11,6 @@ fn launch(kernel: &'static str, grid: [usize; 3], places: &[Place], numbers: &[u
         threads: THREADS as u32,
         pointers: places.iter().copied().map(Some).collect(),
         numbers: numbers.iter().copied().map(number).collect(),
-        unit: None,
         output: places.last().copied(),
     }
 }

@@ -4,10 +4,12 @@ use super::launch::{
     After, Depthwise, Folded, Fused, Launch, Place, Pointwise, Space, Stem, Vector,
 };
 use super::tiles;
+use super::written::Written;
 use crate::exec::arena::Buffer;
 use crate::exec::packed::Panels;
 use crate::exec::plan::{Conv, Feed, Fold, Plan, Step};
 use crate::family::Activation;
+use crate::intermediate::Intermediate;
 use crate::kernels::blocked::LANES;
 
 /// The launches of one sub-network, in their order, and where its memory lies.
@@ -27,6 +29,9 @@ pub struct Program {
     pub output_step: usize,
     /// Images.
     pub images: usize,
+    /// What the launches leave, in their order. A map is in no memory where the next layer is part of
+    /// the same launch, and where only its means are wanted.
+    pub written: Vec<Written>,
 }
 
 /// A place for maps or vectors.
@@ -54,6 +59,8 @@ struct Build {
     starts: [usize; SLOTS],
     sizes: [usize; SLOTS],
     launches: Vec<Launch>,
+    written: Vec<Written>,
+    /// Units that have their launch.
     units: usize,
     /// How the sums lie that the last map has left, and of how many pixels they are.
     summed: (usize, usize),
@@ -72,6 +79,7 @@ impl Program {
                 starts,
                 sizes: [0; SLOTS],
                 launches: Vec::new(),
+                written: Vec::new(),
                 units: 0,
                 summed: (0, 0),
                 gated: false,
@@ -87,7 +95,7 @@ impl Program {
             // A gap that nothing writes to.
             arena += size.next_multiple_of(64) + 64;
         }
-        let Build { launches, .. } = build(starts);
+        let Build { launches, written, .. } = build(starts);
         let place = |slot: Slot| Place { space: Space::Arena, at: starts[slot as usize] };
         Self {
             launches,
@@ -97,6 +105,7 @@ impl Program {
             output: place(Slot::Logits),
             output_step: sizes[Slot::Logits as usize] / images,
             images,
+            written,
         }
     }
 }
@@ -131,9 +140,24 @@ impl Build {
         self.place(slot, self.images * blocks * pixels * LANES)
     }
 
-    /// A launch that writes a unit's outputs.
-    fn unit(&mut self, launch: Launch) {
-        self.launches.push(Launch { unit: Some(self.units), ..launch });
+    /// A launch that leaves a tensor, of so many blocks and pixels, in its output.
+    fn leaves(&mut self, launch: Launch, what: Intermediate, (blocks, pixels): (usize, usize)) {
+        if let Some(place) = launch.output {
+            let launch = self.launches.len();
+            self.written.push(Written { launch, what, place, parts: 1, blocks, pixels, over: 1 });
+        }
+        self.launches.push(launch);
+    }
+
+    /// A launch of the next unit: its map, of so many blocks and pixels, or sums of the map, or both.
+    fn unit(&mut self, launch: Launch, size: (usize, usize), sums: Option<(Intermediate, Place)>) {
+        self.leaves(launch, Intermediate::Map(self.units), size);
+        if let Some((what, place)) = sums {
+            let (parts, over) = self.summed;
+            let launch = self.launches.len() - 1;
+            let written = Written { launch, what, place, parts, blocks: size.0, pixels: 1, over };
+            self.written.push(written);
+        }
         self.units += 1;
     }
 
@@ -191,14 +215,14 @@ impl Build {
                 let relu = After::Activation(Some(Activation::Relu));
                 let layer =
                     self.vector((x, self.summed), weight, Some(bias), inputs, blocks, relu, y);
-                self.launches.push(layer.launch());
+                self.leaves(layer.launch(), Intermediate::Squeezed(self.units - 1), (blocks, 1));
             }
             Step::Excite { inputs, weight, blocks, bias, .. } => {
                 let x = self.map(Slot::Squeezed, 0, 0);
                 let y = self.map(Slot::Gates, blocks, 1);
                 let layer =
                     self.vector((x, (1, 1)), weight, Some(bias), inputs, blocks, After::Gate, y);
-                self.launches.push(Launch { unit: Some(self.units - 1), ..layer.launch() });
+                self.leaves(layer.launch(), Intermediate::Gates(self.units - 1), (blocks, 1));
                 self.gated = true;
             }
             Step::Pointwise { from, to, add, pixels, layer, blocks } => {
@@ -214,7 +238,7 @@ impl Build {
                 let Conv { inputs, weight, activation, .. } = layer;
                 let after = After::Activation(activation);
                 let layer = self.vector((x, self.summed), weight, None, inputs, blocks, after, y);
-                self.unit(layer.launch());
+                self.unit(layer.launch(), (blocks, 1), None);
             }
             Step::Classify { layer, blocks, bias } => {
                 let x = self.map(Slot::Features, 0, 0);
@@ -222,7 +246,7 @@ impl Build {
                 let Conv { inputs, weight, .. } = layer;
                 let after = After::Activation(None);
                 let layer = self.vector((x, (1, 1)), weight, Some(bias), inputs, blocks, after, y);
-                self.launches.push(layer.launch());
+                self.leaves(layer.launch(), Intermediate::Logits, (blocks, 1));
             }
         }
     }
@@ -232,6 +256,7 @@ impl Build {
         let Depthwise { height: side, stride, .. } = depthwise;
         let (blocks, area) = (depthwise.channels / LANES, side * side);
         let rows = side.div_ceil(stride);
+        let size = (blocks, rows * rows);
         match from {
             Feed::Map(buffer) => depthwise.x = self.map(slot(buffer), blocks, area),
             Feed::Image { layer, side: image, stride } => {
@@ -266,7 +291,8 @@ impl Build {
                     }
                     // The first layer's map is nowhere.
                     self.units += 1;
-                    self.unit(both.launch(whole));
+                    let sums = both.sums.map(|place| (Intermediate::Means(self.units), place));
+                    self.unit(both.launch(whole), size, sums);
                     return;
                 }
                 self.map(Slot::Wide, blocks, area);
@@ -278,7 +304,8 @@ impl Build {
             self.summed = (rows.div_ceil(bands.rows), rows * rows);
             depthwise.sums = Some(self.map(Slot::Sums, blocks, self.summed.0));
         }
-        self.unit(depthwise.launch(bands));
+        let sums = depthwise.sums.map(|place| (Intermediate::Means(self.units), place));
+        self.unit(depthwise.launch(bands), size, sums);
     }
 
     fn stem(
@@ -301,7 +328,7 @@ impl Build {
             stride,
             activation: layer.activation,
         };
-        self.unit(stem.launch());
+        self.unit(stem.launch(), (blocks, side.div_ceil(stride).pow(2)), None);
     }
 
     /// A pointwise layer, without the sums and the factors that may belong to it.
@@ -338,7 +365,8 @@ impl Build {
             self.summed = (tile.over(layer.pixels), layer.pixels);
             layer.sums = Some(self.map(Slot::Sums, layer.outputs / LANES, self.summed.0));
         }
-        self.unit(layer.launch(tile));
+        let sums = layer.sums.map(|place| (Intermediate::Pooled, place));
+        self.unit(layer.launch(tile), (layer.outputs / LANES, layer.pixels), sums);
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a layer is made of")]

@@ -431,6 +431,40 @@ impl Pass<'_> {
         }
     }
 
+    /// The map that a depthwise convolution reads, `[blocks][side²]`, where the step before it does not
+    /// leave it whole: computed by itself. For comparisons.
+    ///
+    /// # Safety
+    /// As [`Self::step`], with the whole step for the caller alone; the step of the depthwise
+    /// convolution may be done already.
+    pub(super) unsafe fn before(
+        &self,
+        from: Feed,
+        blocks: usize,
+        side: usize,
+    ) -> Option<Vec<Lanes>> {
+        let mut map = vec![Lanes::ZERO; blocks * side * side];
+        let y = map.as_mut_ptr();
+        // SAFETY: the caller's promise; the map has the layer's blocks and pixels.
+        unsafe {
+            match from {
+                Feed::Map(_) => return None,
+                Feed::Image { layer, side: image, stride } => {
+                    let rows = Rows { width: side, pitch: side, ring: side };
+                    let args =
+                        Stem { y, y_block: side * side, rows, ..self.stem(layer, image, stride) };
+                    stem(self.isa, &StemRows { stem: args, blocks, rows: 0..side });
+                }
+                Feed::Layer { layer, from } => {
+                    let (x, pixels) = (self.places.of(from), side * side);
+                    let folds = self.folds(layer);
+                    self.layer(x, pixels, layer, folds, 0..blocks, 0..pixels, None, y);
+                }
+            }
+        }
+        Some(map)
+    }
+
     /// Copies the logits `[batch, classes]` of the images that took no exit.
     ///
     /// # Safety

@@ -104,7 +104,8 @@ fn pass(
             Kind::Dense => {
                 let row = unit.inputs * 9;
                 let mut columns = vec![0.0; batch * height * width * row];
-                patches(&input, batch, in_height, in_width, unit, &mut columns);
+                let map = (in_height, in_width, unit.inputs);
+                patches(&input, batch, map, unit.stride, &mut columns);
                 input = columns;
                 let weight = &values[unit.weight];
                 pointwise::forward(&input, weight, row, row, unit.outputs, &mut conv);
@@ -315,33 +316,38 @@ fn unpool(d: &[f32], batch: usize, pixels: usize, channels: usize) -> Vec<f32> {
     out
 }
 
-/// The 3×3 neighbourhoods of every output pixel, `[pixels, inputs·9]`, zero outside the image;
-/// channel by channel, as the weight stores them.
+/// The 3×3 neighbourhoods of every output pixel of maps of this height, width and channels, `[pixels,
+/// channels·9]`, zero outside the image; channel by channel, as the weight stores them.
 pub(crate) fn patches(
     x: &[f32],
     batch: usize,
-    height: usize,
-    width: usize,
-    unit: &Unit,
+    map: (usize, usize, usize),
+    stride: usize,
     out: &mut [f32],
 ) {
-    let (out_height, out_width) = (height.div_ceil(unit.stride), width.div_ceil(unit.stride));
-    let mut out = out.iter_mut();
-    for image in 0..batch {
-        for row in 0..out_height {
-            for column in 0..out_width {
-                for channel in 0..unit.inputs {
-                    for (tap, out) in out.by_ref().take(9).enumerate() {
-                        let y = (row * unit.stride + tap / 3).wrapping_sub(1);
-                        let z = (column * unit.stride + tap % 3).wrapping_sub(1);
-                        let inside = y < height && z < width;
-                        let place = || ((image * height + y) * width + z) * unit.inputs + channel;
-                        *out = if inside { x[place()] } else { 0.0 };
-                    }
-                }
-            }
-        }
+    for (out, place) in out.iter_mut().zip(neighbours(batch, map, stride)) {
+        *out = place.map_or(0.0, |place| x[place]);
     }
+}
+
+/// Where each value of [`patches`] is taken from, `None` outside the image.
+pub(crate) fn neighbours(
+    batch: usize,
+    (height, width, channels): (usize, usize, usize),
+    stride: usize,
+) -> impl Iterator<Item = Option<usize>> {
+    let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
+    (0..batch * rows * columns).flat_map(move |pixel| {
+        let (image, row) = (pixel / columns / rows, pixel / columns % rows);
+        let column = pixel % columns;
+        (0..channels * 9).map(move |value| {
+            let (channel, tap) = (value / 9, value % 9);
+            let y = (row * stride + tap / 3).wrapping_sub(1);
+            let z = (column * stride + tap % 3).wrapping_sub(1);
+            let inside = y < height && z < width;
+            inside.then(|| ((image * height + y) * width + z) * channels + channel)
+        })
+    })
 }
 
 /// Places of the centre `small`×`small` taps in a `large`×`large` kernel.

@@ -33,19 +33,9 @@ impl Emulated {
         KERNELS.get_or_init(|| Self::compiled(Path::new(FOLDER)))
     }
 
-    /// The kernels with a fault: `from`, which stands once in a file, replaced by `to`.
+    /// The kernels of [`faulty`] sources.
     pub(crate) fn mutant(file: &str, from: &str, to: &str) -> Self {
-        let folder = scratch("mutant");
-        std::fs::create_dir_all(&folder).unwrap();
-        for entry in std::fs::read_dir(FOLDER).unwrap() {
-            let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
-            let mut text = std::fs::read_to_string(path).unwrap();
-            if name == file {
-                assert_eq!(text.matches(from).count(), 1, "{file}: {from}");
-                text = text.replace(from, to);
-            }
-            std::fs::write(folder.join(name), text).unwrap();
-        }
+        let folder = faulty(file, from, to);
         let mutant = Self::compiled(&folder);
         std::fs::remove_dir_all(folder).unwrap();
         mutant
@@ -100,6 +90,23 @@ impl Emulated {
             fault => Err(format!("{}: fault {fault} of emulation.h", launch.kernel)),
         }
     }
+}
+
+/// A folder of its own with the kernels' sources and a fault: `from`, which stands once in a file,
+/// replaced by `to`.
+pub(crate) fn faulty(file: &str, from: &str, to: &str) -> PathBuf {
+    let folder = scratch("mutant");
+    std::fs::create_dir_all(&folder).unwrap();
+    for entry in std::fs::read_dir(FOLDER).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        let mut text = std::fs::read_to_string(path).unwrap();
+        if name == file {
+            assert_eq!(text.matches(from).count(), 1, "{file}: {from}");
+            text = text.replace(from, to);
+        }
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    folder
 }
 
 /// Compiles a source to a library of the host, the emulation read first.

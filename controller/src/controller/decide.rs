@@ -41,6 +41,8 @@ pub(super) struct Deciding {
     extra: bool,
     /// Effort of the slices so far.
     spent: u32,
+    /// What its slices have in common.
+    caps: PowerCaps,
     phase: Phase,
 }
 
@@ -91,7 +93,11 @@ impl Controller<'_> {
     }
 
     fn board<'b, 'q>(&'b self, policy: PolicyView<'q>) -> Board<'b, 'q> {
-        let (caps, parks) = (self.power_caps(), self.limits.parking);
+        self.board_under(policy, self.power_caps())
+    }
+
+    fn board_under<'b, 'q>(&'b self, policy: PolicyView<'q>, caps: PowerCaps) -> Board<'b, 'q> {
+        let parks = self.limits.parking;
         let reach = self.held.reach();
         Board::arranged(policy, &self.slots, &self.arrangement, caps, &self.power, parks, reach)
     }
@@ -163,7 +169,8 @@ impl Controller<'_> {
     /// Begins to decide, between two telemetries where `extra`; what is under way counts no more.
     /// Slices follow.
     pub(super) fn decide(&mut self, now: Instant, extra: bool) {
-        self.deciding = Some(Deciding { at: now, extra, spent: 0, phase: Phase::Begun });
+        let caps = self.power_caps();
+        self.deciding = Some(Deciding { at: now, extra, spent: 0, caps, phase: Phase::Begun });
     }
 
     /// Does a slice of the decision under way, where there is one, and sends it at its end.
@@ -182,7 +189,7 @@ impl Controller<'_> {
 
     /// A slice of a decision; the verdict at its end.
     fn further(&self, policy: PolicyView<'_>, deciding: &mut Deciding) -> Option<Verdict> {
-        let board = self.board(policy);
+        let board = self.board_under(policy, deciding.caps);
         let most = self.effort;
         let most = if self.held.is_free() { most } else { most.saturating_sub(PROBE) };
         let mut effort = Effort::new(deciding.spent, SLICE, most);
@@ -284,7 +291,7 @@ impl Controller<'_> {
         verdict.exhausted = over || (self.exhausted && !self.dirty);
         if !verdict.exhausted {
             if reason != Reason::ClockHeld {
-                verdict.reason = self.risk(candidate);
+                verdict.reason = self.risk(candidate, deciding.caps);
             }
             return Some(verdict);
         }
@@ -294,7 +301,7 @@ impl Controller<'_> {
                 if !effort.has(SLICE) {
                     return None;
                 }
-                let thermal = self.cap_is_thermal(self.power_caps());
+                let thermal = self.cap_is_thermal(deciding.caps);
                 let uncapped_mw = round.uncapped_mw;
                 board.shortfall(&Candidate { uncapped_mw, ..*candidate }, thermal)
             }
@@ -319,6 +326,10 @@ impl Controller<'_> {
             return judged;
         }
         effort.spend(STANDS);
+        // The same again.
+        if judged.sub_networks == choice.sub_networks {
+            return judged;
+        }
         match board.candidate(choice.level, &choice.sub_networks) {
             Some(runs) if runs.trouble == Trouble::NONE => {
                 Candidate { uncapped_mw: runs.power_mw, ..runs }
@@ -372,10 +383,10 @@ impl Controller<'_> {
     }
 
     /// What a level with trouble is at risk of.
-    fn risk(&self, candidate: &Candidate) -> Reason {
+    fn risk(&self, candidate: &Candidate, caps: PowerCaps) -> Reason {
         if candidate.trouble.over_cap_mw == 0 {
             Reason::DeadlineAtRisk
-        } else if self.cap_is_thermal(self.power_caps()) {
+        } else if self.cap_is_thermal(caps) {
             Reason::TemperatureCap
         } else {
             Reason::PowerCap
@@ -421,7 +432,11 @@ impl Controller<'_> {
         // Danger overrides the dwell; less of the same trouble does not.
         let at_once = best.trouble.kinds() < current.trouble.kinds();
         if best.trouble < current.trouble && (at_once || rested) {
-            let reason = if self.fresh() { Reason::TargetsChanged } else { self.risk(current) };
+            let reason = if self.fresh() {
+                Reason::TargetsChanged
+            } else {
+                self.risk(current, self.power_caps())
+            };
             return (true, reason);
         }
         if best.trouble == current.trouble && rested && best.level != current.level {

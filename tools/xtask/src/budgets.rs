@@ -67,35 +67,34 @@ pub(crate) const STACK_BOUND: Budget =
 
 /// The cases of the dearest control periods found.
 pub(crate) const WORST_PERIODS: &[CaseId] = &[
-    CaseId { seed: 2, index: 248 },
-    CaseId { seed: 7, index: 456 },
-    CaseId { seed: 5, index: 701 },
-    CaseId { seed: 3, index: 161 },
     CaseId { seed: 6, index: 382 },
-    CaseId { seed: 8, index: 1138 },
+    CaseId { seed: 2, index: 339 },
+    CaseId { seed: 3, index: 870 },
     CaseId { seed: 4, index: 1193 },
+    CaseId { seed: 1, index: 1388 },
+    CaseId { seed: 8, index: 1138 },
+    CaseId { seed: 5, index: 701 },
 ];
 
 /// The dearest cases found, measured by every run: the most of any step first, then of whole
-/// decisions; the last is what was dearest before a look at a level was bounded.
-/// `cargo xtask sizes --search` looks for dearer ones.
+/// decisions. `cargo xtask sizes --search` looks for dearer ones.
 pub(crate) const WORST_CASES: &[CaseId] = &[
-    CaseId { seed: 4, index: 801 },
-    CaseId { seed: 7, index: 551 },
-    CaseId { seed: 2, index: 918 },
-    CaseId { seed: 8, index: 599 },
-    CaseId { seed: 1, index: 664 },
     CaseId { seed: 3, index: 547 },
+    CaseId { seed: 1, index: 861 },
+    CaseId { seed: 1, index: 333 },
+    CaseId { seed: 6, index: 382 },
     CaseId { seed: 5, index: 200 },
-    CaseId { seed: 1, index: 422 },
-    CaseId { seed: 5, index: 701 },
-    CaseId { seed: 8, index: 616 },
-    CaseId { seed: 4, index: 1193 },
-    CaseId { seed: 2, index: 244 },
     CaseId { seed: 6, index: 235 },
-    CaseId { seed: 1, index: 279 },
+    CaseId { seed: 8, index: 616 },
+    CaseId { seed: 7, index: 641 },
+    CaseId { seed: 4, index: 801 },
+    CaseId { seed: 2, index: 339 },
+    CaseId { seed: 3, index: 870 },
+    CaseId { seed: 4, index: 1193 },
+    CaseId { seed: 8, index: 850 },
     CaseId { seed: 2, index: 832 },
-    CaseId { seed: 1, index: 552 },
+    CaseId { seed: 2, index: 918 },
+    CaseId { seed: 7, index: 551 },
 ];
 
 /// Steps of cases in which something changes ([`crate::steps::Shape::Changed`]): the dearest of each
@@ -129,12 +128,13 @@ pub(crate) const STORE_SLICE: Budget = instructions("store slice", 4_300, 40_000
 
 /// The dearest cases found in which something changes.
 pub(crate) const CHANGED_CASES: &[CaseId] = &[
-    CaseId { seed: 2, index: 549 },
-    CaseId { seed: 2, index: 788 },
-    CaseId { seed: 1, index: 304 },
-    CaseId { seed: 1, index: 3 },
-    CaseId { seed: 1, index: 656 },
-    CaseId { seed: 2, index: 228 },
+    CaseId { seed: 1, index: 333 },
+    CaseId { seed: 1, index: 279 },
+    CaseId { seed: 4, index: 1193 },
+    CaseId { seed: 7, index: 344 },
+    CaseId { seed: 6, index: 553 },
+    CaseId { seed: 7, index: 233 },
+    CaseId { seed: 5, index: 900 },
 ];
 
 const fn instructions(name: &'static str, limit: u64, aim: u64) -> Budget {

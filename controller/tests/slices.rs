@@ -54,7 +54,7 @@ proptest! {
         let mut decisions = 0;
         let found = loop {
             decisions += 1;
-            let mut search = Search::new(margin, round, None);
+            let mut search = Search::new(margin, round, None, false);
             let (mut spent, mut slices) = (0, 0);
             let found = loop {
                 slices += 1;

@@ -304,6 +304,10 @@ impl<'p> Controller<'p> {
                 self.take_in(message);
             }
             self.serve(now, message, seq, out);
+            // Of several applications the first slice alone may take as much as a step is to.
+            if matches!(message, ToController::Telemetry(_)) && !self.arrangement.is_shared() {
+                self.slice(out);
+            }
         }
     }
 
@@ -577,10 +581,6 @@ impl<'p> Controller<'p> {
                 self.send_decision(now, out);
             }
             State::Boot | State::AwaitPolicy => self.send_decision(now, out),
-        }
-        // Of several applications the first slice alone may take as much as a step is to.
-        if !self.arrangement.is_shared() {
-            self.slice(out);
         }
     }
 

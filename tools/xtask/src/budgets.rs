@@ -1,6 +1,7 @@
 //! What the release image may take. Tighten these, never loosen them silently.
 //!
-//! Each is the present figure rounded up; the design's aim stands beside it.
+//! Each is the present figure rounded up; the design's aim stands beside it. Figures are those of one
+//! compiler, which `cargo xtask sizes` names: another takes more in one place and less in another.
 
 use std::fmt;
 
@@ -23,10 +24,10 @@ pub(crate) struct Budget {
 
 /// The same as [`FLASH`] on boards with a HAL.
 pub(crate) const FLASH_WITH_HAL: Budget =
-    Budget { name: "flash", unit: "B", limit: 61 * 1024, aim: 64 * 1024 };
+    Budget { name: "flash", unit: "B", limit: 64 * 1024, aim: 64 * 1024 };
 /// Code, constants and initial values of the release image.
 pub(crate) const FLASH: Budget =
-    Budget { name: "flash", unit: "B", limit: 58 * 1024, aim: 64 * 1024 };
+    Budget { name: "flash", unit: "B", limit: 60 * 1024, aim: 64 * 1024 };
 /// Variables of the release image, without its stack.
 pub(crate) const STATIC_RAM: Budget =
     Budget { name: "static RAM", unit: "B", limit: 8 * 1024, aim: 16 * 1024 };
@@ -42,7 +43,7 @@ pub(crate) const WORST_STEP: Budget =
 /// The controller's steps of the dearest control period known, without frames: outcomes and a
 /// telemetry with its decision.
 pub(crate) const WORST_PERIOD: Budget =
-    Budget { name: "steps a period", unit: "instructions", limit: 105_000, aim: 120_000 };
+    Budget { name: "steps a period", unit: "instructions", limit: 112_500, aim: 120_000 };
 
 /// Reading and writing the dearest frame of the largest body.
 pub(crate) const FRAME: Budget =
@@ -53,11 +54,11 @@ pub(crate) const RELEASE_FRAME: Budget =
     Budget { name: "frame, released", unit: "instructions", limit: 1_750, aim: 3_000 };
 /// The dearest control period known of four applications: frames read, decision, frames written.
 pub(crate) const PERIOD: Budget =
-    Budget { name: "period", unit: "instructions", limit: 117_000, aim: 120_000 };
+    Budget { name: "period", unit: "instructions", limit: 120_000, aim: 120_000 };
 /// The same of the release image, without the bytes before the last of each frame.
 pub(crate) const RELEASE_PERIOD: Budget =
-    Budget { name: "period, released", unit: "instructions", limit: 113_000, aim: 120_000 };
-/// Most stack that the release image was seen to use: 2,900 B, and up to an exception's 108 B more
+    Budget { name: "period, released", unit: "instructions", limit: 117_000, aim: 120_000 };
+/// Most stack that the release image was seen to use: 2,852 B, and up to an exception's 108 B more
 /// where one came at the deepest point.
 pub(crate) const STACK_HIGH_WATER: Budget =
     Budget { name: "stack high water", unit: "B", limit: 3_040, aim: 4 * 1024 };
@@ -100,24 +101,24 @@ pub(crate) const WORST_CASES: &[CaseId] = &[
 /// Steps of cases in which something changes ([`crate::steps::Shape::Changed`]): the dearest of each
 /// kind of message, or of a slice of the decision that follows it.
 pub(crate) const STEPS_WITH_CHANGES: &[(Kind, Budget)] = &[
-    (Kind::Telemetry, instructions("telemetry, changes", 37_800, 40_000)),
+    (Kind::Telemetry, instructions("telemetry, changes", 38_500, 40_000)),
     (Kind::Outcomes, instructions("outcomes, changes", 38_000, 40_000)),
-    (Kind::Application, instructions("application", 6_000, 40_000)),
-    (Kind::Limits, instructions("limits", 130, 40_000)),
-    (Kind::Seed, instructions("a part of a seed", 8_200, 40_000)),
+    (Kind::Application, instructions("application", 6_500, 40_000)),
+    (Kind::Limits, instructions("limits", 140, 40_000)),
+    (Kind::Seed, instructions("a part of a seed", 8_900, 40_000)),
 ];
 
 /// Their control periods, by what changes: frames read, decisions, frames written.
 pub(crate) const PERIODS_WITH_CHANGES: &[(Event, Budget)] = &[
-    (Event::Asked, instructions("period, asked", 152_000, 120_000)),
-    (Event::Seeded, instructions("period, seeded", 220_000, 120_000)),
-    (Event::Silence, instructions("period, silence", 119_000, 120_000)),
+    (Event::Asked, instructions("period, asked", 105_000, 120_000)),
+    (Event::Seeded, instructions("period, seeded", 200_000, 120_000)),
+    (Event::Silence, instructions("period, silence", 103_000, 120_000)),
 ];
 
 /// Frames that are no steps of the controller: read, served and answered. Of Query, which is one or
 /// is not, as it asks, the dearest.
 pub(crate) const FRAMES_SERVED: &[(Kind, Budget)] = &[
-    (Kind::Hello, instructions("hello", 4_400, 40_000)),
+    (Kind::Hello, instructions("hello", 5_400, 40_000)),
     (Kind::Query, instructions("query", 1_340, 40_000)),
     (Kind::PolicyBegin, instructions("policy begin", 870, 40_000)),
     (Kind::PolicyChunk, instructions("policy chunk", 5_200, 40_000)),

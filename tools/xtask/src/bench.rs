@@ -89,7 +89,7 @@ fn growth(bench: &Bench) -> Result<String> {
         table.push('\n');
     }
     Ok(format!(
-        "Instructions (opt-level `s`, Cortex-M4), {CASES} random policies a row. Cells, targets and \
+        "Instructions (the release profile, Cortex-M4), {CASES} random policies a row. Cells, targets and \
          caps are drawn as those of the worst step, but a case has five periods, not 16, and no board \
          parks. A period is its outcomes and one telemetry, with all slices of their decisions; a mean \
          of a kind is that of a message and the slices that follow it, the dearest step one slice or \

@@ -1,4 +1,4 @@
-//! Levels are searched once a period.
+//! Decisions are made once from one telemetry to the next.
 
 mod common;
 

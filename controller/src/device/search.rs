@@ -2,10 +2,10 @@
 //! decisions.
 //!
 //! A round looks at every level once. A decision goes on with it until the decision's effort is
-//! used up, but for one level at least where telemetry asked for it, and keeps the best it met: what it does not come to is left
-//! to the next decision, which judges that best level again first. A decision is done in slices,
-//! which judge levels until the slice's effort is used up, and at least one; all slices of one
-//! decision must see the same board.
+//! used up, but for one level at least where telemetry asked for it, and keeps the best it met:
+//! what it does not come to is left to the next decision, which judges that best level again first.
+//! A decision is done in slices, which judge levels until the slice's effort is used up, and at
+//! least one; all slices of one decision must see the same board.
 
 use super::{Board, Candidate, Plan};
 use crate::demand::Margin;

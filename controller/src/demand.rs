@@ -438,8 +438,7 @@ impl Demand {
         if column.cell(fastest).is_none_or(|cell| cell.energy_uj <= self.budget_uj) {
             return fastest;
         }
-        let within = Bounds { energy_uj: self.budget_uj, ..Bounds::OPEN };
-        quickest(column, self.floor, within).unwrap_or(fastest)
+        self.quickest_served(column).unwrap_or(fastest)
     }
 
     /// Bounds of what the application can come to at `level`, whatever it gives up: the least
@@ -495,6 +494,13 @@ impl Demand {
         let latency_us = most_us.min(self.guard(margin).limit_us);
         let within = Bounds { latency_us, energy_uj: self.budget_uj, ..Bounds::OPEN };
         leanest(column, self.floor, within)
+    }
+
+    /// The fastest sub-network at the floor within the budget.
+    #[must_use]
+    pub fn quickest_served(&self, column: Column<'_>) -> Option<u8> {
+        let within = Bounds { energy_uj: self.budget_uj, ..Bounds::OPEN };
+        quickest(column, self.floor, within)
     }
 
     /// Least energy of a sub-network that keeps floor and deadline, µJ.

@@ -156,7 +156,13 @@ impl Schedule {
                     }
                 };
                 let rest_us = row.deadline_us.saturating_sub(others);
-                let room = if requests > ONE_Q16 { each_us(rest_us, requests) } else { rest_us };
+                let mut room =
+                    if requests > ONE_Q16 { each_us(rest_us, requests) } else { rest_us };
+                // Cut off, it may be less than what is in time as it is.
+                let in_time = queued_us.saturating_add(blocking_us) <= row.deadline_us;
+                if in_time && requests > ONE_Q16 {
+                    room = room.max(own_us);
+                }
                 let is_own = slot == own;
                 // One that would be late anyway is not helped by what this one does alone.
                 if is_own || room > 0 {

@@ -64,8 +64,8 @@ proptest! {
                 }
                 spent = effort.spent();
             };
-            // The best level met before is judged again.
-            prop_assert!(slices <= u32::from(view.levels()) + 1, "{} slices", slices);
+            // The best level met before is judged again, and each in two halves at most.
+            prop_assert!(slices <= 2 * (u32::from(view.levels()) + 1), "{} slices", slices);
             round = search.round();
             if round.is_over() {
                 break found;

@@ -4,33 +4,52 @@ use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::Telemetry;
 use coshift_shared::to_host::{Reason, Shortfall};
-use coshift_shared::units::NO_LEVEL;
+use coshift_shared::units::{MAX_APPLICATIONS, NO_LEVEL};
 
 use super::{Choice, Controller, DWELL, OLD, Outputs, SETTLE_PERIODS, Standing, State};
 use crate::demand::{HYSTERESIS_PERMILLE, Margin};
-use crate::device::{Board, Candidate, Effort, PowerCaps, Round, Search, Trouble, Way};
+use crate::device::{
+    BEGIN, Board, Candidate, Effort, Half, PowerCaps, Round, Search, Trouble, Way,
+};
 use crate::held::Achieved;
 use crate::power::{TEMP_RESERVE_MDEG_C, plausible};
 
 /// What one slice of a decision may take beside what it does only once; see
 /// [`crate::device::Effort`].
-const SLICE: u32 = 5_000;
+const SLICE: u32 = 15_000;
 /// What judging the standing level may take for others to be looked at in the same slice.
 const JUDGED: u32 = 1_500;
-/// What a decision may take before it leaves the levels not looked at to the next one, but for the
-/// level it looks at then, and for one at least.
-pub const SEARCH: u32 = 27_000;
+/// What a decision for four applications may take before it leaves the levels not looked at to the next
+/// one, but for the level it looks at then, and for one at least.
+pub const SEARCH: u32 = 32_000;
+/// What it may take more for each application less: their outcomes cost no period time.
+const ABSENT: u32 = 6_000;
+/// What it may take for one application.
+const MOST_SEARCH: u32 = SEARCH + ABSENT * (MAX_APPLICATIONS as u32 - 1);
+/// A decision between two telemetries that took more, or was for several applications, takes the next
+/// telemetry's place, and the next one waits for two periods: so every other telemetry can go on with a
+/// round. The search of the telemetry after any other one has what is left.
+const DEAR: u32 = 9_000;
 /// What finding a level to ask for takes, while a clock is held.
 const PROBE: u32 = 6_000;
 
 /// What weighing the sub-networks that run takes.
 const STANDS: u32 = 2_000;
 
-/// Most slices of one decision: one may only judge the standing level; those of the search use up
-/// their effort, but for the last; one more may only find what to ask for, and one more only name
-/// what is missing.
-pub const MOST_SLICES: usize = 9;
-const _: () = assert!((SEARCH - JUDGED).div_ceil(SLICE) as usize + 3 == MOST_SLICES);
+/// Most slices of one decision: one each may only judge one half of the standing level, and one only look
+/// at what runs there; those of the search use up their effort, but for the last, which may judge the
+/// other half of a level; one more may only find what to ask for, and one more only name what is missing.
+pub const MOST_SLICES: usize = 12;
+const _: () = assert!((MOST_SEARCH - JUDGED).div_ceil(SLICE - BEGIN) as usize + 6 == MOST_SLICES);
+
+/// A decision between two telemetries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extra {
+    /// In the place of the next telemetry's.
+    InPlace,
+    /// Beside that, with so much effort.
+    Beside(u32),
+}
 
 /// A decision under way.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +58,7 @@ pub(super) struct Deciding {
     pub(super) at: Instant,
     /// It was not asked for by telemetry.
     extra: bool,
-    /// Effort of the slices so far.
+    /// Effort of the slices so far, and of a decision before that shares its bound.
     spent: u32,
     /// What its slices have in common.
     caps: PowerCaps,
@@ -50,11 +69,22 @@ pub(super) struct Deciding {
 enum Phase {
     /// Nothing was done yet.
     Begun,
+    /// The standing level is judged: its first half was.
+    Judging { half: Half },
+    /// It was judged with the sub-networks that would be chosen there now.
+    Judged { judged: Candidate },
     /// The standing level was judged, where there is one that counts.
     Searching { current: Option<Candidate>, search: Search },
     /// The best level of those looked at is known, and what to ask for, where that was looked for;
     /// and how far the round has come, where one was gone on with.
     Found { current: Option<Candidate>, best: Candidate, round: Option<Round>, ask: Option<u8> },
+}
+
+impl Phase {
+    /// What stands was not judged to its end.
+    fn is_first(&self) -> bool {
+        matches!(self, Self::Begun | Self::Judging { .. } | Self::Judged { .. })
+    }
 }
 
 /// A choice and why it is made.
@@ -167,30 +197,46 @@ impl Controller<'_> {
     }
 
     /// Begins to decide, between two telemetries where `extra`; what is under way counts no more.
-    /// Slices follow.
-    pub(super) fn decide(&mut self, now: Instant, extra: bool) {
+    /// `spent` was taken of its effort. Slices follow.
+    pub(super) fn decide(&mut self, now: Instant, extra: bool, spent: u32) {
         let caps = self.power_caps();
-        self.deciding = Some(Deciding { at: now, extra, spent: 0, caps, phase: Phase::Begun });
+        let phase = Phase::Begun;
+        *self.deciding.get_mut() = Some(Deciding { at: now, extra, spent, caps, phase });
     }
 
     /// Does a slice of the decision under way, where there is one, and sends it at its end.
     pub(super) fn slice(&mut self, out: &mut Outputs) {
-        let Some(mut deciding) = self.deciding.take() else { return };
-        if let Some(policy) = self.policy {
-            let Some(verdict) = self.further(policy, &mut deciding) else {
-                self.deciding = Some(deciding);
-                return;
+        let (at, extra, spent, verdict) = {
+            let Ok(mut place) = self.deciding.try_borrow_mut() else { return };
+            let Some(deciding) = place.as_mut() else { return };
+            let verdict = match self.policy {
+                Some(policy) => {
+                    let Some(verdict) = self.further(policy, deciding) else { return };
+                    Some(verdict)
+                }
+                None => None,
             };
-            self.extra = deciding.extra;
-            self.stand(deciding.at, &verdict);
+            (deciding.at, deciding.extra, deciding.spent, verdict)
+        };
+        *self.deciding.get_mut() = None;
+        if let Some(verdict) = verdict {
+            if extra {
+                let dear = spent > DEAR || self.arrangement.is_shared();
+                self.extra = Some(if dear { Extra::InPlace } else { Extra::Beside(spent) });
+                if dear {
+                    self.extra_at = at.after(self.period);
+                }
+            }
+            self.stand(at, &verdict);
         }
-        self.send_decision(deciding.at, out);
+        self.send_decision(at, out);
     }
 
     /// A slice of a decision; the verdict at its end.
     fn further(&self, policy: PolicyView<'_>, deciding: &mut Deciding) -> Option<Verdict> {
         let board = self.board_under(policy, deciding.caps);
-        let most = self.effort;
+        let absent = self.slots.iter().filter(|slot| slot.is_none());
+        let most = absent.fold(self.effort, |most, _| most.saturating_add(ABSENT));
         let most = if self.held.is_free() { most } else { most.saturating_sub(PROBE) };
         let mut effort = Effort::new(deciding.spent, SLICE, most);
         let verdict = self.further_within(&board, &policy, deciding, &mut effort);
@@ -205,16 +251,19 @@ impl Controller<'_> {
         deciding: &mut Deciding,
         effort: &mut Effort,
     ) -> Option<Verdict> {
-        if let Phase::Begun = deciding.phase {
+        if deciding.phase.is_first() {
             if self.slots.iter().all(Option::is_none) {
                 let candidate = board.judge(board.safest_level(), Margin::Plain);
                 return Some(Verdict::new(candidate, Reason::Idle));
             }
             let reached = |standing: &Standing| self.held.reaches(standing.choice.level);
-            let current = self
-                .counting()
-                .filter(reached)
-                .map(|standing| self.judge_standing(board, &standing.choice, effort));
+            let standing = self.counting().filter(reached);
+            let current = match standing {
+                Some(standing) => {
+                    Some(self.of_standing(board, &standing.choice, deciding, effort)?)
+                }
+                None => None,
+            };
             let calm = current.as_ref().is_some_and(|current| current.trouble == Trouble::NONE);
             deciding.phase = match current {
                 // Nothing that is found would be taken.
@@ -245,7 +294,8 @@ impl Controller<'_> {
             deciding.phase = Phase::Found { current: *current, best, round, ask: None };
         }
         let Phase::Found { current, best, round, ask } = &mut deciding.phase else { return None };
-        let (takes_best, reason) = self.choose(current.as_ref(), best, *round, deciding.at);
+        let asked = (deciding.at, deciding.caps);
+        let (takes_best, reason) = self.choose(current.as_ref(), best, *round, asked);
         let (best_level, round) = (best.level, *round);
         let candidate = match current {
             Some(current) if !takes_best => current,
@@ -313,29 +363,46 @@ impl Controller<'_> {
 
     /// The standing level, with the sub-networks that would be chosen there now, or with those that
     /// run, where only those keep everything: who gives way to whom follows rules, which may miss
-    /// what they found under the stricter guard.
+    /// what they found under the stricter guard. `None` where that takes another slice: what was found
+    /// until then is of the level that still stands.
     #[inline(never)]
-    fn judge_standing(
+    fn of_standing(
         &self,
         board: &Board<'_, '_>,
         choice: &Choice,
+        deciding: &mut Deciding,
         effort: &mut Effort,
-    ) -> Candidate {
-        let judged = board.judge_within(choice.level, Margin::Plain, effort);
-        if judged.trouble == Trouble::NONE {
-            return judged;
+    ) -> Option<Candidate> {
+        let judged = match &mut deciding.phase {
+            Phase::Judged { judged } => *judged,
+            phase => {
+                if let Phase::Begun = phase {
+                    *phase =
+                        Phase::Judging { half: board.begin(choice.level, Margin::Plain, effort) };
+                }
+                let Phase::Judging { half } = phase else { return None };
+                if !half.keeps_caps() && !effort.has(1) {
+                    return None;
+                }
+                let judged = board.end(half, Margin::Plain, effort);
+                *phase = Phase::Judged { judged };
+                judged
+            }
+        };
+        // The same again.
+        if judged.trouble == Trouble::NONE || judged.sub_networks == choice.sub_networks {
+            return Some(judged);
+        }
+        if !effort.has(1) {
+            return None;
         }
         effort.spend(STANDS);
-        // The same again.
-        if judged.sub_networks == choice.sub_networks {
-            return judged;
-        }
-        match board.candidate(choice.level, &choice.sub_networks) {
+        Some(match board.candidate(choice.level, &choice.sub_networks) {
             Some(runs) if runs.trouble == Trouble::NONE => {
                 Candidate { uncapped_mw: runs.power_mw, ..runs }
             }
             _ => judged,
-        }
+        })
     }
 
     /// The round to go on with, or a new one where there is none of that urgency. What keeps everything, and
@@ -369,7 +436,7 @@ impl Controller<'_> {
         current: Option<&Candidate>,
         best: &Candidate,
         round: Option<Round>,
-        now: Instant,
+        (at, caps): (Instant, PowerCaps),
     ) -> (bool, Reason) {
         let (Some(current), Some(standing)) = (current, self.counting()) else {
             let first = self.counting().is_none();
@@ -379,7 +446,7 @@ impl Controller<'_> {
         let calm = current.trouble == Trouble::NONE;
         let over = round.is_some_and(|round| round.is_over());
         let best = if calm && !over { current } else { best };
-        self.weigh(current, best, &standing, now)
+        self.weigh(current, best, &standing, (at, caps))
     }
 
     /// What a level with trouble is at risk of.
@@ -426,17 +493,14 @@ impl Controller<'_> {
         current: &Candidate,
         best: &Candidate,
         standing: &Standing,
-        now: Instant,
+        (at, caps): (Instant, PowerCaps),
     ) -> (bool, Reason) {
-        let rested = self.rested(now);
+        let rested = self.rested(at);
         // Danger overrides the dwell; less of the same trouble does not.
         let at_once = best.trouble.kinds() < current.trouble.kinds();
         if best.trouble < current.trouble && (at_once || rested) {
-            let reason = if self.fresh() {
-                Reason::TargetsChanged
-            } else {
-                self.risk(current, self.power_caps())
-            };
+            let reason =
+                if self.fresh() { Reason::TargetsChanged } else { self.risk(current, caps) };
             return (true, reason);
         }
         if best.trouble == current.trouble && rested && best.level != current.level {

@@ -20,6 +20,8 @@ mod doubts;
 mod seed;
 mod sensors;
 
+use core::cell::RefCell;
+
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
 use coshift_shared::to_controller::{
@@ -39,7 +41,7 @@ pub use decide::{MOST_SLICES, SEARCH};
 pub use seed::SEED_PARTS;
 pub use sensors::{AGREEING, BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
 
-use decide::Deciding;
+use decide::{Deciding, Extra};
 use doubts::Doubts;
 use sensors::Sensors;
 
@@ -144,7 +146,8 @@ pub struct Controller<'p> {
     /// The decision that stands; `None` before the first of the session.
     standing: Option<Standing>,
     /// The decision that is under way; nothing is taken in before it has ended.
-    deciding: Option<Deciding>,
+    /// In a cell, so that a slice need not move it out of what it reads, and back.
+    deciding: RefCell<Option<Deciding>>,
     /// When the run level last changed.
     level_since: Instant,
     /// The level sent: the one that stands, or one that ends up as it; see [`crate::held`].
@@ -158,10 +161,10 @@ pub struct Controller<'p> {
     round: Option<Round>,
     /// The last round that ended met no level that keeps every promise, and none was met since.
     exhausted: bool,
-    /// When a decision was last sent unasked.
+    /// When a decision between two telemetries was last asked for; a period later where it was dear.
     extra_at: Instant,
-    /// One was, since the last telemetry.
-    extra: bool,
+    /// The one that was made since the last telemetry.
+    extra: Option<Extra>,
     /// Targets or caps changed since the last decision.
     dirty: bool,
     digest: Digest,
@@ -211,7 +214,7 @@ impl<'p> Controller<'p> {
             doubts: Doubts::default(),
             power: Power::default(),
             standing: None,
-            deciding: None,
+            deciding: RefCell::new(None),
             level_since: Instant::START,
             asked: NO_LEVEL,
             asked_since: Instant::START,
@@ -220,7 +223,7 @@ impl<'p> Controller<'p> {
             round: None,
             exhausted: false,
             extra_at: Instant::START,
-            extra: false,
+            extra: None,
             dirty: false,
             digest: Digest::default(),
             last_seq: 0,
@@ -249,7 +252,7 @@ impl<'p> Controller<'p> {
         self.doubts = self.doubts.anew();
         self.power = Power::default();
         self.standing = None;
-        self.deciding = None;
+        *self.deciding.get_mut() = None;
         self.level_since = now;
         self.asked = NO_LEVEL;
         self.asked_since = now;
@@ -281,14 +284,14 @@ impl<'p> Controller<'p> {
         if self.state == State::Boot {
             return;
         }
-        if self.deciding.is_some() {
+        if self.deciding.get_mut().is_some() {
             if matches!(input, Input::Tick) {
                 self.slice(out);
                 return;
             }
             // What was taken in before is decided first: a message that came too early for slices
             // changes nothing but the time they take.
-            while self.deciding.is_some() {
+            while self.deciding.get_mut().is_some() {
                 self.slice(out);
             }
         }
@@ -315,15 +318,21 @@ impl<'p> Controller<'p> {
     /// it has ended (one that does not wait has the rest of the decision done in its own step).
     #[must_use]
     pub fn is_deciding(&self) -> bool {
-        self.deciding.is_some()
+        self.under_way().is_some()
+    }
+
+    /// The stamp of what the decision under way is made for.
+    fn under_way(&self) -> Option<Instant> {
+        let deciding = self.deciding.try_borrow().ok()?;
+        deciding.as_ref().map(|deciding| deciding.at)
     }
 
     /// When [`Input::Tick`] is due; `None` while time alone changes nothing. At once, at the stamp
     /// of the input, while a decision is under way.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        if let Some(deciding) = &self.deciding {
-            return Some(deciding.at);
+        if let Some(at) = self.under_way() {
+            return Some(at);
         }
         match self.state {
             State::Run => Some(self.sensors.telemetry_at.after(self.period.times(STALE_PERIODS))),
@@ -561,21 +570,27 @@ impl<'p> Controller<'p> {
         if let Some(longest_us) = served.map(|slot| slot.targets.deadline_us).max() {
             self.hear_clocks(now, Achieved::Telemetry(message), longest_us);
         }
-        self.sensors.telemetry_at = now;
+        let heard_at = core::mem::replace(&mut self.sensors.telemetry_at, now);
         self.sensors.achieved_level = message.level;
         self.sensors.blind = now.since(self.sensors.believed_at) >= self.patience();
         self.watch_temperature(now, out);
-        let extra = core::mem::take(&mut self.extra);
+        // One search a period. Where telemetry comes less often, there is time for another one.
+        let often = now.since(heard_at) < self.period.times(2);
+        let extra = self.extra.take().filter(|_| often);
+        let spent = match extra {
+            Some(Extra::Beside(spent)) => spent,
+            _ => 0,
+        };
         match self.state {
             State::Hold { .. } | State::Silent => {
                 self.enter(State::Run, now, out);
                 self.dirty = true;
-                self.decide(now, false);
+                self.decide(now, false, spent);
             }
-            // One decision a period: what was decided since the last telemetry stands until the next
-            // one, also where something was asked for after it.
-            State::Run if extra => self.send_decision(now, out),
-            State::Run => self.decide(now, false),
+            // What was decided since the last telemetry stands until the next one, also where something
+            // was asked for after it.
+            State::Run if extra == Some(Extra::InPlace) => self.send_decision(now, out),
+            State::Run => self.decide(now, false, spent),
             State::TooHot { .. } => {
                 self.retreat(now, Reason::TooHot);
                 self.send_decision(now, out);
@@ -606,12 +621,11 @@ impl<'p> Controller<'p> {
         if taken.learned > 0 {
             self.hear_clocks(now, Achieved::Level(message.level), deadline_us);
         }
-        // Between two telemetries only a danger is worth a decision. One in two periods, as it takes the
-        // place of the next telemetry's: every other telemetry can go on with a round.
-        let due = now.since(self.extra_at) >= self.period.times(2);
+        // Between two telemetries only a danger is worth a decision.
+        let due = now.since(self.extra_at) >= self.period;
         if self.state == State::Run && taken.learned > 0 && due && self.in_danger() {
             self.extra_at = now;
-            self.decide(now, true);
+            self.decide(now, true, 0);
         }
         Ok(())
     }
@@ -619,7 +633,7 @@ impl<'p> Controller<'p> {
     /// Forgets how far a search has come, and what is only kept to save work, on which it depends how
     /// far the next one comes.
     fn forget_round(&mut self) {
-        (self.round, self.exhausted, self.extra) = (None, false, false);
+        (self.round, self.exhausted, self.extra) = (None, false, None);
         self.slots.iter_mut().flatten().for_each(Application::forget);
     }
 

@@ -174,7 +174,7 @@ impl Controller<'_> {
         self.extra_at = Instant::from_us(state.extra_decision_us);
         // What was decided since the last telemetry is not what stands now, whether or not the rest of
         // the seed comes.
-        self.extra = false;
+        self.extra = None;
         let mut sub_networks = [NO_SUB_NETWORK; MAX_APPLICATIONS];
         for (sub_network, slot) in sub_networks.iter_mut().zip(&self.slots) {
             *sub_network = slot.as_ref().map_or(NO_SUB_NETWORK, |slot| slot.sub_network);

@@ -8,16 +8,16 @@ use crate::demand::Margin;
 use crate::schedule::{Loads, Times};
 
 impl Board<'_, '_> {
-    /// Judges one level unless it is plain that it cannot be better than `best`, and, where it
-    /// may fit but for the cap, needs no less than `uncapped_mw`. `plan` is room to work in.
-    pub(super) fn judge_against(
+    /// Judges the first half of a level unless it is plain that it cannot be better than `best`, and,
+    /// where it may fit but for the cap, needs no less than `uncapped_mw`. `plan` is room to work in.
+    pub(super) fn settle_against(
         &self,
         level: u8,
         margin: Margin,
         best: &Candidate,
         uncapped_mw: u32,
         plan: &mut Plan,
-    ) -> Option<Candidate> {
+    ) -> Option<()> {
         // With no utilisation: the least there is.
         plan.idle = self.idle(level);
         let idle_mw = plan.idle.mw(0);
@@ -48,7 +48,8 @@ impl Board<'_, '_> {
         if cheapest && self.biased(level, least_mw) >= most_mw {
             return None;
         }
-        Some(self.settle(level, margin, plan))
+        self.settle(level, margin, plan);
+        Some(())
     }
 
     /// The least trouble of a level, however much the applications give up; `None` where that is

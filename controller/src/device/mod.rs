@@ -27,7 +27,7 @@ use coshift_shared::policy::{PolicyView, TableView};
 use coshift_shared::to_controller::Objective;
 use coshift_shared::units::{MAX_APPLICATIONS, NO_POWER_CAP, NO_SUB_NETWORK};
 
-pub use search::{Effort, Round, Search, Way};
+pub use search::{BEGIN, Effort, Round, Search, Way};
 
 use crate::allowance::Busy;
 use crate::application::Application;
@@ -190,8 +190,29 @@ struct Plan {
     work_mw: u32,
     /// 0.1 %.
     utilisation: u32,
+    /// Mean power, mW.
+    power_mw: u32,
+    /// Over a cap, mW.
+    over_cap_mw: u32,
+    /// See [`Candidate::uncapped_mw`].
+    uncapped_mw: u32,
     /// Effort so far; see [`Effort`].
     effort: u32,
+}
+
+/// A level that was judged up to where promises go for the caps: one step need not do both.
+#[derive(Debug, Clone, Copy)]
+pub struct Half {
+    level: u8,
+    plan: Plan,
+}
+
+impl Half {
+    /// Whether hardly anything is left to be done.
+    #[must_use]
+    pub fn keeps_caps(&self) -> bool {
+        self.plan.over_cap_mw == 0
+    }
 }
 
 impl Plan {
@@ -333,23 +354,36 @@ impl<'a, 'p> Board<'a, 'p> {
     /// Judges one level.
     #[must_use]
     pub fn judge(&self, level: u8, margin: Margin) -> Candidate {
-        self.judge_within(level, margin, &mut Effort::endless())
-    }
-
-    /// Judges one level, and notes what that took.
-    #[must_use]
-    pub fn judge_within(&self, level: u8, margin: Margin, effort: &mut Effort) -> Candidate {
-        let mut plan = Plan::default();
-        let candidate = self.judge_in(level, margin, &mut plan);
-        effort.spend(plan.effort);
-        candidate
+        self.judge_in(level, margin, &mut Plan::default())
     }
 
     /// Judges one level; `plan` is room to work in.
     fn judge_in(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
+        self.settle_in(level, margin, plan);
+        self.finish(level, margin, plan)
+    }
+
+    fn settle_in(&self, level: u8, margin: Margin, plan: &mut Plan) {
         plan.idle = self.idle(level);
         self.alone(level, margin, plan);
-        self.settle(level, margin, plan)
+        self.settle(level, margin, plan);
+    }
+
+    /// Judges the first half of a level, and notes what that took.
+    #[must_use]
+    pub fn begin(&self, level: u8, margin: Margin, effort: &mut Effort) -> Half {
+        let mut half = Half { level, plan: Plan::default() };
+        self.settle_in(level, margin, &mut half.plan);
+        effort.spend(core::mem::take(&mut half.plan.effort));
+        half
+    }
+
+    /// Judges the other half, and notes what that took.
+    #[must_use]
+    pub fn end(&self, half: &mut Half, margin: Margin, effort: &mut Effort) -> Candidate {
+        let candidate = self.finish(half.level, margin, &mut half.plan);
+        effort.spend(core::mem::take(&mut half.plan.effort));
+        candidate
     }
 
     /// Takes each application as if it were alone. Those whose promises that does not keep, as in
@@ -376,7 +410,9 @@ impl<'a, 'p> Board<'a, 'p> {
         unserved
     }
 
-    fn settle(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
+    /// What each application takes beside the others, and, as far as that costs no promise, under the
+    /// caps.
+    fn settle(&self, level: u8, margin: Margin, plan: &mut Plan) {
         self.schedule.times(&plan.loads, self.shared, &mut plan.times);
         if self.shared && !self.holds_together(plan) {
             self.make_room(level, margin, plan, false);
@@ -384,19 +420,22 @@ impl<'a, 'p> Board<'a, 'p> {
                 self.make_room(level, margin, plan, true);
             }
         }
-        let mut uncapped_mw = u32::MAX;
-        let (mut power_mw, mut over_cap_mw) = self.over_mw(level, margin, plan);
-        if over_cap_mw > 0 {
-            if self.holds_together(plan) && self.all_served(plan, margin) {
-                uncapped_mw = self.cap_mw(margin).saturating_add(over_cap_mw);
-                self.save(level, margin, plan, false);
-                (power_mw, over_cap_mw) = self.over_mw(level, margin, plan);
-            }
-            if over_cap_mw > 0 {
-                self.save(level, margin, plan, true);
-                (power_mw, over_cap_mw) = self.over_mw(level, margin, plan);
-            }
+        plan.uncapped_mw = u32::MAX;
+        self.draw(level, margin, plan);
+        if plan.over_cap_mw > 0 && self.holds_together(plan) && self.all_served(plan, margin) {
+            plan.uncapped_mw = self.cap_mw(margin).saturating_add(plan.over_cap_mw);
+            self.save(level, margin, plan, false);
+            self.draw(level, margin, plan);
         }
+    }
+
+    /// The candidate, with what the caps leave where they are not kept yet.
+    fn finish(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
+        if plan.over_cap_mw > 0 {
+            self.save(level, margin, plan, true);
+            self.draw(level, margin, plan);
+        }
+        let Plan { power_mw, over_cap_mw, uncapped_mw, .. } = *plan;
         let candidate = Candidate {
             level,
             trouble: Trouble { over_cap_mw, ..Trouble::NONE },
@@ -424,6 +463,11 @@ impl<'a, 'p> Board<'a, 'p> {
             Margin::Plain => self.caps.peak_mw,
             Margin::Reserve => self.caps.peak_reserve_mw,
         }
+    }
+
+    /// Weighs what a plan draws.
+    fn draw(&self, level: u8, margin: Margin, plan: &mut Plan) {
+        (plan.power_mw, plan.over_cap_mw) = self.over_mw(level, margin, plan);
     }
 
     /// Mean power of a plan, and by how much it is over the cap, or over that on any window, mW.

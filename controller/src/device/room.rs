@@ -1,6 +1,6 @@
 //! Contention and caps at one level: who gives way to whom.
 
-use coshift_shared::to_controller::Objective;
+use coshift_shared::to_controller::{Degrade, Objective};
 use coshift_shared::units::NO_POWER_CAP;
 
 use super::{Board, Plan, Seat, search};
@@ -74,9 +74,16 @@ impl Board<'_, '_> {
                     |new: &Load| new.latency_us <= latency_us && seat.demand.serves(new, margin);
                 // It makes what room it can, and the next one the rest.
                 new = new.filter(serves).or_else(|| {
-                    let fastest = seat.demand.load(column, fastest, margin)?;
-                    let less = fastest.guarded_us < old.guarded_us;
-                    (less && seat.demand.serves(&fastest, margin)).then_some(fastest)
+                    let within_budget = |load: &Load| load.energy_uj <= seat.demand.budget_uj();
+                    let fastest = seat.demand.load(column, fastest, margin).filter(within_budget);
+                    let quickest = fastest.or_else(|| {
+                        let pick = search::pick(column.len());
+                        plan.effort = plan.effort.saturating_add(pick);
+                        let quickest = seat.demand.quickest_served(column)?;
+                        seat.demand.load(column, quickest, margin)
+                    })?;
+                    let less = quickest.guarded_us < old.guarded_us;
+                    (less && seat.demand.serves(&quickest, margin)).then_some(quickest)
                 });
             }
             if let Some(new) = new {
@@ -144,11 +151,11 @@ impl Board<'_, '_> {
         if !seat.demand.serves(&old, margin) {
             return None;
         }
-        // What has least energy for its objective has it already.
+        let column = seat.table.column(level);
+        // What has least energy for its objective has it already, unless it made room for others.
         if seat.application.targets.objective == Objective::LeastEnergy {
             return Some(old);
         }
-        let column = seat.table.column(level);
         let effort = const { search::LEAN }.saturating_add(search::pick(column.len()));
         plan.effort = plan.effort.saturating_add(effort);
         let latency_us = self.latency_us(margin, plan, slot, seat, &old);
@@ -156,7 +163,8 @@ impl Board<'_, '_> {
         seat.demand.load(column, lean, margin)
     }
 
-    /// Policy's latency that an application may take without being later than it is, µs.
+    /// Policy's latency that an application may take without being later than it is, or taking more time
+    /// than the others leave, µs.
     fn latency_us(
         &self,
         margin: Margin,
@@ -167,7 +175,11 @@ impl Board<'_, '_> {
     ) -> u32 {
         let (room_us, _) =
             self.schedule.room_us(&plan.times, slot, old.guarded_us, seat.outranked_by);
-        seat.demand.latency_within(room_us.max(old.guarded_us), margin)
+        let limit_permille = u32::from(self.policy.utilisation_permille());
+        let others = plan.utilisation.saturating_sub(old.utilisation_permille);
+        let share_us = seat.demand.weighing(limit_permille.saturating_sub(others));
+        let in_time_us = seat.demand.latency_within(room_us.max(old.guarded_us), margin);
+        in_time_us.min(share_us.max(old.latency_us))
     }
 
     /// What an application takes to keep caps on the mean power and on that of any window.
@@ -186,6 +198,12 @@ impl Board<'_, '_> {
         let latency_us = self.latency_us(margin, plan, slot, seat, &old);
         let (least, slowest_us) = seat.demand.extent(seat.table.column(level), level);
         let allowance = Allowance::new(seat.demand, &plan.idle, mean, peak, &least, slowest_us);
+        // Only who would rather be late looks for less than the fastest takes.
+        if allowance.is_empty() && seat.application.targets.degrade != Degrade::Deadline {
+            plan.effort = plan.effort.saturating_add(search::LEFT);
+            let column = seat.table.column(level);
+            return seat.demand.load(column, seat.demand.fastest(column, level), margin);
+        }
         // Nothing idles less than beside the others alone.
         let left_mw = mean.mw.saturating_sub(mean.others.drawn_mw(&plan.idle));
         let energy_uj = if allowance.is_empty() { 0 } else { seat.demand.weighing(left_mw) };

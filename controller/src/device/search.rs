@@ -5,7 +5,7 @@
 //! used up, but for one level at least where telemetry asked for it, and keeps the best it met:
 //! what it does not come to is left to the next decision, which judges that best level again first.
 //! A decision is done in slices, which judge levels until the slice's effort is used up, and at
-//! least one; all slices of one decision must see the same board.
+//! least one, or half of one that is dear; all slices of one decision must see the same board.
 
 use super::{Board, Candidate, Plan};
 use crate::demand::Margin;
@@ -38,6 +38,12 @@ pub(super) fn pick(sub_networks: u8) -> u32 {
 pub(super) fn worked_out(sub_networks: u32) -> u32 {
     sub_networks.saturating_mul(120)
 }
+
+/// What a slice must have left for another level to be begun in it: most halves take no more.
+pub const BEGIN: u32 = 6_000;
+
+/// A decision that took more before its search judges no level again beside looking at another one.
+const TURNS: u32 = 13_000;
 
 /// Effort of a decision, about a Cortex-M4's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +127,8 @@ pub struct Round {
     left: u8,
     /// The best level met so far, where it was not taken.
     found: Option<u8>,
+    /// That level was not judged in the decision before.
+    passed_over: bool,
     /// Least power of the levels where only the cap is in the way, mW.
     pub uncapped_mw: u32,
 }
@@ -130,25 +138,36 @@ impl Round {
     #[must_use]
     pub fn after(level: u8, way: Way, urgent: bool, asked: bool, levels: u8) -> Self {
         let next = way.after(level, levels);
-        Self { way, urgent, asked, next, left: levels, found: None, uncapped_mw: u32::MAX }
+        Self {
+            way,
+            urgent,
+            asked,
+            next,
+            left: levels,
+            found: None,
+            passed_over: false,
+            uncapped_mw: u32::MAX,
+        }
     }
 
     /// A round that goes on where this one is, and looks at every level again.
     #[must_use]
     pub fn again(self, asked: bool, levels: u8) -> Self {
-        Self { asked, left: levels, found: None, uncapped_mw: u32::MAX, ..self }
+        let uncapped_mw = u32::MAX;
+        Self { asked, left: levels, found: None, passed_over: false, uncapped_mw, ..self }
     }
 
-    /// The same with this level to be judged again first.
+    /// The same with this level to be judged again first; where there is none, one that was passed over.
     #[must_use]
     pub fn with_found(self, found: Option<u8>) -> Self {
-        Self { found, ..self }
+        let passed_over = self.found.filter(|_| self.passed_over);
+        Self { found: found.or(passed_over), ..self }
     }
 
-    /// Whether every level was looked at.
+    /// Whether every level was looked at, and none is to be judged again.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.left == 0
+        self.left == 0 && !self.passed_over
     }
 }
 
@@ -165,6 +184,10 @@ pub struct Search {
     brief: bool,
     /// A level was looked at.
     looked: bool,
+    /// Room to work in.
+    plan: Plan,
+    /// The level of which the first half was judged: what was found is in `plan`.
+    half: Option<u8>,
 }
 
 impl Search {
@@ -174,7 +197,16 @@ impl Search {
     pub fn new(margin: Margin, round: Round, standing: Option<Candidate>, brief: bool) -> Self {
         let uncapped_mw = standing.as_ref().map_or(u32::MAX, |standing| standing.uncapped_mw);
         let round = Round { uncapped_mw: round.uncapped_mw.min(uncapped_mw), ..round };
-        Self { margin, round, best: standing, again: round.found, brief, looked: false }
+        Self {
+            margin,
+            round,
+            best: standing,
+            again: round.found,
+            brief,
+            looked: false,
+            plan: Plan::default(),
+            half: None,
+        }
     }
 
     /// The round, as far as it has come.
@@ -183,53 +215,101 @@ impl Search {
         self.round
     }
 
-    /// Judges levels until the slice's effort is used up, at least one; the best once the decision's
-    /// is, or all levels were looked at.
+    /// Judges levels until the slice's effort is used up, at least half of one; the best once the
+    /// decision's is, or all levels were looked at.
     #[inline(never)]
     pub fn advance(&mut self, board: &Board<'_, '_>, effort: &mut Effort) -> Option<Candidate> {
-        let mut plan = Plan::default();
         let mut judged = false;
+        if self.half.is_none() && !self.looked {
+            self.take_turns(effort);
+        }
         loop {
-            if self.again.is_none()
-                && (self.round.is_over() || (self.looked && effort.is_used_up()))
-            {
+            if self.half.is_none() && self.is_done(effort) {
                 // No level can be had only where a policy has none.
                 let lowest = board.lowest();
                 return match self.best {
-                    None => Some(board.judge_in(lowest, self.margin, &mut plan)),
+                    None => Some(board.judge(lowest, self.margin)),
                     best => best,
                 };
             }
-            if judged && !effort.has(1) {
+            if judged && self.half.is_none() && !effort.has(BEGIN) {
                 return None;
             }
-            let level = match self.again.take() {
-                Some(again) => {
-                    self.looked = self.brief;
-                    again
+            let level = match self.half {
+                Some(level) => level,
+                None => {
+                    let Some(level) = self.begin(board, effort, &mut judged) else { continue };
+                    self.half = Some(level);
+                    if self.plan.over_cap_mw > 0 && !effort.has(1) {
+                        return None;
+                    }
+                    level
                 }
-                None => self.next_level(board),
             };
-            if !board.has(level) || self.best.as_ref().is_some_and(|best| best.level == level) {
-                continue;
-            }
             judged = true;
-            plan.effort = GLANCE;
-            let candidate = match &self.best {
-                None => Some(board.judge_in(level, self.margin, &mut plan)),
-                Some(best) => {
-                    let uncapped_mw = self.round.uncapped_mw;
-                    board.judge_against(level, self.margin, best, uncapped_mw, &mut plan)
-                }
-            };
-            if let Some(candidate) = candidate {
-                self.round.uncapped_mw = self.round.uncapped_mw.min(candidate.uncapped_mw);
-                if self.best.as_ref().is_none_or(|best| candidate.beats(best)) {
-                    self.best = Some(candidate);
-                }
+            let candidate = board.finish(level, self.margin, &mut self.plan);
+            effort.spend(core::mem::take(&mut self.plan.effort));
+            self.half = None;
+            self.round.uncapped_mw = self.round.uncapped_mw.min(candidate.uncapped_mw);
+            if self.best.as_ref().is_none_or(|best| candidate.beats(best)) {
+                self.best = Some(candidate);
             }
-            effort.spend(plan.effort);
         }
+    }
+
+    /// Where judging the standing level was dear, a decision either judges the level met before again or
+    /// looks at another one.
+    fn take_turns(&mut self, effort: &Effort) {
+        if self.again.is_none() {
+            return;
+        }
+        let both = effort.spent() < TURNS || self.brief;
+        let passes_over = !both && !self.round.passed_over && self.round.left > 0;
+        self.round.passed_over = passes_over;
+        if passes_over {
+            self.again = None;
+        } else if !both {
+            self.looked = true;
+        }
+    }
+
+    /// Whether no further level is to be looked at.
+    fn is_done(&self, effort: &Effort) -> bool {
+        let all = self.round.left == 0;
+        self.again.is_none() && (all || (self.looked && effort.is_used_up()))
+    }
+
+    /// Begins to judge the next level, where it may be better than the best one.
+    fn begin(
+        &mut self,
+        board: &Board<'_, '_>,
+        effort: &mut Effort,
+        judged: &mut bool,
+    ) -> Option<u8> {
+        let level = match self.again.take() {
+            Some(again) => {
+                self.looked |= self.brief;
+                again
+            }
+            None => self.next_level(board),
+        };
+        if !board.has(level) || self.best.as_ref().is_some_and(|best| best.level == level) {
+            return None;
+        }
+        *judged = true;
+        self.plan.effort = GLANCE;
+        let may_be_better = match &self.best {
+            None => {
+                board.settle_in(level, self.margin, &mut self.plan);
+                Some(())
+            }
+            Some(best) => {
+                let uncapped_mw = self.round.uncapped_mw;
+                board.settle_against(level, self.margin, best, uncapped_mw, &mut self.plan)
+            }
+        };
+        effort.spend(core::mem::take(&mut self.plan.effort));
+        may_be_better.map(|()| level)
     }
 
     fn next_level(&mut self, board: &Board<'_, '_>) -> u8 {

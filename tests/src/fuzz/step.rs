@@ -87,6 +87,8 @@ struct Play<'p, S> {
     /// Sequence number of the message sent last.
     seq: u16,
     index: [u32; MAX_APPLICATIONS],
+    /// Who came after a decision between two telemetries, and had nothing in the one that says it again.
+    waited: [bool; MAX_APPLICATIONS],
     record: Option<Vec<Input>>,
 }
 
@@ -110,6 +112,7 @@ impl<'p, S: PolicyStore> Play<'p, S> {
             local: Instant::START,
             seq: 0,
             index: [0; MAX_APPLICATIONS],
+            waited: [false; MAX_APPLICATIONS],
             record: None,
         }
     }
@@ -373,6 +376,9 @@ impl<'p, S: PolicyStore> Play<'p, S> {
     /// decided for the applications of `before`.
     fn check(&mut self, frames: &[Frame], before: &Served) -> u32 {
         let after = self.served();
+        for ((waited, before), after) in self.waited.iter_mut().zip(before).zip(&after) {
+            *waited &= before == after;
+        }
         let mut decisions = 0;
         for frame in frames {
             for byte in frame.bytes() {
@@ -391,7 +397,7 @@ impl<'p, S: PolicyStore> Play<'p, S> {
     }
 
     /// Levels and sub-networks exist; whoever has a slot has a sub-network, and nobody else.
-    fn decision(&self, decision: &Decision, served: &Served) {
+    fn decision(&mut self, decision: &Decision, served: &Served) {
         if decision.run_level == NO_LEVEL {
             // Nothing was decided yet: there was no telemetry.
             assert!(decision.mode != Mode::Run && decision.mode != Mode::Safe, "{decision:?}");
@@ -401,15 +407,19 @@ impl<'p, S: PolicyStore> Play<'p, S> {
         assert!(decision.run_level < self.policy.levels(), "{decision:?}");
         let park = decision.park_level;
         assert!(park == NO_LEVEL || park < self.policy.levels(), "{decision:?}");
-        for (table, sub_network) in served.iter().zip(decision.sub_networks) {
+        let places = served.iter().zip(decision.sub_networks).zip(&mut self.waited);
+        for ((table, sub_network), waited) in places {
             let Some(table) = *table else {
                 assert_eq!(sub_network, NO_SUB_NETWORK, "{decision:?}");
                 continue;
             };
-            // Blind, the last decision stands, and has nothing for who came since.
-            let came_since = decision.mode == Mode::Hold && sub_network == NO_SUB_NETWORK;
+            // What was decided stands, and has nothing for who came since: while telemetry is missing, and
+            // for one telemetry after outcomes had it decided.
+            let came_since = sub_network == NO_SUB_NETWORK;
+            let again = !core::mem::replace(waited, came_since);
+            let stands = came_since && (decision.mode == Mode::Hold || again);
             let table = self.policy.table(table).expect("a table of the policy");
-            assert!(came_since || sub_network < table.len(), "{decision:?}");
+            assert!(stands || sub_network < table.len(), "{decision:?}");
         }
     }
 }

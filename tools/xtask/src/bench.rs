@@ -61,9 +61,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Cost of steps along each axis, the other two at their largest.
 fn growth(bench: &Bench) -> Result<String> {
     let mut table = String::from(
-        "| applications | sub-networks | levels | period, mean | unbounded | telemetry, mean \
-         | sent again, % | telemetry, dearest step | outcomes, mean | outcomes, dearest step |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
+        "| applications | sub-networks | levels | period, dearest | period, mean | unbounded \
+         | telemetry, mean | sent again, % | telemetry, dearest step | outcomes, mean \
+         | outcomes, dearest step |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let ids: Vec<_> = (0..CASES).map(|index| CaseId { seed: 1, index }).collect();
     for sizes in points() {
@@ -72,6 +73,7 @@ fn growth(bench: &Bench) -> Result<String> {
         let measured = bench.measure(shape, &ids)?;
         let unbounded = steps::measure(&bench.emulator, &bench.image, shape, &ids, u32::MAX)?;
         let mut row = format!("| {applications} | {sub_networks} | {levels} |");
+        row += &format!(" {} |", measured.worst_period().context("no period was measured")?);
         for measured in [&measured, &unbounded] {
             row += &format!(" {} |", measured.mean_period().context("no period was measured")?);
         }

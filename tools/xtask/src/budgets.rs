@@ -58,6 +58,12 @@ pub(crate) const PERIOD: Budget =
 /// The same of the release image, without the bytes before the last of each frame.
 pub(crate) const RELEASE_PERIOD: Budget =
     Budget { name: "period, released", unit: "instructions", limit: 117_000, aim: 120_000 };
+/// The same of the measuring image with three applications, two and one.
+pub(crate) const PERIODS_OF_FEWER: [(u8, Budget); 3] = [
+    (3, instructions("period of three", 120_000, 120_000)),
+    (2, instructions("period of two", 120_000, 120_000)),
+    (1, instructions("period of one", 120_000, 120_000)),
+];
 /// Most stack that the release image was seen to use: 2,852 B, and up to an exception's 108 B more
 /// where one came at the deepest point.
 pub(crate) const STACK_HIGH_WATER: Budget =
@@ -75,6 +81,13 @@ pub(crate) const WORST_PERIODS: &[CaseId] = &[
     CaseId { seed: 1, index: 1388 },
     CaseId { seed: 8, index: 1138 },
     CaseId { seed: 5, index: 701 },
+];
+
+/// The dearest control periods found of so many applications.
+pub(crate) const WORST_OF_FEWER: &[(u8, CaseId)] = &[
+    (3, CaseId { seed: 1, index: 0 }),
+    (2, CaseId { seed: 1, index: 0 }),
+    (1, CaseId { seed: 1, index: 0 }),
 ];
 
 /// The dearest cases found, measured by every run: the most of any step first, then of whole

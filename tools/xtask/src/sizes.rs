@@ -123,7 +123,8 @@ pub(crate) fn image_within_budgets(image: &Path) -> Result<()> {
 /// with them.
 fn search(bench: &Bench, seed: u32, cases: u32) -> Result<()> {
     let ids: Vec<_> = (0..cases).map(|index| CaseId { seed, index }).collect();
-    for shape in [Shape::Hostile, Shape::Changed] {
+    let fewer = [3, 2, 1].map(|applications| Shape::Fewer { applications });
+    for shape in [Shape::Hostile, Shape::Changed].into_iter().chain(fewer) {
         println!("{shape:?}");
         let measured = bench.measure(shape, &ids)?;
         for kind in Kind::ALL {
@@ -196,6 +197,8 @@ struct Figures {
     /// The controller's steps alone.
     steps_a_period: u64,
     period: u64,
+    /// Of [`budgets::PERIODS_OF_FEWER`].
+    periods_of_fewer: Vec<u64>,
     /// The dearest frame that the release image read and the dearest that it wrote.
     release_frame: u64,
     /// The dearest control period of the release image.
@@ -227,6 +230,15 @@ impl Figures {
         let frames = wire::frames(&bench.emulator, &bench.wire)?;
         let shape = Shape::Hostile;
         let periods = wire::periods(&bench.emulator, &bench.wire, shape, budgets::WORST_PERIODS)?;
+        let of_fewer = |(applications, _): (u8, Budget)| {
+            let named = budgets::WORST_OF_FEWER.iter().filter(|named| named.0 == applications);
+            let ids: Vec<_> = named.map(|named| named.1).collect();
+            let shape = Shape::Fewer { applications };
+            let periods = wire::periods(&bench.emulator, &bench.wire, shape, &ids)?;
+            Ok(dearest(&periods).context("no case of fewer applications is named")?.instructions)
+        };
+        let periods_of_fewer = budgets::PERIODS_OF_FEWER.into_iter().map(of_fewer);
+        let periods_of_fewer = periods_of_fewer.collect::<Result<_>>()?;
         Ok(Self {
             sizes,
             typical: played.mean(Kind::Outcomes)?,
@@ -236,6 +248,7 @@ impl Figures {
             frame: frames.first().context("no frame was measured")?.both(),
             frames,
             period: dearest(&periods).context("no case of a worst period is named")?.instructions,
+            periods_of_fewer,
             release_frame: played.reading + played.writing,
             release_period: played.period,
             high_water: played.high_water,
@@ -261,6 +274,8 @@ impl Figures {
             (self.high_water, budgets::STACK_HIGH_WATER),
             (self.bound.bytes(), budgets::STACK_BOUND),
         ];
+        let of_fewer = budgets::PERIODS_OF_FEWER.map(|(_, budget)| budget);
+        all.extend(self.periods_of_fewer.iter().copied().zip(of_fewer));
         all.extend(self.changes.budgeted());
         all
     }
@@ -295,6 +310,7 @@ impl Figures {
             "decision_instructions": { "typical": self.decision },
             "frame_instructions": self.frame,
             "period_instructions": self.period,
+            "period_instructions_of_fewer": self.periods_of_fewer,
             "release_image": {
                 "frame_instructions": self.release_frame,
                 "period_instructions": self.release_period,
@@ -376,6 +392,7 @@ impl Sizes {
             "step_instructions": null,
             "frame_instructions": null,
             "period_instructions": null,
+            "period_instructions_of_fewer": null,
             "release_image": null,
             "with_changes": null,
             "panic_free": self.panic_free,

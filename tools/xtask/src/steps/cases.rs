@@ -40,6 +40,11 @@ pub(crate) enum Shape {
     /// application, the caps, the whole state (a seed), or nothing was heard for a while; see
     /// [`Event`].
     Changed,
+    /// As hostile, with fewer applications.
+    Fewer {
+        /// Applications, 1 to 3.
+        applications: u8,
+    },
     /// As hostile, in another size, fewer periods, never parked.
     Sized {
         /// Applications, 1 to 4.
@@ -133,16 +138,17 @@ impl Case {
 fn drawn(shape: Shape, random: &mut Random) -> PolicyImage {
     let style = match shape {
         Shape::Typical => Style::Board,
-        Shape::Hostile | Shape::Changed | Shape::Sized { .. } => *random.pick(&Style::ALL),
+        _ => *random.pick(&Style::ALL),
     };
     let (levels, sub_networks, tables) = match shape {
         Shape::Typical => (16, 8, 1),
         Shape::Hostile | Shape::Changed => (32, 16, 4),
+        Shape::Fewer { applications } => (32, 16, applications.into()),
         Shape::Sized { applications, sub_networks, levels } => {
             (levels.into(), sub_networks.into(), applications.into())
         }
     };
-    let parks = matches!(shape, Shape::Hostile | Shape::Changed) && random.flip();
+    let parks = !matches!(shape, Shape::Typical | Shape::Sized { .. }) && random.flip();
     policy(levels, sub_networks, tables, style, parks, random)
 }
 
@@ -269,7 +275,8 @@ fn messages(
     }));
     let mut at_us = START_US;
     let samples = if hostile { HOSTILE_SAMPLES } else { 2 };
-    let periods = if shape == Shape::Hostile { HOSTILE_PERIODS } else { PERIODS };
+    let long = matches!(shape, Shape::Hostile | Shape::Fewer { .. });
+    let periods = if long { HOSTILE_PERIODS } else { PERIODS };
     for period in 0..periods {
         at_us = at_us.wrapping_add(HALF_PERIOD_US);
         let base = base(hostile, random);

@@ -98,7 +98,8 @@ pub struct Decision {
     pub run_level: u8,
     /// Level between requests; [`crate::units::NO_LEVEL`] = stay at the run level.
     pub park_level: u8,
-    /// Sub-network of each slot; [`crate::units::NO_SUB_NETWORK`] = the slot is empty.
+    /// Sub-network of each slot; [`crate::units::NO_SUB_NETWORK`] = the slot is empty, or its
+    /// application came after what stands was decided.
     pub sub_networks: [u8; MAX_APPLICATIONS],
     /// Why.
     pub reason: Reason,

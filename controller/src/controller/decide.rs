@@ -21,9 +21,9 @@ const SLICE: u32 = 15_000;
 const JUDGED: u32 = 1_500;
 /// What a decision for four applications may take before it leaves the levels not looked at to the next
 /// one, but for the level it looks at then, and for one at least.
-pub const SEARCH: u32 = 32_000;
+pub const SEARCH: u32 = 30_000;
 /// What it may take more for each application less: their outcomes cost no period time.
-const ABSENT: u32 = 6_000;
+const ABSENT: u32 = 5_000;
 /// What it may take for one application.
 const MOST_SEARCH: u32 = SEARCH + ABSENT * (MAX_APPLICATIONS as u32 - 1);
 /// A decision between two telemetries that took more, or was for several applications, takes the next
@@ -39,7 +39,7 @@ const STANDS: u32 = 2_000;
 /// Most slices of one decision: one each may only judge one half of the standing level, and one only look
 /// at what runs there; those of the search use up their effort, but for the last, which may judge the
 /// other half of a level; one more may only find what to ask for, and one more only name what is missing.
-pub const MOST_SLICES: usize = 12;
+pub const MOST_SLICES: usize = 11;
 const _: () = assert!((MOST_SEARCH - JUDGED).div_ceil(SLICE - BEGIN) as usize + 6 == MOST_SLICES);
 
 /// A decision between two telemetries.

@@ -363,6 +363,7 @@ impl<'a, 'p> Board<'a, 'p> {
         self.finish(level, margin, plan)
     }
 
+    #[inline(never)]
     fn settle_in(&self, level: u8, margin: Margin, plan: &mut Plan) {
         plan.idle = self.idle(level);
         self.alone(level, margin, plan);
@@ -430,6 +431,7 @@ impl<'a, 'p> Board<'a, 'p> {
     }
 
     /// The candidate, with what the caps leave where they are not kept yet.
+    #[inline(never)]
     fn finish(&self, level: u8, margin: Margin, plan: &mut Plan) -> Candidate {
         if plan.over_cap_mw > 0 {
             self.save(level, margin, plan, true);

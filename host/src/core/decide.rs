@@ -94,7 +94,8 @@ impl AgentCore<'_> {
             if self.can_be_carried_out(&known) {
                 self.adopt(now, known);
             } else {
-                let invalid = u32::from(!self.can_be_carried_out(decision));
+                // Who came after a decision between two telemetries has no sub-network in the next one.
+                let invalid = u32::from(!self.exists(decision));
                 self.counters.invalid_decisions =
                     self.counters.invalid_decisions.wrapping_add(invalid);
                 if let Some(latest) = self.latest_twin {
@@ -156,6 +157,18 @@ impl AgentCore<'_> {
     /// Whether level and sub-networks exist and every application has one.
     fn can_be_carried_out(&self, decision: &Decision) -> bool {
         self.serves_all(decision) && decision.run_level < self.policy.levels()
+    }
+
+    /// Whether there is such a level, and such a sub-network wherever one is named.
+    fn exists(&self, decision: &Decision) -> bool {
+        let mut named = self.slots.iter().zip(decision.sub_networks);
+        decision.run_level < self.policy.levels()
+            && named.all(|(slot, sub_network)| {
+                let table = slot.as_ref().and_then(|slot| self.policy.table(slot.targets.table));
+                sub_network == NO_SUB_NETWORK
+                    || slot.is_none()
+                    || table.is_some_and(|table| sub_network < table.len())
+            })
     }
 
     /// Whether every application has a sub-network that exists.

@@ -27,13 +27,13 @@ pub(crate) const FLASH_WITH_HAL: Budget =
     Budget { name: "flash", unit: "B", limit: 64 * 1024, aim: 64 * 1024 };
 /// Code, constants and initial values of the release image.
 pub(crate) const FLASH: Budget =
-    Budget { name: "flash", unit: "B", limit: 60 * 1024, aim: 64 * 1024 };
+    Budget { name: "flash", unit: "B", limit: 61 * 1024, aim: 64 * 1024 };
 /// Variables of the release image, without its stack.
 pub(crate) const STATIC_RAM: Budget =
     Budget { name: "static RAM", unit: "B", limit: 8 * 1024, aim: 16 * 1024 };
 /// Mean outcome step, of one application with 8 sub-networks on 16 levels.
 pub(crate) const TYPICAL_STEP: Budget =
-    Budget { name: "typical step", unit: "instructions", limit: 2_200, aim: 3_000 };
+    Budget { name: "typical step", unit: "instructions", limit: 2_400, aim: 3_000 };
 /// Mean telemetry step of such an application, with all slices of its decision.
 pub(crate) const TYPICAL_DECISION: Budget =
     Budget { name: "typical decision", unit: "instructions", limit: 16_400, aim: 3_000 };
@@ -60,55 +60,48 @@ pub(crate) const RELEASE_PERIOD: Budget =
     Budget { name: "period, released", unit: "instructions", limit: 117_000, aim: 120_000 };
 /// The same of the measuring image with three applications, two and one.
 pub(crate) const PERIODS_OF_FEWER: [(u8, Budget); 3] = [
-    (3, instructions("period of three", 120_000, 120_000)),
-    (2, instructions("period of two", 120_000, 120_000)),
-    (1, instructions("period of one", 120_000, 120_000)),
+    (3, instructions("period of three", 112_000, 120_000)),
+    (2, instructions("period of two", 100_000, 120_000)),
+    (1, instructions("period of one", 110_000, 120_000)),
 ];
 /// Most stack that the release image was seen to use: 2,852 B, and up to an exception's 108 B more
 /// where one came at the deepest point.
 pub(crate) const STACK_HIGH_WATER: Budget =
-    Budget { name: "stack high water", unit: "B", limit: 3_040, aim: 4 * 1024 };
+    Budget { name: "stack high water", unit: "B", limit: 3_250, aim: 4 * 1024 };
 /// Most stack that the release image can use.
 pub(crate) const STACK_BOUND: Budget =
     Budget { name: "stack bound", unit: "B", limit: 4 * 1024, aim: 4 * 1024 };
 
 /// The cases of the dearest control periods found.
 pub(crate) const WORST_PERIODS: &[CaseId] = &[
-    CaseId { seed: 6, index: 382 },
-    CaseId { seed: 2, index: 339 },
-    CaseId { seed: 3, index: 870 },
-    CaseId { seed: 4, index: 1193 },
-    CaseId { seed: 1, index: 1388 },
-    CaseId { seed: 8, index: 1138 },
-    CaseId { seed: 5, index: 701 },
+    CaseId { seed: 2, index: 1112 },
+    CaseId { seed: 3, index: 415 },
+    CaseId { seed: 1, index: 279 },
+    CaseId { seed: 4, index: 1000 },
 ];
 
 /// The dearest control periods found of so many applications.
 pub(crate) const WORST_OF_FEWER: &[(u8, CaseId)] = &[
-    (3, CaseId { seed: 1, index: 0 }),
-    (2, CaseId { seed: 1, index: 0 }),
-    (1, CaseId { seed: 1, index: 0 }),
+    (3, CaseId { seed: 1, index: 984 }),
+    (2, CaseId { seed: 1, index: 1107 }),
+    (1, CaseId { seed: 2, index: 508 }),
 ];
 
 /// The dearest cases found, measured by every run: the most of any step first, then of whole
 /// decisions. `cargo xtask sizes --search` looks for dearer ones.
 pub(crate) const WORST_CASES: &[CaseId] = &[
-    CaseId { seed: 3, index: 547 },
     CaseId { seed: 1, index: 861 },
-    CaseId { seed: 1, index: 333 },
-    CaseId { seed: 6, index: 382 },
-    CaseId { seed: 5, index: 200 },
-    CaseId { seed: 6, index: 235 },
-    CaseId { seed: 8, index: 616 },
-    CaseId { seed: 7, index: 641 },
-    CaseId { seed: 4, index: 801 },
-    CaseId { seed: 2, index: 339 },
-    CaseId { seed: 3, index: 870 },
-    CaseId { seed: 4, index: 1193 },
-    CaseId { seed: 8, index: 850 },
     CaseId { seed: 2, index: 832 },
-    CaseId { seed: 2, index: 918 },
-    CaseId { seed: 7, index: 551 },
+    CaseId { seed: 1, index: 72 },
+    CaseId { seed: 4, index: 707 },
+    CaseId { seed: 4, index: 507 },
+    CaseId { seed: 3, index: 107 },
+    CaseId { seed: 3, index: 529 },
+    CaseId { seed: 1, index: 279 },
+    CaseId { seed: 3, index: 415 },
+    CaseId { seed: 1, index: 333 },
+    CaseId { seed: 4, index: 807 },
+    CaseId { seed: 2, index: 339 },
 ];
 
 /// Steps of cases in which something changes ([`crate::steps::Shape::Changed`]): the dearest of each
@@ -123,7 +116,7 @@ pub(crate) const STEPS_WITH_CHANGES: &[(Kind, Budget)] = &[
 
 /// Their control periods, by what changes: frames read, decisions, frames written.
 pub(crate) const PERIODS_WITH_CHANGES: &[(Event, Budget)] = &[
-    (Event::Asked, instructions("period, asked", 105_000, 120_000)),
+    (Event::Asked, instructions("period, asked", 112_000, 120_000)),
     (Event::Seeded, instructions("period, seeded", 200_000, 120_000)),
     (Event::Silence, instructions("period, silence", 103_000, 120_000)),
 ];
@@ -143,12 +136,14 @@ pub(crate) const STORE_SLICE: Budget = instructions("store slice", 4_300, 40_000
 /// The dearest cases found in which something changes.
 pub(crate) const CHANGED_CASES: &[CaseId] = &[
     CaseId { seed: 1, index: 333 },
-    CaseId { seed: 1, index: 279 },
-    CaseId { seed: 4, index: 1193 },
-    CaseId { seed: 7, index: 344 },
-    CaseId { seed: 6, index: 553 },
-    CaseId { seed: 7, index: 233 },
-    CaseId { seed: 5, index: 900 },
+    CaseId { seed: 2, index: 258 },
+    CaseId { seed: 2, index: 270 },
+    CaseId { seed: 3, index: 177 },
+    CaseId { seed: 3, index: 1116 },
+    CaseId { seed: 3, index: 1078 },
+    CaseId { seed: 3, index: 851 },
+    CaseId { seed: 3, index: 564 },
+    CaseId { seed: 3, index: 415 },
 ];
 
 const fn instructions(name: &'static str, limit: u64, aim: u64) -> Budget {

@@ -65,7 +65,7 @@ impl Figures {
         self.period = played.periods.iter().copied().fold(self.period, u64::max);
         self.reading = self.reading.max(played.reading);
         self.writing = self.writing.max(played.writing);
-        self.lone_byte = self.lone_byte.max(played.lone_byte);
+        self.lone_byte = self.lone_byte.into_iter().chain(played.lone_byte).min();
         Ok(())
     }
 

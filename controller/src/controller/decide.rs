@@ -25,7 +25,8 @@ pub const SEARCH: u32 = 30_000;
 /// What it may take more for each application less: their outcomes cost no period time.
 const ABSENT: u32 = 5_000;
 /// What it may take for one application.
-const MOST_SEARCH: u32 = SEARCH + ABSENT * (MAX_APPLICATIONS as u32 - 1);
+const MOST_SEARCH: u32 = SEARCH + 3 * ABSENT;
+const _: () = assert!(MAX_APPLICATIONS == 4);
 /// A decision between two telemetries that took more, or was for several applications, takes the next
 /// telemetry's place, and the next one waits for two periods: so every other telemetry can go on with a
 /// round. The search of the telemetry after any other one has what is left.

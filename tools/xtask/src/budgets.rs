@@ -137,7 +137,7 @@ pub(crate) const STORE_SLICE: Budget = instructions("store slice", 4_300, 40_000
 pub(crate) const CHANGED_CASES: &[CaseId] = &[
     CaseId { seed: 1, index: 333 },
     CaseId { seed: 2, index: 258 },
-    CaseId { seed: 2, index: 270 },
+    CaseId { seed: 1, index: 903 },
     CaseId { seed: 3, index: 177 },
     CaseId { seed: 3, index: 1116 },
     CaseId { seed: 3, index: 1078 },

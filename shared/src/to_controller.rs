@@ -253,7 +253,8 @@ pub struct DeviceState {
     pub run_level: u8,
     /// When the run level last changed, µs.
     pub level_since_us: u32,
-    /// When a decision was last sent without being asked for, µs.
+    /// When a decision between two telemetries was last asked for, µs; a period later where it was
+    /// dear.
     pub extra_decision_us: u32,
     /// Why the decision stands.
     pub reason: crate::to_host::Reason,

@@ -233,11 +233,19 @@ impl Controller<'_> {
         self.send_decision(at, out);
     }
 
+    /// What the search of one decision may take.
+    fn bound(&self) -> u32 {
+        if self.effort != SEARCH {
+            return self.effort;
+        }
+        let absent = self.slots.iter().filter(|slot| slot.is_none());
+        absent.fold(SEARCH, |most, _| most.saturating_add(ABSENT))
+    }
+
     /// A slice of a decision; the verdict at its end.
     fn further(&self, policy: PolicyView<'_>, deciding: &mut Deciding) -> Option<Verdict> {
         let board = self.board_under(policy, deciding.caps);
-        let absent = self.slots.iter().filter(|slot| slot.is_none());
-        let most = absent.fold(self.effort, |most, _| most.saturating_add(ABSENT));
+        let most = self.bound();
         let most = if self.held.is_free() { most } else { most.saturating_sub(PROBE) };
         let mut effort = Effort::new(deciding.spent, SLICE, most);
         let verdict = self.further_within(&board, &policy, deciding, &mut effort);
@@ -310,7 +318,7 @@ impl Controller<'_> {
             }
             verdict.ask = *ask.get_or_insert_with(|| {
                 // After a search that took more than all there is, what was asked for has to do.
-                let probe = if effort.spent() <= SEARCH {
+                let probe = if effort.spent() <= self.bound().max(SEARCH) {
                     self.held.probe(candidate.level, policy)
                 } else {
                     self.probing(candidate.level)

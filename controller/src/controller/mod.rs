@@ -234,8 +234,8 @@ impl<'p> Controller<'p> {
     }
 
     /// The same with another bound on the search of one decision, in instructions of a Cortex-M4
-    /// about; `u32::MAX` for none. It is [`SEARCH`] otherwise, and has to be the same for two that
-    /// are to decide alike.
+    /// about; `u32::MAX` for none. It is [`SEARCH`] otherwise, and more with fewer than four
+    /// applications, and has to be the same for two that are to decide alike.
     #[must_use]
     pub fn searching(self, effort: u32) -> Self {
         Self { effort, ..self }
@@ -625,7 +625,12 @@ impl<'p> Controller<'p> {
         let due = now.since(self.extra_at) >= self.period;
         if self.state == State::Run && taken.learned > 0 && due && self.in_danger() {
             self.extra_at = now;
-            self.decide(now, true, 0);
+            // Two share the bound where telemetry is late.
+            let spent = match self.extra {
+                Some(Extra::Beside(spent)) => spent,
+                _ => 0,
+            };
+            self.decide(now, true, spent);
         }
         Ok(())
     }

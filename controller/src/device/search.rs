@@ -42,7 +42,8 @@ pub(super) fn worked_out(sub_networks: u32) -> u32 {
 /// What a slice must have left for another level to be begun in it: most halves take no more.
 pub const BEGIN: u32 = 6_000;
 
-/// A decision that took more before its search judges no level again beside looking at another one.
+/// A decision that took more before its search, mostly for judging the standing level, takes turns; see
+/// [`Search::take_turns`].
 const TURNS: u32 = 13_000;
 
 /// Effort of a decision, about a Cortex-M4's instructions.
@@ -257,8 +258,9 @@ impl Search {
         }
     }
 
-    /// Where judging the standing level was dear, a decision either judges the level met before again or
-    /// looks at another one.
+    /// Where the effort before the search was dear, one decision judges the level met before again, and
+    /// looks at others only with what is left of its effort; the next one passes that level over and looks
+    /// at another one at least, and what it meets that is better than the standing level takes its place.
     fn take_turns(&mut self, effort: &Effort) {
         if self.again.is_none() {
             return;

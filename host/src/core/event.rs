@@ -142,8 +142,8 @@ pub struct Counters {
     pub seeds: u32,
     /// Decisions of the microcontroller.
     pub mcu_decisions: u32,
-    /// Decisions of the microcontroller that name a level or sub-network there is not, or leave an
-    /// application out; the twin's were taken.
+    /// Decisions of the microcontroller that name a level or sub-network there is not; the twin's were
+    /// taken.
     pub invalid_decisions: u32,
     /// Periods the agent could not keep.
     pub late_periods: u32,

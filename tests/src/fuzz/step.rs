@@ -87,7 +87,8 @@ struct Play<'p, S> {
     /// Sequence number of the message sent last.
     seq: u16,
     index: [u32; MAX_APPLICATIONS],
-    /// Who came after a decision between two telemetries, and had nothing in the one that says it again.
+    /// Who came since its slot was last given a sub-network; and who then had none in a decision.
+    came: [bool; MAX_APPLICATIONS],
     waited: [bool; MAX_APPLICATIONS],
     record: Option<Vec<Input>>,
 }
@@ -112,6 +113,7 @@ impl<'p, S: PolicyStore> Play<'p, S> {
             local: Instant::START,
             seq: 0,
             index: [0; MAX_APPLICATIONS],
+            came: [false; MAX_APPLICATIONS],
             waited: [false; MAX_APPLICATIONS],
             record: None,
         }
@@ -376,8 +378,10 @@ impl<'p, S: PolicyStore> Play<'p, S> {
     /// decided for the applications of `before`.
     fn check(&mut self, frames: &[Frame], before: &Served) -> u32 {
         let after = self.served();
-        for ((waited, before), after) in self.waited.iter_mut().zip(before).zip(&after) {
-            *waited &= before == after;
+        for (slot, (before, after)) in before.iter().zip(&after).enumerate() {
+            if before != after {
+                (self.came[slot], self.waited[slot]) = (true, false);
+            }
         }
         let mut decisions = 0;
         for frame in frames {
@@ -407,19 +411,21 @@ impl<'p, S: PolicyStore> Play<'p, S> {
         assert!(decision.run_level < self.policy.levels(), "{decision:?}");
         let park = decision.park_level;
         assert!(park == NO_LEVEL || park < self.policy.levels(), "{decision:?}");
-        let places = served.iter().zip(decision.sub_networks).zip(&mut self.waited);
-        for ((table, sub_network), waited) in places {
+        for (slot, (table, sub_network)) in served.iter().zip(decision.sub_networks).enumerate() {
             let Some(table) = *table else {
                 assert_eq!(sub_network, NO_SUB_NETWORK, "{decision:?}");
                 continue;
             };
             // What was decided stands, and has nothing for who came since: while telemetry is missing, and
             // for one telemetry after outcomes had it decided.
-            let came_since = sub_network == NO_SUB_NETWORK;
-            let again = !core::mem::replace(waited, came_since);
-            let stands = came_since && (decision.mode == Mode::Hold || again);
             let table = self.policy.table(table).expect("a table of the policy");
-            assert!(stands || sub_network < table.len(), "{decision:?}");
+            if sub_network != NO_SUB_NETWORK {
+                assert!(sub_network < table.len(), "{decision:?}");
+                (self.came[slot], self.waited[slot]) = (false, false);
+            } else if decision.mode != Mode::Hold {
+                assert!(self.came[slot] && !self.waited[slot], "{decision:?}");
+                self.waited[slot] = true;
+            }
         }
     }
 }

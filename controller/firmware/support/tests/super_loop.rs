@@ -14,8 +14,8 @@ use coshift_shared::schema::FINGERPRINT;
 use coshift_shared::session::Sender;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{
-    Application, Change, Degrade, Hello, Objective, PolicyBegin, PolicyChunk, PolicyCommit, Query,
-    Question, Targets, Telemetry, Temperature, ToController,
+    Application, Change, Degrade, Hello, Limits, Objective, PolicyBegin, PolicyChunk, PolicyCommit,
+    Query, Question, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{FaultCode, Mode, ResetCause, Status, ToHost};
 use coshift_shared::units::Age;
@@ -306,7 +306,14 @@ fn what_comes_while_a_decision_is_under_way_waits_in_the_board_s_queue() {
     };
     let telemetry = telemetry();
     let query = ToController::Query(Query { at_us, what: Question::Link });
-    let messages = [hello(), set(0), set(1), set(2), set(3), telemetry, query];
+    // Under a cap that no level keeps every level takes long.
+    let limits = ToController::Limits(Limits {
+        at_us,
+        power_cap_mw: 6_000,
+        temp_cap_mdeg_c: 90_000,
+        parking: false,
+    });
+    let messages = [hello(), set(0), set(1), set(2), set(3), limits, telemetry, query];
     for message in &messages {
         bench.port().incoming.extend(agent.to_controller(message).unwrap().1.bytes());
     }

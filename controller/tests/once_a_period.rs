@@ -2,16 +2,28 @@
 
 mod common;
 
-use common::{Bench, PERIOD_US, decision, policy, targets};
+use common::{Bench, PERIOD_US, decision, policy, policy_of, targets};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
+use coshift_shared::to_controller::Targets;
 use coshift_shared::to_host::Decision;
 use coshift_shared::units::NO_SUB_NETWORK;
 
 /// A board on which a danger was answered just now, telemetry being `apart_us` apart, and the answer.
 fn after_a_danger(image: &[u8], apart_us: u32) -> (Bench<'_>, Decision) {
+    after_a_danger_beside(image, apart_us, false)
+}
+
+/// The same, with another application where `beside`.
+fn after_a_danger_beside(image: &[u8], apart_us: u32, beside: bool) -> (Bench<'_>, Decision) {
     let mut bench = Bench::new(PolicyView::open(image).unwrap(), Instant::START);
     bench.set(0, targets());
+    if beside {
+        // A request of the one may wait for one of the other.
+        bench.set(0, Targets { deadline_us: 50_000, ..targets() });
+        let seldom = Targets { deadline_us: 300_000, period_us: 3_000_000, ..targets() };
+        bench.set(1, Targets { accuracy_floor_bp: 0, ..seldom });
+    }
     bench.period();
     for _ in 0..20 {
         bench.outcomes(0, 2, 1.0);
@@ -32,17 +44,20 @@ fn after_a_danger(image: &[u8], apart_us: u32) -> (Bench<'_>, Decision) {
 #[test]
 fn what_is_asked_for_after_a_danger_was_answered_waits_a_period() {
     let image = policy();
-    let (mut bench, answered) = after_a_danger(&image, PERIOD_US);
-    bench.set(1, targets());
-    let again = bench.telemetry();
-    assert_eq!((again.run_level, again.reason), (answered.run_level, answered.reason));
-    assert_eq!(again.sub_networks, answered.sub_networks);
-    assert_eq!(again.sub_networks[1], NO_SUB_NETWORK);
-    bench.wait_us(PERIOD_US);
-    assert_ne!(bench.telemetry().sub_networks[1], NO_SUB_NETWORK);
+    for apart_us in [PERIOD_US, 2 * PERIOD_US - 1] {
+        let (mut bench, answered) = after_a_danger(&image, apart_us);
+        bench.set(1, targets());
+        let again = bench.telemetry();
+        assert_eq!((again.run_level, again.reason), (answered.run_level, answered.reason));
+        assert_eq!(again.sub_networks, answered.sub_networks);
+        assert_eq!(again.sub_networks[1], NO_SUB_NETWORK);
+        bench.wait_us(PERIOD_US);
+        assert_ne!(bench.telemetry().sub_networks[1], NO_SUB_NETWORK);
+    }
 }
 
-/// Where telemetry comes seldom each is decided on, however often outcomes have something decided.
+/// Where telemetry comes seldom each is decided on, however often outcomes have something decided: the
+/// same danger as above.
 #[test]
 fn telemetry_that_comes_seldom_is_decided_on() {
     let image = policy();
@@ -50,4 +65,31 @@ fn telemetry_that_comes_seldom_is_decided_on() {
     bench.set(1, targets());
     assert_eq!(answered.sub_networks[1], NO_SUB_NETWORK);
     assert_ne!(bench.telemetry().sub_networks[1], NO_SUB_NETWORK);
+}
+
+/// A decision that takes little leaves the next telemetry its own.
+#[test]
+fn a_cheap_answer_to_a_danger_takes_no_telemetrys_place() {
+    let image = policy_of(&[1, 5]);
+    let (mut bench, answered) = after_a_danger(&image, PERIOD_US);
+    bench.set(1, targets());
+    assert_eq!(answered.sub_networks[1], NO_SUB_NETWORK);
+    assert_ne!(bench.telemetry().sub_networks[1], NO_SUB_NETWORK);
+}
+
+/// Another danger is answered a period after a cheap answer, and two after one for several applications,
+/// which counts as dear.
+#[test]
+fn a_danger_soon_after_a_cheap_answer_is_answered_between_telemetries() {
+    let image = policy_of(&[1, 5]);
+    for beside in [false, true] {
+        let (mut bench, first) = after_a_danger_beside(&image, PERIOD_US, beside);
+        bench.telemetry();
+        let mut answers = [1, 2].map(|_| {
+            bench.wait_us(PERIOD_US);
+            decision(&bench.outcomes(0, 2, 8.0)).is_some()
+        });
+        answers[1] |= answers[0];
+        assert_eq!(answers, [!beside, true], "{first:?}");
+    }
 }

@@ -350,7 +350,8 @@ proptest! {
             ..last
         };
         let mut found = None;
-        for _ in 0..2 * levels + 60 {
+        // Decisions that take turns look at a level every other time.
+        for _ in 0..2 * (2 * levels) + 60 {
             driver.happen(&Event::Wait(PERIOD_US));
             found = decision(&driver.give(&ToController::Telemetry(quiet)));
         }

@@ -8,7 +8,9 @@ use common::{PERIOD_US, telemetry};
 use coshift_controller::application::Application;
 use coshift_controller::controller::MOST_SLICES;
 use coshift_controller::demand::Margin;
-use coshift_controller::device::{Board, Effort, PowerCaps, Round, Search, Slots, Trouble, Way};
+use coshift_controller::device::{
+    Board, Effort, PowerCaps, Rank, Round, Search, Slots, Trouble, Way,
+};
 use coshift_controller::power::Power;
 use coshift_controller::{Controller, Input};
 use coshift_shared::policy::PolicyView;
@@ -23,9 +25,10 @@ use proptest::prelude::*;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(5_000))]
 
-    /// However little a slice and a decision may do, on a board that stays as it is a round finds
-    /// what judging every level at once finds, and needs no more decisions than there are levels;
-    /// each of them no more slices.
+    /// However little a slice and a decision may do, and however dear some of them were before, on a
+    /// board that stays as it is a round finds what judging every level at once finds. It needs no more
+    /// decisions than there are levels, or twice as many where they take turns; each of them no more
+    /// slices.
     #[test]
     fn a_sliced_search_finds_what_the_whole_one_finds(
         (levels, sub_networks, tables, seed, wild) in shape(),
@@ -34,6 +37,7 @@ proptest! {
         effort in prop_oneof![1 => Just(0), 3 => 1_u32..20_000],
         most in prop_oneof![1 => Just(0), 3 => 1_u32..100_000, 1 => Just(u32::MAX)],
         reserve in any::<bool>(),
+        before in prop::collection::vec(prop_oneof![Just(0), Just(20_000_u32)], 1..4),
         first in 0..32_u8,
         down in any::<bool>(),
     ) {
@@ -52,10 +56,12 @@ proptest! {
         let way = if down { Way::Down } else { Way::Up };
         let mut round = Round::after(first % view.levels(), way, false, false, view.levels());
         let mut decisions = 0;
+        let mut met = Rank::default();
+        let mut dear = before.iter().cycle();
         let found = loop {
             decisions += 1;
             let mut search = Search::new(margin, round, None, false);
-            let (mut spent, mut slices) = (0, 0);
+            let (mut spent, mut slices) = (*dear.next().unwrap(), 0);
             let found = loop {
                 slices += 1;
                 let mut effort = Effort::new(spent, effort, most);
@@ -70,9 +76,14 @@ proptest! {
             if round.is_over() {
                 break found;
             }
-            round = round.with_found(Some(found.level));
+            round.keep(&found, u8::MAX, &met);
+            if round.has_found(found.level) {
+                met = found.rank();
+            }
         };
-        prop_assert!(decisions <= u32::from(view.levels()), "{} decisions", decisions);
+        let turns = if before == vec![0; before.len()] { 1 } else { 2 };
+        let most = turns * u32::from(view.levels());
+        prop_assert!(decisions <= most, "{} decisions", decisions);
         prop_assert_eq!(found.level, expected.level);
         prop_assert_eq!(found.trouble, expected.trouble);
         prop_assert_eq!(found.wishes, expected.wishes);

@@ -35,7 +35,7 @@
 //! | `sessions`, `seeds` | sessions opened with the MCU; states sent to it |
 //! | `mcu_decisions` | decisions received from the MCU |
 //! | `differing_decisions` | of these, with equal digests but another content |
-//! | `invalid_decisions` | of these, impossible to carry out |
+//! | `invalid_decisions` | of these, with other digests than the twin's and a level or a sub-network that does not exist |
 //! | `late_periods` | control periods that began late by more than a period |
 //! | `level_changes` | changes of the run level made on the board |
 //! | `parks` | how often the board was parked between requests |

@@ -14,8 +14,8 @@ use coshift_shared::policy::PolicyView;
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::to_controller::{Outcomes, ToController};
-use coshift_shared::to_host::{Missing, Reason};
-use coshift_shared::units::{NO_LEVEL, slowdown};
+use coshift_shared::to_host::{Decision, Missing, Reason};
+use coshift_shared::units::{NO_LEVEL, NO_SUB_NETWORK, slowdown};
 use support::{
     FakeMcu, PERIOD_MS, Sim, image, set, settings, simulation, simulation_of_start, simulation_with,
 };
@@ -416,6 +416,32 @@ fn equal_inputs_and_another_decision_are_counted_and_the_twin_decides() {
     assert_eq!(core.counters().takeovers, 1);
     assert_eq!(said(&simulation, |n| matches!(n, Notice::Differs { .. })), 3);
     periods_until(&mut simulation, 3_000, mcu_decides);
+}
+
+/// Of decisions by something else than the twin knows, those that name what does not exist are counted;
+/// one that leaves an application out is not. Neither kind is carried out: the twin's is.
+#[test]
+fn what_cannot_be_carried_out_is_not_and_is_counted_where_it_does_not_exist() {
+    let bytes = image(1);
+    let policy = PolicyView::open(&bytes).unwrap();
+    // With another digest: what differs under the same one is the judge's matter.
+    let changes: [(fn(&mut Decision), u32); 3] = [
+        (|wrong| (wrong.digest, wrong.run_level) = (!wrong.digest, 8), 2),
+        (|wrong| (wrong.digest, wrong.sub_networks[0]) = (!wrong.digest, 5), 2),
+        (|wrong| (wrong.digest, wrong.sub_networks[0]) = (!wrong.digest, NO_SUB_NETWORK), 0),
+    ];
+    for (change, invalid) in changes {
+        let mut simulation = simulation(policy, FakeMcu::new(policy), true, STEADY);
+        periods_until(&mut simulation, 3_000, mcu_decides);
+        let good = *simulation.runtime.core().decision().unwrap();
+        (simulation.link.change, simulation.link.lie) = (change, 2);
+        simulation.run_until(simulation.now().after_us(1_000_000), |_, runtime, _| {
+            let now = runtime.core().decision().unwrap();
+            assert_eq!((now.run_level, now.sub_networks), (good.run_level, good.sub_networks));
+        });
+        assert_eq!(simulation.link.lie, 0);
+        assert_eq!(simulation.runtime.core().counters().invalid_decisions, invalid);
+    }
 }
 
 #[test]

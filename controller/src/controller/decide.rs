@@ -20,7 +20,7 @@ const SLICE: u32 = 15_000;
 /// What judging the standing level may take for others to be looked at in the same slice.
 const JUDGED: u32 = 1_500;
 /// What a decision for four applications may take before it leaves the levels not looked at to the next
-/// one, but for the level it looks at then, and for one at least.
+/// one, but for the level it looks at then, and for one at least, new or met before.
 pub const SEARCH: u32 = 30_000;
 /// What it may take more for each application less: their outcomes cost no period time.
 const ABSENT: u32 = 5_000;
@@ -217,6 +217,12 @@ impl Controller<'_> {
                 }
                 None => None,
             };
+            if let (Some(round), Phase::Found { best, .. }) =
+                (verdict.as_ref().and_then(|verdict| verdict.round), &deciding.phase)
+                && round.has_found(best.level)
+            {
+                self.found = best.rank();
+            }
             (deciding.at, deciding.extra, deciding.spent, verdict)
         };
         *self.deciding.get_mut() = None;
@@ -305,7 +311,7 @@ impl Controller<'_> {
         let Phase::Found { current, best, round, ask } = &mut deciding.phase else { return None };
         let asked = (deciding.at, deciding.caps);
         let (takes_best, reason) = self.choose(current.as_ref(), best, *round, asked);
-        let (best_level, round) = (best.level, *round);
+        let (best, round) = (&*best, *round);
         let candidate = match current {
             Some(current) if !takes_best => current,
             _ => best,
@@ -329,9 +335,9 @@ impl Controller<'_> {
         }
         let over = round.is_some_and(|round| round.is_over());
         verdict.round = match round {
-            Some(round) if !over => {
-                let found = (best_level != candidate.level).then_some(best_level);
-                Some(round.with_found(found))
+            Some(mut round) if !over => {
+                round.keep(best, candidate.level, &self.found);
+                Some(round)
             }
             Some(_) => None,
             None => self.round,

@@ -46,7 +46,7 @@ use doubts::Doubts;
 use sensors::Sensors;
 
 use crate::application::Application;
-use crate::device::{Arrangement, Round, Slots};
+use crate::device::{Arrangement, Rank, Round, Slots};
 use crate::digest::Digest;
 use crate::held::{Achieved, Held};
 use crate::power::Power;
@@ -159,6 +159,8 @@ pub struct Controller<'p> {
     effort: u32,
     /// The round over the levels that the last decision did not end.
     round: Option<Round>,
+    /// The level that the round is to judge again, where there is one, as it was when it was judged.
+    found: Rank,
     /// The last round that ended met no level that keeps every promise, and none was met since.
     exhausted: bool,
     /// When a decision between two telemetries was last asked for; a period later where it was dear.
@@ -221,6 +223,7 @@ impl<'p> Controller<'p> {
             held: Held::default(),
             effort: SEARCH,
             round: None,
+            found: Rank::default(),
             exhausted: false,
             extra_at: Instant::START,
             extra: None,

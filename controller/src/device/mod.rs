@@ -95,13 +95,49 @@ pub struct Candidate {
 
 impl Candidate {
     fn beats(&self, other: &Self) -> bool {
-        if self.trouble != other.trouble {
-            return self.trouble < other.trouble;
-        }
-        if self.wishes != other.wishes {
-            return self.wishes < other.wishes;
-        }
-        (self.power_mw, self.level) < (other.power_mw, other.level)
+        let rest = (self.power_mw, self.level) < (other.power_mw, other.level);
+        beats((&self.trouble, &self.wishes), (&other.trouble, &other.wishes), rest)
+    }
+
+    /// What it is compared by.
+    #[must_use]
+    #[inline]
+    pub fn rank(&self) -> Rank {
+        let Self { level, trouble, wishes, power_mw, .. } = *self;
+        Rank { trouble, wishes, power_mw, level }
+    }
+}
+
+/// Trouble and wishes.
+type Weight<'c> = (&'c Trouble, &'c [u32; MAX_APPLICATIONS]);
+
+/// Whether the one is better than the other, or as good and `rest`.
+#[inline(never)]
+fn beats(one: Weight<'_>, other: Weight<'_>, rest: bool) -> bool {
+    if one.0 != other.0 {
+        return one.0 < other.0;
+    }
+    if one.1 != other.1 {
+        return one.1 < other.1;
+    }
+    rest
+}
+
+/// What candidates are compared by, the first that differs: see the fields of [`Candidate`]. Among
+/// equals the lower level is better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rank {
+    trouble: Trouble,
+    wishes: [u32; MAX_APPLICATIONS],
+    power_mw: u32,
+    level: u8,
+}
+
+impl Rank {
+    /// Whether this one is better.
+    fn beats(&self, other: &Candidate) -> bool {
+        let rest = (self.power_mw, self.level) < (other.power_mw, other.level);
+        beats((&self.trouble, &self.wishes), (&other.trouble, &other.wishes), rest)
     }
 }
 

@@ -196,12 +196,15 @@ impl Board<'_, '_> {
             return None;
         };
         let latency_us = self.latency_us(margin, plan, slot, seat, &old);
-        let (least, slowest_us) = seat.demand.extent(seat.table.column(level), level);
+        let column = seat.table.column(level);
+        if !seat.demand.knows_ends(level) {
+            plan.effort = plan.effort.saturating_add(search::pick(column.len()));
+        }
+        let (least, slowest_us) = seat.demand.extent(column, level);
         let allowance = Allowance::new(seat.demand, &plan.idle, mean, peak, &least, slowest_us);
         // Only who would rather be late looks for less than the fastest takes.
         if allowance.is_empty() && seat.application.targets.degrade != Degrade::Deadline {
             plan.effort = plan.effort.saturating_add(search::LEFT);
-            let column = seat.table.column(level);
             return seat.demand.load(column, seat.demand.fastest(column, level), margin);
         }
         // Nothing idles less than beside the others alone.

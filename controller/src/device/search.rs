@@ -4,10 +4,11 @@
 //! A round looks at every level once. A decision goes on with it until the decision's effort is
 //! used up, but for one level at least where telemetry asked for it, and keeps the best it met:
 //! what it does not come to is left to the next decision, which judges that best level again first.
+//! Where effort was dear before the search, a decision does only one of the two, in turns.
 //! A decision is done in slices, which judge levels until the slice's effort is used up, and at
 //! least one, or half of one that is dear; all slices of one decision must see the same board.
 
-use super::{Board, Candidate, Plan};
+use super::{Board, Candidate, Plan, Rank};
 use crate::demand::Margin;
 
 /// What parts of the work take, instructions of a Cortex-M4, rounded up. A look at a level that is
@@ -42,8 +43,8 @@ pub(super) fn worked_out(sub_networks: u32) -> u32 {
 /// What a slice must have left for another level to be begun in it: most halves take no more.
 pub const BEGIN: u32 = 6_000;
 
-/// A decision that took more before its search, mostly for judging the standing level, takes turns; see
-/// [`Search::take_turns`].
+/// A decision that took as much before its search, for judging the standing level and for a decision that
+/// shares its bound, takes turns; see [`Search::take_turns`].
 const TURNS: u32 = 13_000;
 
 /// Effort of a decision, about a Cortex-M4's instructions.
@@ -158,11 +159,20 @@ impl Round {
         Self { asked, left: levels, found: None, passed_over: false, uncapped_mw, ..self }
     }
 
-    /// The same with this level to be judged again first; where there is none, one that was passed over.
+    /// Has the best level met judged again first, where another one was chosen; or one that was passed
+    /// over, where that is none or `before`, what was passed over, is better.
+    pub fn keep(&mut self, best: &Candidate, chosen: u8, before: &Rank) {
+        if best.level != chosen && !(self.passed_over && before.beats(best)) {
+            self.found = Some(best.level);
+        } else if !self.passed_over {
+            self.found = None;
+        }
+    }
+
+    /// Whether this level is to be judged again.
     #[must_use]
-    pub fn with_found(self, found: Option<u8>) -> Self {
-        let passed_over = self.found.filter(|_| self.passed_over);
-        Self { found: found.or(passed_over), ..self }
+    pub fn has_found(&self, level: u8) -> bool {
+        self.found == Some(level)
     }
 
     /// Whether every level was looked at, and none is to be judged again.
@@ -260,7 +270,8 @@ impl Search {
 
     /// Where the effort before the search was dear, one decision judges the level met before again, and
     /// looks at others only with what is left of its effort; the next one passes that level over and looks
-    /// at another one at least, and what it meets that is better than the standing level takes its place.
+    /// at another one at least, and what it meets that is better than what was passed over, as that was
+    /// when it was judged, takes its place.
     fn take_turns(&mut self, effort: &Effort) {
         if self.again.is_none() {
             return;

@@ -79,10 +79,15 @@ pub fn image(levels: Vec<Level>, tables: Vec<TableImage>, park_level: Option<u8>
 
 /// The image of the board: two equal tables.
 pub fn policy() -> Vec<u8> {
+    policy_of(&[0, 1, 2, 3, 4, 5])
+}
+
+/// The same of these levels alone.
+pub fn policy_of(levels: &[usize]) -> Vec<u8> {
     let accuracies = SUB_NETWORKS.map(|(accuracy_bp, _)| accuracy_bp);
     let table = |name: &str| {
-        TableImage::sample(name, &accuracies, GPU_MHZ.len() as u32, |sub, level| {
-            let (sub, level) = (sub as usize, level as usize);
+        TableImage::sample(name, &accuracies, levels.len() as u32, |sub, level| {
+            let (sub, level) = (sub as usize, levels[level as usize]);
             Cell { latency_us: latency_us(sub, level), energy_uj: energy_uj(sub, level) }
         })
     };
@@ -95,7 +100,7 @@ pub fn policy() -> Vec<u8> {
     PolicyImage {
         temp_cap_mdeg_c: 85_000,
         ..image(
-            (0..GPU_MHZ.len()).map(level).collect(),
+            levels.iter().copied().map(level).collect(),
             vec![table("first"), table("second")],
             Some(0),
         )

@@ -13,9 +13,9 @@ use proptest::prelude::*;
 
 use super::{Bench, PERIOD_US, decision, telemetry};
 
-/// Periods after which a board is at rest, with a level a decision: a round, a dwell, and another
-/// round, of which the last change is a dwell and a round ago.
-pub const PERIODS: usize = 3 * (32 + 11);
+/// Periods after which a board is at rest, with a level every other decision, as where decisions take
+/// turns: a round, a dwell, and another round, of which the last change is a dwell and a round ago.
+pub const PERIODS: usize = 3 * (2 * 32 + 11);
 
 /// Starts a session with these applications and a cap on power, and none on temperature.
 pub fn session<'p>(

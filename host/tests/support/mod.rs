@@ -17,7 +17,7 @@ use coshift_shared::policy::{Cell, Level, PolicyImage, PolicyView, TableImage};
 use coshift_shared::protocol::VersionRange;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::time::{Duration, Instant};
-use coshift_shared::to_host::{FaultCode, ResetCause, ToHost};
+use coshift_shared::to_host::{Decision, FaultCode, ResetCause, ToHost};
 use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 
 /// A board with eight levels and a network of five sub-networks, by simple laws.
@@ -59,8 +59,10 @@ pub(crate) struct FakeMcu<'p> {
     pub(crate) double_one_in: u32,
     /// Frames to the microcontroller: one in so many has a bit flipped; 0 = none.
     pub(crate) flip_one_in: u32,
-    /// The next so many decisions to the agent name another level.
+    /// The next so many decisions to the agent are changed.
     pub(crate) lie: u32,
+    /// How: to another level, unless it is set.
+    pub(crate) change: fn(&mut Decision),
     /// The last Hello that was sent here.
     pub(crate) hello: Vec<u8>,
     random: u64,
@@ -87,6 +89,7 @@ impl<'p> FakeMcu<'p> {
             double_one_in: 0,
             flip_one_in: 0,
             lie: 0,
+            change: |decision| decision.run_level ^= 1,
             hello: Vec::new(),
             random: 0x5eed_0000_0000_0001,
             local: Time::START,
@@ -147,10 +150,10 @@ impl<'p> FakeMcu<'p> {
         let local = self.local(now);
         let Some(node) = &mut self.node else { return };
         let to_agent = &mut self.to_agent;
-        let lie = &mut self.lie;
+        let (lie, change) = (&mut self.lie, self.change);
         for byte in bytes {
             node.feed(*byte, local, &mut |frame| {
-                if *lie > 0 && twist(frame, to_agent) {
+                if *lie > 0 && twist(frame, change, to_agent) {
                     *lie -= 1;
                 } else {
                     to_agent.extend(frame.bytes());
@@ -169,14 +172,14 @@ fn kind(bytes: &[u8]) -> Option<Kind> {
     })
 }
 
-/// Sends a decision with another level, in a frame whose CRC is right; `false` for other frames.
-fn twist(frame: &Frame, out: &mut VecDeque<u8>) -> bool {
+/// Sends a decision changed, in a frame whose CRC is right; `false` for other frames.
+fn twist(frame: &Frame, change: fn(&mut Decision), out: &mut VecDeque<u8>) -> bool {
     let mut reader = FrameReader::new();
     for byte in frame.bytes() {
         let Received::Packet(header, body) = reader.feed(*byte) else { continue };
         let Some(kind) = Kind::from_byte(header.kind) else { return false };
         let Ok(ToHost::Decision(mut decision)) = ToHost::decode(kind, body) else { return false };
-        decision.run_level ^= 1;
+        change(&mut decision);
         let message = ToHost::Decision(decision);
         out.extend(Frame::build(header, |place| message.encode(place)).unwrap().bytes());
         return true;

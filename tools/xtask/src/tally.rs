@@ -18,9 +18,14 @@ pub(crate) struct Tally {
     succeeded: u32,
     told_skips: u32,
     failed: Vec<String>,
+    /// What tests that failed printed, from the first panic on, with their names.
+    told: Vec<String>,
     skipped: Vec<String>,
     part: Part,
 }
+
+/// Lines of what a failed test printed that are told again at the end.
+const TOLD_LINES: u32 = 30;
 
 /// Where in a test program's output the reader is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,8 +33,9 @@ enum Part {
     /// One line a test.
     #[default]
     Results,
-    /// Captured output of tests that failed.
-    Failures,
+    /// Captured output of tests that failed: so many lines from this test's first panic on are still to
+    /// be told again.
+    Failures { left: Option<u32> },
     /// Captured output of tests that passed: of this test, which told of a skip or did not.
     Successes { test: String, told: bool },
 }
@@ -62,7 +68,7 @@ impl Tally {
             self.part = Part::Results;
             self.succeeded = self.succeeded.saturating_add(count(counts, "passed"));
         } else if line == "failures:" {
-            self.part = Part::Failures;
+            self.part = Part::Failures { left: None };
         } else if line == "successes:" {
             self.part = Part::Successes { test: String::new(), told: false };
         } else {
@@ -77,7 +83,17 @@ impl Tally {
                     self.result(result);
                 }
             }
-            Part::Failures => {}
+            Part::Failures { left } => {
+                if line.starts_with("---- ") && line.ends_with(" ----") {
+                    self.told.push(line.to_owned());
+                    *left = Some(TOLD_LINES);
+                } else if let Some(lines) = left.filter(|lines| *lines > 0)
+                    && (lines < TOLD_LINES || line.contains("panicked at"))
+                {
+                    self.told.push(line.to_owned());
+                    *left = Some(lines.saturating_sub(1));
+                }
+            }
             Part::Successes { test, told } => {
                 let header = line.strip_prefix("---- ");
                 if let Some(name) = header.and_then(|line| line.strip_suffix(" stdout ----")) {
@@ -116,10 +132,13 @@ impl Tally {
         self.failed.len()
     }
 
-    /// Lists skips and failures, prints the closing line and gives the exit code.
+    /// Lists skips and failures, with what those told of themselves, prints the closing line and gives the exit code.
     pub(crate) fn close(&self) -> ExitCode {
         for what in &self.skipped {
             println!("skipped: {what}");
+        }
+        for line in &self.told {
+            println!("{line}");
         }
         for what in &self.failed {
             println!("failed: {what}");
@@ -191,6 +210,19 @@ mod tests {
         );
         assert_eq!(tally.to_string(), "1 passed, 1 failed, 0 skipped");
         assert_eq!(tally.failed, ["a"]);
+    }
+
+    #[test]
+    fn what_a_failed_test_told_is_kept_from_its_panic_on() {
+        let panics: String = (0..40).map(|line| format!("line {line}\n")).collect();
+        let tally = read(&format!(
+            "test a ... FAILED\n\nsuccesses:\n\n---- b stdout ----\npanicked at x\n\n\
+             failures:\n\n---- a stdout ----\nbefore\nthread 'a' panicked at y\n{panics}\n\
+             failures:\n    a\n\n\
+             test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        ));
+        assert_eq!(tally.told[..3], ["---- a stdout ----", "thread 'a' panicked at y", "line 0"]);
+        assert_eq!(tally.told.len(), 1 + 30);
     }
 
     #[test]

@@ -5,8 +5,8 @@ mod common;
 use common::{Bench, PERIOD_US, decision, policy, policy_of, targets};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
-use coshift_shared::to_controller::Targets;
-use coshift_shared::to_host::Decision;
+use coshift_shared::to_controller::{Seed, Targets, ToController};
+use coshift_shared::to_host::{Decision, Reason};
 use coshift_shared::units::NO_SUB_NETWORK;
 
 /// A board on which a danger was answered just now, telemetry being `apart_us` apart, and the answer.
@@ -92,4 +92,64 @@ fn a_danger_soon_after_a_cheap_answer_is_answered_between_telemetries() {
         answers[1] |= answers[0];
         assert_eq!(answers, [!beside, true], "{first:?}");
     }
+}
+
+/// Gives a controller its own state as a seed.
+fn seed(bench: &mut Bench<'_>) {
+    let parts = bench.controller.seed();
+    let count = u8::try_from(parts.len()).unwrap();
+    for (part, state) in (0..).zip(&parts) {
+        let at_us = bench.now.us();
+        bench.give(&ToController::Seed(Seed { at_us, part, parts: count, state: *state }));
+    }
+}
+
+/// What a seed told of stands for one telemetry, whatever happens, so that its work and that of a
+/// decision are not of one period; the next telemetry decides, and so does the first where something
+/// was asked for since.
+#[test]
+fn what_a_seed_told_of_stands_for_one_telemetry() {
+    let image = policy();
+    for asked in [false, true] {
+        let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+        bench.set(0, targets());
+        for _ in 0..20 {
+            bench.outcomes(0, 2, 1.0);
+            bench.period();
+        }
+        let stands = bench.controller.level();
+        seed(&mut bench);
+        bench.wait_us(PERIOD_US / 2);
+        // A danger, which is answered at once otherwise.
+        assert_eq!(decision(&bench.outcomes(0, 12, 3.0)), None);
+        if asked {
+            bench.set(0, Targets { period_us: 66_701, ..targets() });
+        }
+        bench.wait_us(PERIOD_US / 2);
+        bench.telemetry();
+        assert_eq!(bench.controller.level() == stands, !asked);
+        bench.wait_us(PERIOD_US);
+        bench.telemetry();
+        assert_ne!(bench.controller.level(), stands);
+    }
+}
+
+/// Targets told again, as before a seed, are not asked for again: what stands goes on.
+#[test]
+fn the_same_targets_again_change_nothing() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    bench.set(0, targets());
+    for _ in 0..20 {
+        bench.outcomes(0, 2, 1.0);
+        bench.period();
+    }
+    let before = bench.period();
+    bench.set(0, targets());
+    let after = bench.period();
+    assert_eq!((after.reason, after.run_level), (Reason::Keep, before.run_level));
+    assert_eq!(after.sub_networks, before.sub_networks);
+    // As others do.
+    bench.set(0, Targets { accuracy_floor_bp: 7_700, ..targets() });
+    assert_eq!(bench.period().reason, Reason::TargetsChanged);
 }

@@ -425,7 +425,8 @@ fn what_cannot_be_carried_out_is_not_and_is_counted_where_it_does_not_exist() {
     let bytes = image(1);
     let policy = PolicyView::open(&bytes).unwrap();
     // With another digest: what differs under the same one is the judge's matter.
-    let changes: [(fn(&mut Decision), u32); 3] = [
+    type Wrong = (fn(&mut Decision), u32);
+    let changes: [Wrong; 3] = [
         (|wrong| (wrong.digest, wrong.run_level) = (!wrong.digest, 8), 2),
         (|wrong| (wrong.digest, wrong.sub_networks[0]) = (!wrong.digest, 5), 2),
         (|wrong| (wrong.digest, wrong.sub_networks[0]) = (!wrong.digest, NO_SUB_NETWORK), 0),

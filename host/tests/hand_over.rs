@@ -8,6 +8,7 @@ use coshift_host::clock::Time;
 use coshift_host::core::{Action, AgentCore, Decider, Event};
 use coshift_host::platform::{Reading, Readings};
 use coshift_host::spec::ApplicationSpec;
+use coshift_shared::kind::Kind;
 use coshift_shared::policy::PolicyView;
 use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::to_controller::Targets;
@@ -27,6 +28,8 @@ struct Pair<'p> {
     to_agent: Vec<u8>,
     /// Number of the last frame to the microcontroller.
     sent: u16,
+    /// Kinds of all of them.
+    kinds: Vec<Kind>,
     /// Frames to the microcontroller are lost.
     deaf: bool,
 }
@@ -47,6 +50,7 @@ impl<'p> Pair<'p> {
             now: Time::START,
             to_agent: Vec::new(),
             sent: 0,
+            kinds: Vec::new(),
             deaf: false,
         };
         pair.poll(Event::LinkUp);
@@ -77,6 +81,7 @@ impl<'p> Pair<'p> {
             for byte in frame.bytes() {
                 if let Received::Packet(header, _) = reader.feed(*byte) {
                     self.sent = header.seq;
+                    self.kinds.extend(Kind::from_byte(header.kind));
                 }
             }
             if self.deaf {
@@ -205,6 +210,12 @@ fn a_microcontroller_that_did_not_hear_of_the_change_says_nothing_for_the_slot()
     assert!(served >= 59, "{served} of 60");
     assert_eq!((pair.core.decider(), pair.core.counters().seeds), (Decider::Mcu, 2));
     assert_eq!(pair.core.counters().invalid_decisions, 0);
+    // The second seed, with targets and limits before it, comes right behind a telemetry.
+    let whole = |kind: &Kind| matches!(kind, Kind::Application | Kind::Limits | Kind::Seed);
+    let last = pair.kinds.iter().rposition(|kind| *kind == Kind::Seed).unwrap();
+    let first = pair.kinds[..last].iter().rposition(|kind| !whole(kind)).unwrap();
+    assert_eq!(pair.kinds[first], Kind::Telemetry);
+    assert_eq!(pair.kinds[first + 1..=first + 2], [Kind::Application, Kind::Limits]);
 }
 
 #[test]

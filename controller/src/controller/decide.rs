@@ -50,6 +50,9 @@ pub(super) enum Extra {
     InPlace,
     /// Beside that, with so much effort.
     Beside(u32),
+    /// Another controller's, that a seed told of: in the place of the next telemetry's, unless something
+    /// was asked for since, and of any before that.
+    Seeded,
 }
 
 /// A decision under way.

@@ -481,7 +481,7 @@ impl<'p> Controller<'p> {
                     temp_mdeg_c: m.temp_cap_mdeg_c,
                     parking: m.parking,
                 };
-                self.dirty = true;
+                self.mark_dirty();
                 Ok(())
             }
             ToController::Seed(m) => self.load(now, m, out),
@@ -511,6 +511,8 @@ impl<'p> Controller<'p> {
             Change::Set(targets) => {
                 check(&targets, policy.tables())?;
                 match slot {
+                    // Told again, as before a seed: nothing changes.
+                    Some(known) if known.targets == targets => return Ok(()),
                     Some(known) if known.targets.table == targets.table => {
                         known.retarget(targets, policy);
                         another = false;
@@ -529,8 +531,14 @@ impl<'p> Controller<'p> {
         if let Some(sub_network) = stands {
             *sub_network = NO_SUB_NETWORK;
         }
-        self.dirty = true;
+        self.mark_dirty();
         Ok(())
+    }
+
+    /// Has the next telemetry decided on, for targets or caps changed.
+    fn mark_dirty(&mut self) {
+        self.dirty = true;
+        self.extra.take_if(|extra| *extra == Extra::Seeded);
     }
 
     /// Keeps what lies long back from coming up from the other side when the clock wraps.
@@ -592,7 +600,9 @@ impl<'p> Controller<'p> {
             }
             // What was decided since the last telemetry stands until the next one, also where something
             // was asked for after it.
-            State::Run if extra == Some(Extra::InPlace) => self.send_decision(now, out),
+            State::Run if matches!(extra, Some(Extra::InPlace | Extra::Seeded)) => {
+                self.send_decision(now, out);
+            }
             State::Run => self.decide(now, false, spent),
             State::TooHot { .. } => {
                 self.retreat(now, Reason::TooHot);
@@ -625,7 +635,7 @@ impl<'p> Controller<'p> {
             self.hear_clocks(now, Achieved::Level(message.level), deadline_us);
         }
         // Between two telemetries only a danger is worth a decision.
-        let due = now.since(self.extra_at) >= self.period;
+        let due = now.since(self.extra_at) >= self.period && self.extra != Some(Extra::Seeded);
         if self.state == State::Run && taken.learned > 0 && due && self.in_danger() {
             self.extra_at = now;
             // Two share the bound where telemetry is late.

@@ -11,7 +11,7 @@ use coshift_shared::to_host::{Mode, Reason, Refusal, TraceEvent};
 use coshift_shared::units::{MAX_APPLICATIONS, NO_LEVEL, NO_SUB_NETWORK};
 use heapless::Vec;
 
-use super::{Choice, Controller, Outputs, Sensors, Standing, State};
+use super::{Choice, Controller, Extra, Outputs, Sensors, Standing, State};
 use crate::digest::Digest;
 
 /// Parts of a seed at most: two an application, four of the device, two of its power.
@@ -121,6 +121,8 @@ impl Controller<'_> {
             self.forget_round();
             let infeasible = |standing: &Standing| standing.reason == Reason::Infeasible;
             self.exhausted = !self.dirty && self.standing.as_ref().is_some_and(infeasible);
+            // What stands is a decision; another one beside the work of a seed would be too much.
+            self.extra = self.standing.map(|_| Extra::Seeded);
             // Of the whole state, targets and limits included: a controller that lost one of
             // them, or a part of the seed, must not look like one that has everything.
             self.digest = Digest::default();

@@ -428,6 +428,7 @@ impl<'a, 'p> Board<'a, 'p> {
     fn alone(&self, level: u8, margin: Margin, plan: &mut Plan) -> u8 {
         let mut unserved = 0;
         (plan.work_mw, plan.utilisation) = (0, 0);
+        plan.effort = plan.effort.saturating_add(search::LEVEL);
         for (place, seat) in plan.loads.iter_mut().zip(&self.seats) {
             let Some(seat) = seat else { continue };
             plan.effort = plan.effort.saturating_add(const { search::ALONE + search::SETTLE });

@@ -21,8 +21,9 @@ pub(super) const REACH: u32 = 120;
 pub(super) const LEAST: u32 = 250;
 /// An application taken as if it were alone.
 pub(super) const ALONE: u32 = 200;
-/// What follows from that, an application's part.
-pub(super) const SETTLE: u32 = 400;
+/// What follows from that, an application's part, and what a level takes besides, however many there are.
+pub(super) const SETTLE: u32 = 250;
+pub(super) const LEVEL: u32 = 600;
 /// The room that the others leave an application.
 pub(super) const ROOM: u32 = 700;
 /// The leanest that keeps an application's promises.

@@ -231,13 +231,15 @@ impl<'p> AgentCore<'p> {
             _ => {}
         }
         self.upload_period(now, out);
-        if self.resync_due {
-            self.resync(now, out);
-        }
         self.forget_old_hand_overs();
         self.flush(now, out);
         let telemetry = telemetry(now, readings);
         self.transmit(now, &ToController::Telemetry(telemetry), out);
+        // Behind a telemetry, so that the work of a seed and that of a decision are not of one period:
+        // none is made between the seed and the next telemetry, whose answer is what stands.
+        if self.resync_due {
+            self.resync(now, out);
+        }
         if self.in_session() && self.periods_in_state.is_multiple_of(QUERY_PERIODS / 2) {
             let link = self.periods_in_state.is_multiple_of(QUERY_PERIODS);
             let what = if link { Question::Link } else { Question::Work };

@@ -36,7 +36,7 @@ pub(crate) const TYPICAL_STEP: Budget =
     Budget { name: "typical step", unit: "instructions", limit: 2_400, aim: 3_000 };
 /// Mean telemetry step of such an application, with all slices of its decision.
 pub(crate) const TYPICAL_DECISION: Budget =
-    Budget { name: "typical decision", unit: "instructions", limit: 16_400, aim: 3_000 };
+    Budget { name: "typical decision", unit: "instructions", limit: 16_600, aim: 3_000 };
 /// The dearest step or slice known, of four applications with 16 sub-networks each on 32 levels.
 pub(crate) const WORST_STEP: Budget =
     Budget { name: "worst step", unit: "instructions", limit: 38_500, aim: 40_000 };
@@ -61,10 +61,10 @@ pub(crate) const RELEASE_PERIOD: Budget =
 /// The same of the measuring image with three applications, two and one.
 pub(crate) const PERIODS_OF_FEWER: [(u8, Budget); 3] = [
     (3, instructions("period of three", 112_000, 120_000)),
-    (2, instructions("period of two", 100_000, 120_000)),
-    (1, instructions("period of one", 110_000, 120_000)),
+    (2, instructions("period of two", 112_000, 120_000)),
+    (1, instructions("period of one", 113_000, 120_000)),
 ];
-/// Most stack that the release image was seen to use: 3,084 B, and 28 B to an exception's 108 B more
+/// Most stack that the release image was seen to use: 3,124 B, and 28 B to an exception's 108 B more
 /// as one came at the deepest point or not.
 pub(crate) const STACK_HIGH_WATER: Budget =
     Budget { name: "stack high water", unit: "B", limit: 3_250, aim: 4 * 1024 };
@@ -83,8 +83,8 @@ pub(crate) const WORST_PERIODS: &[CaseId] = &[
 /// The dearest control periods found of so many applications.
 pub(crate) const WORST_OF_FEWER: &[(u8, CaseId)] = &[
     (3, CaseId { seed: 1, index: 984 }),
-    (2, CaseId { seed: 1, index: 1107 }),
-    (1, CaseId { seed: 2, index: 508 }),
+    (2, CaseId { seed: 3, index: 965 }),
+    (1, CaseId { seed: 4, index: 45 }),
 ];
 
 /// The dearest cases found, measured by every run: the most of any step first, then of whole
@@ -110,14 +110,14 @@ pub(crate) const STEPS_WITH_CHANGES: &[(Kind, Budget)] = &[
     (Kind::Telemetry, instructions("telemetry, changes", 38_500, 40_000)),
     (Kind::Outcomes, instructions("outcomes, changes", 38_000, 40_000)),
     (Kind::Application, instructions("application", 6_500, 40_000)),
-    (Kind::Limits, instructions("limits", 140, 40_000)),
+    (Kind::Limits, instructions("limits", 150, 40_000)),
     (Kind::Seed, instructions("a part of a seed", 8_900, 40_000)),
 ];
 
 /// Their control periods, by what changes: frames read, decisions, frames written.
 pub(crate) const PERIODS_WITH_CHANGES: &[(Event, Budget)] = &[
-    (Event::Asked, instructions("period, asked", 112_000, 120_000)),
-    (Event::Seeded, instructions("period, seeded", 200_000, 120_000)),
+    (Event::Asked, instructions("period, asked", 117_000, 120_000)),
+    (Event::Seeded, instructions("period, seeded", 93_000, 120_000)),
     (Event::Silence, instructions("period, silence", 103_000, 120_000)),
 ];
 
@@ -136,13 +136,14 @@ pub(crate) const STORE_SLICE: Budget = instructions("store slice", 4_300, 40_000
 /// The dearest cases found in which something changes.
 pub(crate) const CHANGED_CASES: &[CaseId] = &[
     CaseId { seed: 1, index: 333 },
-    CaseId { seed: 2, index: 258 },
-    CaseId { seed: 1, index: 903 },
-    CaseId { seed: 3, index: 177 },
+    CaseId { seed: 2, index: 270 },
+    CaseId { seed: 1, index: 28 },
+    CaseId { seed: 3, index: 611 },
     CaseId { seed: 3, index: 1116 },
     CaseId { seed: 3, index: 1078 },
     CaseId { seed: 3, index: 851 },
-    CaseId { seed: 3, index: 564 },
+    CaseId { seed: 1, index: 91 },
+    CaseId { seed: 3, index: 237 },
     CaseId { seed: 3, index: 415 },
 ];
 

@@ -103,8 +103,10 @@ impl<'p> Agent<'p> {
         }
         self.at_us = self.at_us.wrapping_add(HALF_PERIOD_US);
         let (ours, others) = (base(true, random), base(true, random));
-        // Twice in three behind all outcomes: what they made a controller decide is decided again.
+        // Twice in three behind all outcomes: what they made a controller decide is decided again. A seed
+        // follows a telemetry.
         let place = random.below(3 * SLOTS as u32) as usize;
+        let place = if event == Event::Seeded { 0 } else { place };
         for slot in 0..SLOTS {
             if place == slot {
                 self.change(event, random)?;

@@ -185,6 +185,8 @@ impl<'p, S: PolicyStore> Play<'p, S> {
             if lost != Some(part) {
                 let message = Seed { at_us: self.local.us(), part, parts, state: *state };
                 self.send(&ToController::Seed(message));
+                // What it tells of stands for a telemetry, and may have nothing for anybody.
+                (self.came, self.waited) = ([true; MAX_APPLICATIONS], [false; MAX_APPLICATIONS]);
             }
         }
     }
@@ -417,7 +419,7 @@ impl<'p, S: PolicyStore> Play<'p, S> {
                 continue;
             };
             // What was decided stands, and has nothing for who came since: while telemetry is missing, and
-            // for one telemetry after outcomes had it decided.
+            // for one telemetry after outcomes had it decided, or after a seed.
             let table = self.policy.table(table).expect("a table of the policy");
             if sub_network != NO_SUB_NETWORK {
                 assert!(sub_network < table.len(), "{decision:?}");

@@ -5,7 +5,7 @@ mod common;
 use common::{Bench, PERIOD_US, decision, policy, policy_of, targets};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
-use coshift_shared::to_controller::{Seed, Targets, ToController};
+use coshift_shared::to_controller::{Seed, SeedState, Targets, ToController};
 use coshift_shared::to_host::{Decision, Reason};
 use coshift_shared::units::NO_SUB_NETWORK;
 
@@ -106,11 +106,23 @@ fn seed(bench: &mut Bench<'_>) {
 
 /// What a seed told of stands for one telemetry, whatever happens, so that its work and that of a
 /// decision are not of one period; the next telemetry decides, and so does the first where something
-/// was asked for since.
+/// was asked for since, or that comes late.
 #[test]
 fn what_a_seed_told_of_stands_for_one_telemetry() {
     let image = policy();
-    for asked in [false, true] {
+    let limits = |bench: &mut Bench<'_>| bench.limit(30_000);
+    let targets_of = |bench: &mut Bench<'_>| {
+        bench.set(0, Targets { period_us: 66_701, ..targets() });
+    };
+    // What is asked for behind the seed, and the time from the seed to the next telemetry.
+    type Ask<'a> = Option<&'a dyn Fn(&mut Bench<'_>)>;
+    let cases: [(Ask<'_>, u32); 4] = [
+        (None, PERIOD_US),
+        (None, 2 * PERIOD_US),
+        (Some(&targets_of), PERIOD_US),
+        (Some(&|bench| drop(limits(bench))), PERIOD_US),
+    ];
+    for (asked, us) in cases {
         let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
         bench.set(0, targets());
         for _ in 0..20 {
@@ -122,16 +134,27 @@ fn what_a_seed_told_of_stands_for_one_telemetry() {
         bench.wait_us(PERIOD_US / 2);
         // A danger, which is answered at once otherwise.
         assert_eq!(decision(&bench.outcomes(0, 12, 3.0)), None);
-        if asked {
-            bench.set(0, Targets { period_us: 66_701, ..targets() });
+        if let Some(ask) = asked {
+            ask(&mut bench);
         }
-        bench.wait_us(PERIOD_US / 2);
+        bench.wait_us(us - PERIOD_US / 2);
         bench.telemetry();
-        assert_eq!(bench.controller.level() == stands, !asked);
+        let decides = asked.is_some() || us >= 2 * PERIOD_US;
+        assert_eq!(bench.controller.level() == stands, !decides);
         bench.wait_us(PERIOD_US);
         bench.telemetry();
         assert_ne!(bench.controller.level(), stands);
     }
+}
+
+/// Whether something was asked for that was not decided on yet.
+fn is_asked(bench: &Bench<'_>) -> bool {
+    let parts = bench.controller.seed();
+    let dirty = parts.iter().find_map(|part| match part {
+        SeedState::Sensors(state) => Some(state.dirty),
+        _ => None,
+    });
+    dirty.expect("the sensors' part")
 }
 
 /// Targets told again, as before a seed, are not asked for again: what stands goes on.
@@ -146,10 +169,12 @@ fn the_same_targets_again_change_nothing() {
     }
     let before = bench.period();
     bench.set(0, targets());
+    assert!(!is_asked(&bench));
     let after = bench.period();
     assert_eq!((after.reason, after.run_level), (Reason::Keep, before.run_level));
     assert_eq!(after.sub_networks, before.sub_networks);
     // As others do.
     bench.set(0, Targets { accuracy_floor_bp: 7_700, ..targets() });
+    assert!(is_asked(&bench));
     assert_eq!(bench.period().reason, Reason::TargetsChanged);
 }

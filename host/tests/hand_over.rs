@@ -5,7 +5,7 @@ mod support;
 
 use coshift_controller::{Identity, Node};
 use coshift_host::clock::Time;
-use coshift_host::core::{Action, AgentCore, Decider, Event};
+use coshift_host::core::{Action, AgentCore, Decider, Event, Outcome};
 use coshift_host::platform::{Reading, Readings};
 use coshift_host::spec::ApplicationSpec;
 use coshift_shared::kind::Kind;
@@ -216,6 +216,32 @@ fn a_microcontroller_that_did_not_hear_of_the_change_says_nothing_for_the_slot()
     let first = pair.kinds[..last].iter().rposition(|kind| !whole(kind)).unwrap();
     assert_eq!(pair.kinds[first], Kind::Telemetry);
     assert_eq!(pair.kinds[first + 1..=first + 2], [Kind::Application, Kind::Limits]);
+}
+
+/// What is refused behind the seed that mends it was sent before that: it asks for no other one.
+#[test]
+fn an_application_that_was_lost_is_told_again_once() {
+    let bytes = image(1);
+    let policy = PolicyView::open(&bytes).unwrap();
+    let [first, next] = first_and_next(&policy);
+    let mut pair = Pair::serving(policy, first);
+    pair.deaf = true;
+    pair.set(1, next);
+    pair.deaf = false;
+    for _ in 0..60 {
+        let outcome = Outcome {
+            slot: 1,
+            sub_network: 0,
+            level: 0,
+            latency_us: 10_000,
+            learn: true,
+            missed: false,
+        };
+        pair.poll(Event::Outcome(outcome));
+        pair.exchange(1);
+    }
+    assert_eq!((pair.core.decider(), pair.core.counters().seeds), (Decider::Mcu, 2));
+    assert!(pair.mcu.controller().slots()[1].is_some());
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(super) enum Extra {
     /// Beside that, with so much effort.
     Beside(u32),
     /// Another controller's, that a seed told of: in the place of the next telemetry's, unless something
-    /// was asked for since, and of any before that.
+    /// was asked for since, and of any that outcomes would ask for before it.
     Seeded,
 }
 
@@ -224,7 +224,7 @@ impl Controller<'_> {
                 (verdict.as_ref().and_then(|verdict| verdict.round), &deciding.phase)
                 && round.has_found(best.level)
             {
-                self.found = best.rank();
+                self.found_rank = best.rank();
             }
             (deciding.at, deciding.extra, deciding.spent, verdict)
         };
@@ -339,7 +339,7 @@ impl Controller<'_> {
         let over = round.is_some_and(|round| round.is_over());
         verdict.round = match round {
             Some(mut round) if !over => {
-                round.keep(best, candidate.level, &self.found);
+                round.keep(best, candidate.level, &self.found_rank);
                 Some(round)
             }
             Some(_) => None,

@@ -160,7 +160,7 @@ pub struct Controller<'p> {
     /// The round over the levels that the last decision did not end.
     round: Option<Round>,
     /// The level that the round is to judge again, where there is one, as it was when it was judged.
-    found: Rank,
+    found_rank: Rank,
     /// The last round that ended met no level that keeps every promise, and none was met since.
     exhausted: bool,
     /// When a decision between two telemetries was last asked for; a period later where it was dear.
@@ -223,7 +223,7 @@ impl<'p> Controller<'p> {
             held: Held::default(),
             effort: SEARCH,
             round: None,
-            found: Rank::default(),
+            found_rank: Rank::default(),
             exhausted: false,
             extra_at: Instant::START,
             extra: None,

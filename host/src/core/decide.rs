@@ -52,6 +52,8 @@ impl AgentCore<'_> {
     pub(super) fn mcu_decided(&mut self, now: Time, decision: &Decision, out: &mut Vec<Action>) {
         self.counters.mcu_decisions = self.counters.mcu_decisions.wrapping_add(1);
         self.last_heard = now;
+        // What was refused before has arrived by now.
+        self.resync_seq.take_if(|first| !is_older(decision.last_seq, *first));
         let was_silent = self.link == LinkState::Silent;
         if was_silent {
             self.change_link(LinkState::InSession);
@@ -210,7 +212,7 @@ impl AgentCore<'_> {
 
 /// Whether frame `number` was sent before frame `other`; numbers wrap, and both are of one session
 /// and at most half of all numbers apart.
-fn is_older(number: u16, other: u16) -> bool {
+pub(super) fn is_older(number: u16, other: u16) -> bool {
     other.wrapping_sub(number).wrapping_sub(1) < u16::MAX / 2
 }
 

@@ -51,6 +51,7 @@ use crate::clock::Time;
 use crate::notice::Notice;
 use crate::platform::{Reading, Readings};
 use batch::Slot;
+use decide::is_older;
 use judge::Judge;
 use session::Sessions;
 use twin::Twin;
@@ -100,6 +101,8 @@ pub struct AgentCore<'p> {
     periods_in_state: u64,
     upload: Upload,
     resync_due: bool,
+    /// Number of the first frame of the last state sent in this session beside its first.
+    resync_seq: Option<u16>,
     resync_at: Option<Time>,
     mcu_link: Option<LinkCounters>,
     mcu_work: Option<WorkCounters>,
@@ -142,6 +145,7 @@ impl<'p> AgentCore<'p> {
             periods_in_state: 0,
             upload: Upload::default(),
             resync_due: false,
+            resync_seq: None,
             resync_at: None,
             mcu_link: None,
             mcu_work: None,
@@ -235,8 +239,9 @@ impl<'p> AgentCore<'p> {
         self.flush(now, out);
         let telemetry = telemetry(now, readings);
         self.transmit(now, &ToController::Telemetry(telemetry), out);
-        // Behind a telemetry, so that the work of a seed and that of a decision are not of one period:
-        // none is made between the seed and the next telemetry, whose answer is what stands.
+        // Behind a telemetry, so that what is done from one telemetry to the next is the work of a seed or
+        // that of a decision: none is made behind the seed up to the next telemetry, whose answer is what
+        // stands.
         if self.resync_due {
             self.resync(now, out);
         }
@@ -381,9 +386,10 @@ impl<'p> AgentCore<'p> {
             ToHost::Status(Status::Link(counters)) => self.mcu_link = Some(counters),
             ToHost::Status(Status::Work(counters)) => self.mcu_work = Some(counters),
             ToHost::Refused(refused) => {
-                // A frame before it was lost: the whole state goes over again.
+                // A frame before it was lost: the whole state goes over again, unless it did since.
+                let since = self.resync_seq.is_some_and(|first| is_older(refused.seq, first));
                 self.resync_due |=
-                    matches!(refused.why, Refusal::SeedOutOfOrder | Refusal::EmptySlot);
+                    !since && matches!(refused.why, Refusal::SeedOutOfOrder | Refusal::EmptySlot);
                 out.push(Action::Notice(Notice::Refused { by: Decider::Mcu, refused }));
             }
             ToHost::Trace(trace) => out.push(Action::Notice(Notice::Trace(trace))),

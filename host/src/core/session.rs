@@ -105,6 +105,7 @@ impl AgentCore<'_> {
         self.handed_over = Default::default();
         self.announcements = 0;
         self.resync_due = false;
+        self.resync_seq = None;
         self.mcu_link = None;
         self.mcu_work = None;
     }
@@ -226,6 +227,7 @@ impl AgentCore<'_> {
         }
         self.resync_at = Some(now);
         self.resync_due = false;
+        self.resync_seq = Some(self.sender.next_seq());
         let seed = self.twin.seed();
         self.send_state(now, &seed, out);
         self.judge.restart();

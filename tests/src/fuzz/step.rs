@@ -185,9 +185,11 @@ impl<'p, S: PolicyStore> Play<'p, S> {
             if lost != Some(part) {
                 let message = Seed { at_us: self.local.us(), part, parts, state: *state };
                 self.send(&ToController::Seed(message));
-                // What it tells of stands for a telemetry, and may have nothing for anybody.
-                (self.came, self.waited) = ([true; MAX_APPLICATIONS], [false; MAX_APPLICATIONS]);
             }
+        }
+        if lost.is_none_or(|lost| lost >= parts) {
+            // What it tells of stands for a telemetry, and may have nothing for anybody.
+            (self.came, self.waited) = ([true; MAX_APPLICATIONS], [false; MAX_APPLICATIONS]);
         }
     }
 

@@ -132,7 +132,8 @@ impl Tally {
         self.failed.len()
     }
 
-    /// Lists skips and failures, with what those told of themselves, prints the closing line and gives the exit code.
+    /// Lists skips and failures, with what the latter told, prints the closing line and gives the exit
+    /// code.
     pub(crate) fn close(&self) -> ExitCode {
         for what in &self.skipped {
             println!("skipped: {what}");

@@ -17,7 +17,6 @@ use coshift_shared::units::MAX_APPLICATIONS;
 
 use crate::application::Application;
 use crate::demand::Load;
-use crate::device::Slots;
 
 /// A sub-network for each slot.
 pub type Loads = [Option<Load>; MAX_APPLICATIONS];
@@ -45,7 +44,7 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of the applications there are.
     #[must_use]
-    pub fn new(slots: &Slots) -> Self {
+    pub fn new(slots: &[Option<Application>]) -> Self {
         let row = |own: &Application| {
             let deadline_us = own.targets.deadline_us;
             let mut requests_q16 = [0; MAX_APPLICATIONS];

@@ -32,4 +32,6 @@ pub mod plan;
 pub mod search;
 pub mod simulate;
 #[cfg(feature = "engine")]
+pub mod teacher;
+#[cfg(feature = "engine")]
 pub mod train;

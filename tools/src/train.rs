@@ -14,12 +14,13 @@ use coshift_engine::train::checkpoint::Checkpoint;
 use coshift_engine::train::network::{Statistics, Values, forward};
 use coshift_engine::train::optimiser::{self, Optimiser};
 use coshift_engine::train::random::Random;
-use coshift_engine::train::sandwich::{Batch, gradients, sample};
+use coshift_engine::train::sandwich::{Batch, Teacher, gradients, sample};
 use serde::{Deserialize, Serialize};
 
 use crate::alone::named;
 use crate::eval::accuracy_pct;
-use coshift_engine::images::{self, DEBIAN, Half, ImageSet};
+use crate::teacher;
+use coshift_engine::images::{DEBIAN, Half, ImageSet};
 
 /// File name of the checkpoint in the folder of a training.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -41,7 +42,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Goes on from the checkpoint in --out. --epochs may differ from what it was started with (the
-    /// rate then falls faster or slower from here on), and --whole and --random.
+    /// rate then falls faster or slower from here on), and --whole, --random and the teacher.
     #[arg(long)]
     pub resume: bool,
     /// Stops after this many epochs of this run, to be resumed later.
@@ -54,6 +55,10 @@ pub struct TrainArgs {
     /// Model folder that --alone counts in.
     #[arg(long, value_name = "DIR", default_value = "models/coshift-28")]
     pub model: PathBuf,
+    /// Checkpoint of an earlier training of the same family. Its largest sub-network's outputs,
+    /// averaged over views of each image, are a part (--taught) of what the largest learns.
+    #[arg(long, value_name = "FILE")]
+    pub teacher: Option<PathBuf>,
     /// What the training is determined by.
     #[command(flatten)]
     pub settings: Settings,
@@ -89,6 +94,15 @@ pub struct Settings {
     /// Label smoothing.
     #[arg(long, default_value_t = 0.05)]
     pub smoothing: f32,
+    /// Part of --teacher in what the largest sub-network learns; the rest are the labels. 0.5 where
+    /// a teacher is given (Furlanello et al., Born-Again Neural Networks, ICML 2018).
+    #[arg(long, value_name = "PART", requires = "teacher")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taught: Option<f32>,
+    /// Hash of the teacher's file, 16 hexadecimal digits.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taught_by: Option<String>,
     /// Shares a batch is split into, one thread each. Results depend on it.
     #[arg(long, default_value_t = 2)]
     pub shares: usize,
@@ -128,7 +142,13 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 /// Names what is missing or does not fit.
 pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -> Result<()> {
     let layout = Layout::new(family)?;
-    let settings = &args.settings;
+    let mut settings = args.settings.clone();
+    if let Some(teacher) = &args.teacher {
+        let part = *settings.taught.get_or_insert(0.5);
+        ensure!(part > 0.0 && part <= 1.0, "--taught {part}: above 0, at most 1");
+        settings.taught_by = Some(teacher::hash(teacher)?);
+    }
+    let settings = &settings;
     ensure!(settings.shares > 0, "--shares: at least 1");
     ensure!(settings.batch >= 2 * settings.shares, "--batch: at least two images a share");
     let (mut train, validation) = split(ImageSet::read_for(&args.data, Half::Train, family)?);
@@ -149,6 +169,13 @@ pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -
     } else {
         begun(&layout, settings, &path)?
     };
+    let taught = match (&args.teacher, settings.taught) {
+        (Some(path), Some(part)) => {
+            Some((teacher::outputs(&layout, path, &train, settings.shares)?, part))
+        }
+        _ => None,
+    };
+    let train = Taught { set: &train, outputs: taught };
     let log_path = args.out.join("log.csv");
     if args.resume {
         keep_lines(&log_path, state.epochs)?;
@@ -185,11 +212,12 @@ fn resumed(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoi
     // Epochs say how fast the rate falls from here on and what the last ones learn from, random
     // sub-networks what a step costs: these may change on the way, all else would make it another
     // training.
-    let Settings { epochs, whole, random, .. } = *settings;
-    let same = Settings { epochs, whole, random, ..known.clone() };
+    let Settings { epochs, whole, random, taught, ref taught_by, .. } = *settings;
+    let taught_by = taught_by.clone();
+    let same = Settings { epochs, whole, random, taught, taught_by, ..known.clone() };
     ensure!(
         same == *settings,
-        "{}: was trained with {known:?}, asked for {settings:?}; only --epochs, --whole and --random may differ",
+        "{}: was trained with {known:?}, asked for {settings:?}; only --epochs, --whole, --random and the teacher may differ",
         path.display()
     );
     state.settings = serde_json::to_string(settings)?;
@@ -291,10 +319,16 @@ fn keep_lines(path: &Path, epochs: u32) -> Result<()> {
     Ok(())
 }
 
+/// The images to learn from and, where there is a teacher, its outputs for them and their part.
+struct Taught<'a> {
+    set: &'a ImageSet,
+    outputs: Option<(Vec<f32>, f32)>,
+}
+
 fn epoch(
     layout: &Layout,
     settings: &Settings,
-    train: &ImageSet,
+    &Taught { set: train, ref outputs }: &Taught<'_>,
     validation: &ImageSet,
     state: &mut Checkpoint,
 ) -> Result<Line> {
@@ -323,7 +357,13 @@ fn epoch(
                 [family.largest(), family.smallest()].into_iter().chain(others).collect()
             }
         };
-        let batch = Batch { images: &images, labels: &labels };
+        let classes = family.classes;
+        let taught = outputs.as_ref().map(|(outputs, part)| {
+            let rows = chunk.iter().flat_map(|index| &outputs[index * classes..][..classes]);
+            (rows.copied().collect::<Vec<f32>>(), *part)
+        });
+        let teacher = taught.as_ref().map(|(outputs, part)| Teacher { outputs, part: *part });
+        let batch = Batch { images: &images, labels: &labels, teacher };
         let (gradient, progress) =
             gradients(layout, &state.values, &nets, batch, settings.smoothing, settings.shares);
         let rate = rate(settings, state.optimiser.steps, steps as u64);
@@ -376,15 +416,7 @@ fn augmented(set: &ImageSet, index: usize, erases: bool, random: &mut Random) ->
     let image = set.image(index);
     let mirror = random.below(2) == 1;
     let (down, across) = (random.below(5), random.below(5));
-    let mut out = Vec::with_capacity(side * side);
-    for row in 0..side {
-        for column in 0..side {
-            let column = if mirror { side - 1 - column } else { column };
-            let (y, x) = ((row + down).wrapping_sub(2), (column + across).wrapping_sub(2));
-            let inside = y < side && x < side;
-            out.push(images::normalised(if inside { image[y * side + x] } else { 0 }));
-        }
-    }
+    let mut out = teacher::view(image, side, mirror, (down, across));
     if erases && random.below(4) == 0 {
         let (height, width) = (2 + random.below(side / 3), 2 + random.below(side / 3));
         let (top, left) = (random.below(side - height), random.below(side - width));

@@ -98,6 +98,8 @@ fn arguments(data: &Path, out: &Path) -> TrainArgs {
         rate: 0.08,
         decay: 1e-4,
         smoothing: 0.05,
+        taught: None,
+        taught_by: None,
         shares: 2,
         seed: 7,
         limit: None,
@@ -110,6 +112,7 @@ fn arguments(data: &Path, out: &Path) -> TrainArgs {
         stop_after: None,
         alone: None,
         model: NOWHERE.into(),
+        teacher: None,
         settings,
     }
 }

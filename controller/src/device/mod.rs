@@ -259,7 +259,7 @@ impl Plan {
 
 /// The slots by rank, the lowest priority first; among equals the lower slot came first and ranks
 /// higher. Empty slots are named last, as [`NO_SUB_NETWORK`].
-fn ranked(slots: &Slots) -> [u8; MAX_APPLICATIONS] {
+fn ranked(slots: &[Option<Application>]) -> [u8; MAX_APPLICATIONS] {
     let mut order = [NO_SUB_NETWORK; MAX_APPLICATIONS];
     let mut left = 0_u8;
     for (bit, slot) in [1_u8, 2, 4, 8].into_iter().zip(slots) {
@@ -296,9 +296,9 @@ pub struct Arrangement {
 }
 
 impl Arrangement {
-    /// The arrangement of these applications.
+    /// The arrangement of these applications; slots left out at the end are empty.
     #[must_use]
-    pub fn new(slots: &Slots) -> Self {
+    pub fn new(slots: &[Option<Application>]) -> Self {
         let wishes =
             |application: &Application| application.targets.objective != Objective::LeastEnergy;
         Self {

@@ -32,7 +32,7 @@ fn gradients_agree_with_differences_of_the_loss() {
     let images: Vec<f32> = (0..6 * 64).map(|_| random.normal()).collect();
     let labels: Vec<u8> = (0..6).map(|_| random.below(4) as u8).collect();
     for net in [family().largest(), family().smallest(), sample(&family(), &mut random)] {
-        let batch = Batch { images: &images, labels: &labels };
+        let batch = Batch { images: &images, labels: &labels, teacher: None };
         let (found, _) = gradients(&layout, &values, std::slice::from_ref(&net), batch, 0.0, 1);
         for (index, parameter) in layout.parameters.iter().enumerate() {
             // Along a random direction: one difference tests a whole tensor.
@@ -67,10 +67,10 @@ fn shares_give_the_sum_of_their_gradients() {
     let labels: Vec<u8> = (0..8).map(|_| random.below(4) as u8).collect();
     let nets = [family().largest(), family().smallest()];
     let of = |from: usize, to: usize| {
-        let batch = Batch { images: &images[from * 64..to * 64], labels: &labels[from..to] };
+        let batch = Batch { images: &images[from * 64..to * 64], labels: &labels[from..to], teacher: None };
         gradients(&layout, &values, &nets, batch, 0.1, 1).0
     };
-    let batch = Batch { images: &images, labels: &labels };
+    let batch = Batch { images: &images, labels: &labels, teacher: None };
     let (whole, _) = gradients(&layout, &values, &nets, batch, 0.1, 2);
     let (again, _) = gradients(&layout, &values, &nets, batch, 0.1, 2);
     assert_eq!(whole, again, "threads must not change a bit");
@@ -93,7 +93,7 @@ fn what_a_sub_network_uses_is_what_it_has_gradients_of() {
     let mut nets = vec![family().largest(), family().smallest()];
     nets.extend((0..20).map(|_| sample(&family(), &mut random)));
     for net in nets {
-        let batch = Batch { images: &images, labels: &labels };
+        let batch = Batch { images: &images, labels: &labels, teacher: None };
         let (found, _) = gradients(&layout, &values, std::slice::from_ref(&net), batch, 0.0, 1);
         let used = used(&layout, &net);
         for ((found, used), parameter) in found.iter().zip(&used).zip(&layout.parameters) {
@@ -123,7 +123,7 @@ fn a_small_network_learns_by_heart() {
     let labels: Vec<u8> = (0..16).map(|_| random.below(4) as u8).collect();
     let nets = [family().largest(), family().smallest()];
     let constants = optimiser::Settings { momentum: 0.9, decay: 0.0, clip: 5.0, average: 0.9 };
-    let batch = Batch { images: &images, labels: &labels };
+    let batch = Batch { images: &images, labels: &labels, teacher: None };
     for _ in 0..60 {
         let (gradient, _) = gradients(&layout, &values, &nets, batch, 0.0, 1);
         optimiser.step(&layout, &mut values, &gradient, 0.05, &constants);

@@ -71,6 +71,8 @@ impl Card<'_> {
             rate,
             decay,
             smoothing,
+            taught,
+            taught_by,
             shares,
             seed,
             limit,
@@ -79,10 +81,16 @@ impl Card<'_> {
         } = self.settings;
         let limit = limit.map(|limit| format!(" --limit {limit}")).unwrap_or_default();
         let whole = if *whole > 0 { format!(" --whole {whole}") } else { String::new() };
+        let teacher = match (taught, taught_by) {
+            (Some(taught), Some(hash)) => {
+                format!(" --teacher checkpoint-{hash}.safetensors --taught {taught}")
+            }
+            _ => String::new(),
+        };
         format!(
             "coshift-tools train --out {} --epochs {epochs} --warm-up {warm_up}{whole} --random {random} \
              --batch {batch} --rate {rate} --decay {decay} --smoothing {smoothing} \
-             --shares {shares} --seed {seed}{limit}",
+             --shares {shares} --seed {seed}{limit}{teacher}",
             shown(&self.args.from)
         )
     }

@@ -43,11 +43,24 @@ pub struct Batch<'a> {
     pub images: &'a [f32],
     /// Classes.
     pub labels: &'a [u8],
+    /// What the first sub-network learns beside them.
+    pub teacher: Option<Teacher<'a>>,
+}
+
+/// Outputs that the first sub-network learns from beside the labels (Hinton, Vinyals and Dean,
+/// Distilling the Knowledge in a Neural Network, 2015, equation 1 at temperature 1).
+#[derive(Debug, Clone, Copy)]
+pub struct Teacher<'a> {
+    /// Probabilities, `[batch, classes]`.
+    pub outputs: &'a [f32],
+    /// Their part in what is wanted, 0 to 1; the rest are the smoothed labels.
+    pub part: f32,
 }
 
 /// Gradients of one step, summed over the sub-networks, mean over the batch.
 ///
-/// The first of `nets` learns from the labels, smoothed by `smoothing`, the others from the first.
+/// The first of `nets` learns from the labels, smoothed by `smoothing`, and from the batch's teacher
+/// where it has one, the others from the first.
 #[must_use]
 pub fn gradients(
     layout: &Layout,
@@ -60,8 +73,13 @@ pub fn gradients(
     let count = batch.labels.len();
     let pixels = batch.images.len() / count;
     let share = count.div_ceil(shares);
-    let work = &|images: &[f32], labels: &[u8]| {
-        let part = Batch { images, labels };
+    let classes = layout.family().classes;
+    let work = &|place: usize, images: &[f32], labels: &[u8]| {
+        let teacher = batch.teacher.map(|teacher| Teacher {
+            outputs: &teacher.outputs[place * share * classes..][..labels.len() * classes],
+            ..teacher
+        });
+        let part = Batch { images, labels, teacher };
         one_share(layout, values, nets, part, smoothing, count)
     };
     let results: Vec<(Values, Progress)> = std::thread::scope(|scope| {
@@ -69,7 +87,8 @@ pub fn gradients(
             .images
             .chunks(share * pixels)
             .zip(batch.labels.chunks(share))
-            .map(|(images, labels)| scope.spawn(move || work(images, labels)))
+            .enumerate()
+            .map(|(place, (images, labels))| scope.spawn(move || work(place, images, labels)))
             .collect();
         handles
             .into_iter()
@@ -110,14 +129,22 @@ fn one_share(
         let mut d = softmax(&pass.logits, classes);
         if place == 0 {
             teacher.clone_from(&d);
-            for (row, label) in d.chunks_exact_mut(classes).zip(batch.labels) {
+            for (place, (row, label)) in
+                d.chunks_exact_mut(classes).zip(batch.labels).enumerate()
+            {
                 let label = usize::from(*label);
                 progress.loss -= row[label].max(1e-12).ln() / whole as f32;
                 let top = row.iter().copied().fold(f32::MIN, f32::max);
                 progress.right += usize::from(row[label] >= top);
                 for (class, d) in row.iter_mut().enumerate() {
-                    let wanted = if class == label { 1.0 - smoothing } else { 0.0 };
-                    *d -= wanted + smoothing / classes as f32;
+                    let told = if class == label { 1.0 - smoothing } else { 0.0 };
+                    let told = told + smoothing / classes as f32;
+                    *d -= match batch.teacher {
+                        None => told,
+                        Some(Teacher { outputs, part }) => {
+                            part * outputs[place * classes + class] + (1.0 - part) * told
+                        }
+                    };
                 }
             }
         } else {

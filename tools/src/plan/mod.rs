@@ -1,7 +1,7 @@
 //! `coshift-tools plan`: a policy image from a board file.
 //!
 //! What is never better than something else is left out ([`prune`]): the controller then looks at
-//! less, and decides the same.
+//! less, and finds choices that are as good, also where one clock is held.
 
 mod prune;
 
@@ -13,7 +13,7 @@ use coshift_plant::Board;
 use serde::Serialize;
 
 pub use coshift_plant::policy::{PlanError, bytes, first_image, policy_image, write};
-pub use prune::{Pruned, prune};
+pub use prune::{Prune, Pruned, prune};
 
 /// Makes a policy image: expected latency and energy of every (application, sub-network, level).
 #[derive(Args, Debug)]
@@ -31,9 +31,9 @@ pub struct PlanArgs {
     /// Sequence number: an upload takes only that of the active image + 1.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub sequence: u32,
-    /// Keeps every level and sub-network of the board file.
-    #[arg(long)]
-    pub no_prune: bool,
+    /// What is left out of the board file.
+    #[arg(long, value_name = "WHAT", default_value = "held")]
+    pub prune: Prune,
     /// Prints one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -88,7 +88,7 @@ pub fn plan(args: &PlanArgs) -> Result<Planned> {
     let networks = networks(&args.apps)?;
     let names: Vec<&str> = networks.iter().map(String::as_str).collect();
     let whole = policy_image(&board, &names, args.sequence)?;
-    let pruned = if args.no_prune { Pruned::whole(whole) } else { prune(whole) };
+    let pruned = prune(whole, args.prune);
     let bytes = bytes(&pruned.image)?;
     write(&args.out, &pruned.image)?;
     let crc = coshift_shared::policy::PolicyView::open(&bytes).map(|view| view.crc());
@@ -132,7 +132,7 @@ mod tests {
 
     use coshift_shared::policy::PolicyView;
 
-    use super::{PlanArgs, networks, plan};
+    use super::{PlanArgs, Prune, networks, plan};
 
     fn args(apps: &[&str], out: &Path) -> PlanArgs {
         PlanArgs {
@@ -140,7 +140,7 @@ mod tests {
             apps: apps.iter().map(|&app| app.to_owned()).collect(),
             out: out.to_owned(),
             sequence: 3,
-            no_prune: false,
+            prune: Prune::Free,
             json: false,
         }
     }

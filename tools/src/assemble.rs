@@ -11,9 +11,9 @@ use coshift_engine::levels::Levels;
 use coshift_engine::model::{self, Calibrated, Model, SubNetwork, blocks, write_weights};
 use coshift_engine::network::Network;
 use coshift_engine::statistics;
-use coshift_engine::tensors::{TensorFile, write_whole};
+use coshift_engine::tensors::{TensorFile, read_text, write_whole};
 
-use crate::import::layout;
+use crate::import::{MOST_TEXT, layout};
 
 /// Name of the weight file.
 const WEIGHTS: &str = "weights.safetensors";
@@ -141,7 +141,7 @@ fn levels(name: &str) -> Result<Levels> {
         return Ok(levels);
     }
     let expected = "dynamic-ofa, dynamic-ofa-6, dynamic-ofa-7 or a list as JSON";
-    let text = std::fs::read_to_string(Path::new(name))
+    let text = read_text(Path::new(name), MOST_TEXT)
         .with_context(|| format!("--levels {name}: expected {expected}"))?;
     serde_json::from_str(&text).with_context(|| format!("{name}: not a list of levels"))
 }

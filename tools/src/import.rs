@@ -7,6 +7,10 @@ use clap::Args;
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12};
 use coshift_engine::import::Checkpoint;
 use coshift_engine::layout::Layout;
+use coshift_engine::tensors::read_text;
+
+/// Largest description or list that is read, bytes.
+pub(crate) const MOST_TEXT: u64 = 1 << 24;
 
 /// Writes the tensors of a PyTorch checkpoint as safetensors, under the published names.
 ///
@@ -61,7 +65,7 @@ pub fn layout(name: &str) -> Result<Layout> {
         Some(family) => family,
         None => {
             let expected = "ofa-mbv3-1.0, ofa-mbv3-1.2, coshift-28 or a description as JSON";
-            let text = std::fs::read_to_string(Path::new(name))
+            let text = read_text(Path::new(name), MOST_TEXT)
                 .with_context(|| format!("--family {name}: expected {expected}"))?;
             serde_json::from_str(&text).with_context(|| format!("{name}: not a family"))?
         }

@@ -7,10 +7,13 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::family::Family;
-use crate::tensors::{FileFault, write_whole};
+use crate::tensors::{FileFault, read_whole, write_whole};
 
 /// Where the Debian package `dataset-fashion-mnist` puts its files.
 pub const DEBIAN: &str = "/usr/share/datasets/fashion-mnist";
+
+/// Largest set of images that is read, bytes, packed and unpacked. That of Fashion-MNIST has 47 MB.
+pub const MOST_BYTES: u64 = 1 << 30;
 
 /// Licence of Fashion-MNIST, which goes with every copy of its images.
 pub const LICENCE: &str = include_str!("fashion-mnist-licence.txt");
@@ -158,13 +161,11 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf, FileFault> {
 
 /// Sizes and data of an IDX file of bytes.
 fn idx(path: &Path) -> Result<(Vec<usize>, Vec<u8>), FileFault> {
-    let io = |source| FileFault::Io { path: path.display().to_string(), source };
-    let raw = std::fs::read(path).map_err(io)?;
+    let raw = read_whole(path, MOST_BYTES)?;
     let bytes = if raw.starts_with(&[0x1f, 0x8b]) {
         let mut plain = Vec::new();
-        // No set of images of this kind is larger; a hostile file shall not fill the memory.
-        let most = 1 << 30;
-        let read = flate2::read::GzDecoder::new(&raw[..]).take(most).read_to_end(&mut plain);
+        // A hostile file shall not fill the memory.
+        let read = flate2::read::GzDecoder::new(&raw[..]).take(MOST_BYTES).read_to_end(&mut plain);
         if let Err(error) = read {
             return wrong(path, format!("damaged gzip: {error}"));
         }

@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::family::{Family, SubNet};
 use crate::layout::Layout;
-use crate::tensors::{FileFault, TensorFile, TensorWriter, write_whole};
+use crate::tensors::{FileFault, TensorFile, TensorWriter, read_text, write_whole};
 use crate::train::network::{Statistics, Values};
 
 /// File name of the description inside a model folder.
 pub const FILE: &str = "model.json";
+
+/// Largest description that is read, bytes: some kilobytes a sub-network and thousands of them.
+pub const MOST_BYTES: u64 = 1 << 24;
 
 /// A trained super-network and the sub-networks chosen from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,10 +75,8 @@ impl Model {
     /// [`FileFault`] names the file and what does not hold in it.
     pub fn read(folder: &Path) -> Result<Self, FileFault> {
         let path = folder.join(FILE);
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| FileFault::Io { path: name.clone(), source })?;
-        let content = |why: String| FileFault::Content { path: name.clone(), why };
+        let text = read_text(&path, MOST_BYTES)?;
+        let content = |why: String| FileFault::Content { path: path.display().to_string(), why };
         let model: Self = serde_json::from_str(&text)
             .map_err(|error| content(format!("not a model description: {error}")))?;
         model.check().map_err(content)?;

@@ -1,6 +1,8 @@
 //! Tensors in safetensors files, read whole and written at once.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -18,6 +20,20 @@ pub enum FileFault {
         path: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// It is a pipe, a device or a folder, which may go on without end.
+    #[error("{path}: not a regular file")]
+    Irregular {
+        /// What is no file.
+        path: String,
+    },
+    /// The file is larger than any of its kind.
+    #[error("{path}: more than {most} bytes, the most that is read")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Most bytes that are read.
+        most: u64,
     },
     /// It is not a safetensors file, or truncated.
     #[error("{path}: not a whole safetensors file: {why}")]
@@ -67,6 +83,10 @@ pub enum FileFault {
     },
 }
 
+/// Largest safetensors file that is read, bytes. The published super-networks have some 60 MB, a
+/// checkpoint of a training three times its network.
+pub const MOST_BYTES: u64 = 1 << 30;
+
 /// A safetensors file read whole.
 #[derive(Debug)]
 pub struct TensorFile {
@@ -75,15 +95,13 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Reads a file and checks its header.
+    /// Reads a file of up to [`MOST_BYTES`] and checks its header.
     ///
     /// # Errors
-    /// [`FileFault::Io`], [`FileFault::Format`].
+    /// Those of [`read_whole`]; [`FileFault::Format`].
     pub fn read(path: &Path) -> Result<Self, FileFault> {
-        let name = path.display().to_string();
-        let bytes =
-            std::fs::read(path).map_err(|source| FileFault::Io { path: name.clone(), source })?;
-        let file = Self { path: name, bytes };
+        let bytes = read_whole(path, MOST_BYTES)?;
+        let file = Self { path: path.display().to_string(), bytes };
         file.open()?;
         Ok(file)
     }
@@ -207,6 +225,44 @@ impl TensorWriter {
             .map_err(|error| format(error.to_string()))?;
         write_whole(path, &bytes)
     }
+}
+
+/// Reads a regular file of up to `most` bytes. Takes no more memory than that, whatever the file says
+/// of its size.
+///
+/// # Errors
+/// [`FileFault::Io`], [`FileFault::Irregular`], [`FileFault::TooLarge`].
+pub fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>, FileFault> {
+    let name = || path.display().to_string();
+    let io = |source| FileFault::Io { path: name(), source };
+    let regular = |about: std::fs::Metadata| match about.is_file() {
+        true => Ok(about.len()),
+        false => Err(FileFault::Irregular { path: name() }),
+    };
+    // Before it is opened, which alone waits for a pipe's writer; after it, of what was opened.
+    regular(std::fs::metadata(path).map_err(io)?)?;
+    let file = File::open(path).map_err(io)?;
+    let length = regular(file.metadata().map_err(io)?)?;
+    let too_large = || FileFault::TooLarge { path: name(), most };
+    if length > most {
+        return Err(too_large());
+    }
+    // At most `most`, which a machine that reads such files can address.
+    let mut bytes = Vec::with_capacity(length as usize);
+    // It may grow meanwhile, and some of the system's own say that they are empty.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// [`read_whole`] of a text.
+///
+/// # Errors
+/// Those of [`read_whole`]; [`FileFault::Content`] where it is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> Result<String, FileFault> {
+    String::from_utf8(read_whole(path, most)?).map_err(|error| FileFault::Content {
+        path: path.display().to_string(),
+        why: format!("not a text in UTF-8: {}", error.utf8_error()),
+    })
 }
 
 /// Writes a file beside its place and then renames it, so that a reader sees the old file or the

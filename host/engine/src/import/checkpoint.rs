@@ -12,10 +12,7 @@ use super::pickle::{Built, Node};
 use super::tensor::{Spec, Tensor};
 use super::{ImportFault, MOST_NAME, archive, short};
 use crate::layout::Layout;
-use crate::tensors::{FileFault, write_whole};
-
-/// Largest file that is read, bytes. The published super-networks have some 60 MB.
-pub const MOST_BYTES: u64 = 1 << 30;
+use crate::tensors::{FileFault, MOST_BYTES, read_whole, write_whole};
 
 /// Most bytes of values for one of the file: tensors may share storages, and half precision is
 /// written as single.
@@ -61,16 +58,10 @@ impl Checkpoint {
     /// Reads a file of up to [`MOST_BYTES`].
     ///
     /// # Errors
-    /// [`FileFault::Io`]; [`FileFault::Content`] with the file's name and the [`ImportFault`].
+    /// Those of [`read_whole`]; [`FileFault::Content`] with the file's name and the [`ImportFault`].
     pub fn read_file(path: &Path) -> Result<Self, FileFault> {
-        let name = path.display().to_string();
-        let io = |source| FileFault::Io { path: name.clone(), source };
-        let content = |why: String| FileFault::Content { path: name.clone(), why };
-        let length = std::fs::metadata(path).map_err(io)?.len();
-        if length > MOST_BYTES {
-            return Err(content(format!("{length} bytes, expected at most {MOST_BYTES}")));
-        }
-        let bytes = std::fs::read(path).map_err(io)?;
+        let bytes = read_whole(path, MOST_BYTES)?;
+        let content = |why: String| FileFault::Content { path: path.display().to_string(), why };
         Self::read(&bytes).map_err(|fault| content(fault.to_string()))
     }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::{Source, SourceFault};
 use crate::family::{Activation, SubNet};
 use crate::layout::{Kind, Layout, Unit};
-use crate::tensors::FileFault;
+use crate::tensors::{FileFault, read_text};
 
 /// Largest file, bytes; the published ones have 15 kB.
 const MOST_BYTES: u64 = 16 << 20;
@@ -34,13 +34,8 @@ impl BlockTable {
         for path in paths {
             let path = path.as_ref();
             let name = path.display().to_string();
-            let io = |source| FileFault::Io { path: name.clone(), source };
-            let length = std::fs::metadata(path).map_err(io)?.len();
             let content = |why: String| FileFault::Content { path: name.clone(), why };
-            if length > MOST_BYTES {
-                return Err(content(format!("{length} bytes, expected at most {MOST_BYTES}")));
-            }
-            let text = std::fs::read_to_string(path).map_err(io)?;
+            let text = read_text(path, MOST_BYTES)?;
             let means = parse(&text).map_err(content)?;
             let side = side(&means).map_err(content)?;
             if tables.insert(side, means).is_some() {

@@ -56,6 +56,10 @@ pub enum RunFault {
     },
 }
 
+/// Most bytes of feature maps that one image may take on one thread. The published sub-networks take
+/// some 10 MB; a description of a few lines could ask for more than any machine has.
+pub const MOST_ARENA: usize = 1 << 30;
+
 /// Images a call that a grid of blocks of threads can count.
 const MOST_IMAGES: usize = 65_535;
 
@@ -192,7 +196,8 @@ impl Network {
     /// A network of values in memory and calibrated sub-networks.
     ///
     /// # Errors
-    /// [`FamilyFault`] where a sub-network is not one of the layout's family.
+    /// [`FamilyFault`] where a sub-network is not one of the layout's family, or their feature maps
+    /// take more than [`MOST_ARENA`] bytes an image.
     ///
     /// # Panics
     /// If values or statistics are not in the shape of the layout.
@@ -212,6 +217,12 @@ impl Network {
                 plan
             })
             .collect();
+        // A call's images take turns in the maps, so that their number does not matter.
+        let bytes = sizes.total(1, 1).saturating_mul(size_of::<Lanes>());
+        if bytes > MOST_ARENA {
+            let expected = format!("at most {MOST_ARENA}");
+            return Err(layout.family().fault("bytes of feature maps", bytes, &expected));
+        }
         Ok(Self {
             layout,
             packed: Arc::new(packed),

@@ -10,7 +10,7 @@ use coshift_engine::family::{COSHIFT_28, Family, SubNet};
 use coshift_engine::intermediate::Intermediate;
 use coshift_engine::layout::{Layout, MOST_MACS};
 use coshift_engine::model::{Calibrated, Model, SubNetwork, blocks, write_weights};
-use coshift_engine::network::{Network, RunFault, Workspace};
+use coshift_engine::network::{MOST_ARENA, Network, RunFault, Workspace};
 use coshift_engine::train::network::{Values, forward};
 use coshift_engine::train::optimiser;
 use coshift_engine::train::random::Random;
@@ -398,4 +398,27 @@ fn a_model_too_large_to_count_is_named() {
     let fault = Network::load(&folder).unwrap_err().to_string();
     let want = "model.json: test: multiply-accumulates of the largest sub-network is ";
     assert!(fault.contains(want), "{fault}");
+}
+
+/// Few weights and little work, and maps that no machine has room for.
+#[test]
+fn maps_too_large_for_a_machine_are_named() {
+    let at = |side: usize| {
+        let family = Family { resolutions: vec![side], ..family() };
+        let layout = Layout::new(&family).unwrap();
+        let mut random = Random(14);
+        let values = values(&layout, &mut random);
+        let known = images(&family, 8, &mut random);
+        let mut calibrated = calibrated(&layout, &values, &family.smallest(), &known);
+        calibrated.net.resolution = Some(side);
+        Network::new(layout, values, &[calibrated])
+    };
+    let fault = at(1 << 14).unwrap_err();
+    assert_eq!(fault.place, "bytes of feature maps");
+    assert_eq!(fault.expected, format!("at most {MOST_ARENA}"));
+    assert!(fault.found.parse::<usize>().unwrap() > 16 * MOST_ARENA, "{fault}");
+    let network = at(1 << 10).unwrap();
+    let mut space = Workspace::default();
+    space.reserve(&network, 1);
+    assert!(space.bytes() < MOST_ARENA, "{}", space.bytes());
 }

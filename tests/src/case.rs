@@ -204,6 +204,25 @@ impl Case {
         format!("{name}={},deadline=1s,rate=1", self.network)
     }
 
+    /// The least power that serves the application at all, by the policy, mW: over sub-networks and
+    /// levels the idle power and the energy of its requests.
+    ///
+    /// # Errors
+    /// The image is none.
+    pub fn least_power_mw(&self) -> Result<u32> {
+        let policy = PolicyView::open(&self.image).context("policy image")?;
+        let table = policy.table(0).context("policy image: no table")?;
+        let choices = (0..table.len()).flat_map(|row| (0..policy.levels()).map(move |l| (row, l)));
+        choices
+            .filter_map(|(row, level)| {
+                let busy = u64::from(table.cell(row, level)?.energy_uj) * 1000
+                    / (2 * u64::from(self.deadline_us));
+                Some(policy.level(level)?.idle_mw.saturating_add(u32::try_from(busy).ok()?))
+            })
+            .min()
+            .context("no cell")
+    }
+
     /// Accuracy of a sub-network, 0.01 %; 0 where there is none.
     #[must_use]
     pub fn accuracy(&self, row: u8) -> u16 {

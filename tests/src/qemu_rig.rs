@@ -123,6 +123,11 @@ impl Rig for QemuRig {
         self.agent.ask(&Request::AppsRm { name: name.to_owned() }).map(drop)
     }
 
+    fn limit(&mut self, power: Option<&str>, temperature: Option<&str>) -> Result<()> {
+        let [power_cap, temp_cap] = [power, temperature].map(|cap| cap.map(str::to_owned));
+        self.agent.ask(&Request::LimitsSet { power_cap, temp_cap }).map(drop)
+    }
+
     fn hang_mcu(&mut self) -> Result<()> {
         let emulator = self.emulator.as_ref().context("there is no emulator to hang")?;
         let mut stub = DebugStub::connect(emulator.debug_socket())?;

@@ -113,6 +113,12 @@ pub trait Rig {
     /// What the agent answers.
     fn remove(&mut self, name: &str) -> Result<()>;
 
+    /// Changes the caps of the running agent, as `coshift limits set` takes them.
+    ///
+    /// # Errors
+    /// What the agent answers.
+    fn limit(&mut self, power: Option<&str>, temperature: Option<&str>) -> Result<()>;
+
     /// The microcontroller's loop hangs, until its watchdog resets it.
     ///
     /// # Errors

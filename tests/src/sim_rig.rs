@@ -10,7 +10,7 @@ use coshift_host::platform::ScriptedPlatform;
 use coshift_host::report::{Report, ReportEvent, report};
 use coshift_host::runtime::Runtime;
 use coshift_host::simulation::Simulation;
-use coshift_host::spec::{ApplicationSpec, SlowdownScript};
+use coshift_host::spec::{self, ApplicationSpec, SlowdownScript};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Duration;
 use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
@@ -142,6 +142,16 @@ impl Rig for SimRig<'_> {
         let mut effects = Vec::new();
         let now = self.simulation.now();
         self.simulation.runtime.remove_application(now, name, &mut effects)?;
+        self.simulation.apply(effects);
+        Ok(())
+    }
+
+    fn limit(&mut self, power: Option<&str>, temperature: Option<&str>) -> Result<()> {
+        let now = self.simulation.now();
+        let caps = self.simulation.runtime.core().settings().caps;
+        let caps = spec::caps("limits set", caps, power, temperature)?;
+        let mut effects = Vec::new();
+        self.simulation.runtime.set_caps(now, caps, &mut effects);
         self.simulation.apply(effects);
         Ok(())
     }

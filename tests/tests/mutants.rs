@@ -55,6 +55,10 @@ impl<R: Rig> Rig for Disobedient<R> {
         Ok(())
     }
 
+    fn limit(&mut self, _power: Option<&str>, _temperature: Option<&str>) -> Result<()> {
+        Ok(())
+    }
+
     fn hang_mcu(&mut self) -> Result<()> {
         self.0.hang_mcu()
     }
@@ -133,8 +137,12 @@ fn a_receiver_without_a_filter_counts_twice_and_is_noticed() {
 
 #[test]
 fn a_rig_that_does_not_do_what_it_is_told_is_noticed() {
-    let cases: [(Scenario, &str); 4] = [
+    let cases: [(Scenario, &str); 8] = [
         (scenario::TARGET_CHANGED, "the new target is reported: not within"),
+        (scenario::POWER_CAP, "latency costs power: not within"),
+        (scenario::NOTHING_FITS, "and that power is missing: not within"),
+        (scenario::TOO_HOT, "the board is too hot: not within"),
+        (scenario::PRIORITIES, "what cam0 lacks is named: not within"),
         (scenario::JOINING, "cam1 is served: not within"),
         (scenario::RESTART, "it is dead and goes on deciding"),
         (scenario::STALL, "a decision in mode Hold: not seen"),

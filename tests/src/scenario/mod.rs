@@ -1,5 +1,6 @@
 //! What must hold, whatever the rig.
 
+mod caps;
 mod co_runner;
 mod garbage;
 mod joining;
@@ -7,6 +8,7 @@ mod loop_closes;
 mod lossy;
 mod mismatch;
 mod play;
+mod priorities;
 mod restart;
 mod stall;
 mod targets;
@@ -40,6 +42,19 @@ pub const TARGET_CHANGED: Scenario =
 /// Applications join until the board is full and leave again, each served while it is there.
 pub const JOINING: Scenario =
     Scenario { name: "applications join and leave", setup: |_| {}, run: joining::run };
+/// A cap on power comes and goes while latency is what counts: kept while it is there.
+pub const POWER_CAP: Scenario =
+    Scenario { name: "a cap on power", setup: |_| {}, run: caps::power };
+/// A cap on power that no level keeps: said so, with the least power there is.
+pub const NOTHING_FITS: Scenario =
+    Scenario { name: "a cap that nothing keeps", setup: |_| {}, run: caps::infeasible };
+/// The board is hotter than it may be: the safest level until it is cool.
+pub const TOO_HOT: Scenario =
+    Scenario { name: "a cap on temperature", setup: |_| {}, run: caps::temperature };
+/// Two applications that cannot both have their floor: the one of the higher priority has it, and
+/// what the other one lacks is named.
+pub const PRIORITIES: Scenario =
+    Scenario { name: "two applications and their priorities", setup: |_| {}, run: priorities::run };
 /// A co-runner slows the application down: the level rises within ten inferences.
 pub const CO_RUNNER: Scenario =
     Scenario { name: "a co-runner starts", setup: co_runner::setup, run: co_runner::run };
@@ -130,6 +145,10 @@ macro_rules! scenario_tests {
             loop_closes = LOOP_CLOSES,
             target_changed = TARGET_CHANGED,
             joining = JOINING,
+            power_cap = POWER_CAP,
+            nothing_fits = NOTHING_FITS,
+            too_hot = TOO_HOT,
+            priorities = PRIORITIES,
             co_runner = CO_RUNNER,
             restart = RESTART,
             garbage = GARBAGE,

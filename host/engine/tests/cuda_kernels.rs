@@ -485,6 +485,53 @@ fn kernels_with_a_fault_do_not_pass() {
     }
 }
 
+/// Vectors that give the right values, from places where a device traps.
+#[test]
+fn vectors_that_are_not_aligned_are_a_fault() {
+    let aligned = "const float4 w = load4(weight + long(input) * LANES);";
+    let shifted = "const float *at = weight + long(input) * LANES; const float4 next = load4(at + 1); \
+                   const float4 w = make_float4(at[0], next.x, next.y, next.z);";
+    let mutant = Emulated::mutant("vector.cuh", aligned, shifted);
+    let outcome = vector(&mutant, 0..4).unwrap_err();
+    assert!(outcome.ends_with("fault 7 of emulation.h"), "{outcome}");
+    // The same where it is written.
+    let (aligned, shifted) = ("store4(a.y + (map", "store4(a.y + 1 + (map");
+    let mutant = Emulated::mutant("stem.cuh", aligned, shifted);
+    let outcome = stem(&mutant, 0..4).unwrap_err();
+    assert!(outcome.ends_with("fault 7 of emulation.h"), "{outcome}");
+    // And from shared memory.
+    let (aligned, shifted) = ("PITCH = LANES + 4", "PITCH = LANES + 5");
+    let mutant = Emulated::mutant("common.cuh", aligned, shifted);
+    let outcome = pointwise(&mutant, 0..4).unwrap_err();
+    assert!(outcome.ends_with("fault 7 of emulation.h"), "{outcome}");
+}
+
+/// A place in memory that is no multiple of four values.
+#[test]
+fn a_place_that_is_not_aligned_is_a_fault() {
+    let mut memory = Memory::default();
+    let weight = memory.put(&[Lanes::ZERO; 16]);
+    let layer = Vector {
+        x: memory.put(&[Lanes::ZERO]),
+        parts: 1,
+        pixels: 1,
+        weight: Place { at: weight.at + 1, ..weight },
+        row: 8,
+        bias: None,
+        y: memory.room(1),
+        images: 1,
+        inputs: 8,
+        outputs: 16,
+        after: After::Gate,
+    };
+    for round in 0..2 {
+        let outcome = Emulated::kernels().run(&layer.launch(), &mut memory, round).unwrap_err();
+        assert!(outcome.ends_with("fault 7 of emulation.h"), "{outcome}");
+    }
+    // Its threads start anew.
+    Emulated::kernels().run(&Vector { weight, ..layer }.launch(), &mut memory, 2).unwrap();
+}
+
 #[test]
 fn every_kernel_that_a_launch_may_name_is_there() {
     for kernel in KERNELS {

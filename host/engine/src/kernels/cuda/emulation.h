@@ -6,7 +6,10 @@
 // time. Shared memory starts as NaN. Copies that run ahead happen when they are waited for, never
 // before. So a missing barrier, a missing wait or a read of what nobody wrote gives wrong values in
 // some order, where hardware would only sometimes. What is not modelled: threads that overtake each
-// other between two barriers at the granularity of single reads, memory models, alignment.
+// other between two barriers at the granularity of single reads, memory models.
+//
+// A float4 is read and written at multiples of 16 bytes, or the device traps. To be compiled with
+// -fsanitize=alignment, which calls the function below where one is not; its library is not needed.
 #pragma once
 #define COSHIFT_EMULATED 1
 
@@ -22,7 +25,7 @@
 #define __device__
 #define __host__
 
-struct float4 {
+struct alignas(16) float4 {
     float x, y, z, w;
 };
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
@@ -199,6 +202,20 @@ struct Register {
     static emulated::Register name##_registered(                                                   \
         #name, threads, sizeof(Args), [](const void *args) { run(*static_cast<const Args *>(args)); });
 
+// What the compiler calls before an access that is not aligned. Where no thread runs that is the
+// emulation's own fault.
+extern "C" __attribute__((used, visibility("hidden"))) void
+__ubsan_handle_type_mismatch_v1(void *, void *) {
+    if (!emulated::machine || !emulated::machine->body) {
+        __builtin_trap();
+    }
+    emulated::machine->fault = emulated::MISALIGNED;
+    // The thread ends here, as on a device.
+    for (;;) {
+        emulated::pause();
+    }
+}
+
 static inline void __syncthreads() { emulated::pause(); }
 
 static inline void copy_ahead(float *to, const float *from, bool valid) {
@@ -277,17 +294,18 @@ coshift_emulate(const char *name, const unsigned *grid, unsigned threads, const 
     while (common(stride, blocks) != 1 && blocks > 1) {
         stride++;
     }
-    for (uint64_t i = 0; i < blocks; i++, block = (block + stride) % blocks) {
+    int fault = DONE;
+    for (uint64_t i = 0; i < blocks && !fault; i++, block = (block + stride) % blocks) {
         blockIdx = {unsigned(block % grid[0]), unsigned(block / grid[0] % grid[1]),
                     unsigned(block / grid[0] / grid[1])};
         run_block(threads);
-        if (machine->fault) {
-            const int fault = machine->fault;
-            for (Fibre &fibre : machine->fibres) {
-                fibre.started = false;
-            }
-            return fault;
+        fault = machine->fault;
+    }
+    if (fault) {
+        for (Fibre &fibre : machine->fibres) {
+            fibre.started = false;
         }
     }
-    return DONE;
+    machine->body = nullptr;
+    return fault;
 }

@@ -72,6 +72,10 @@ pub(crate) const STACK_HIGH_WATER: Budget =
 pub(crate) const STACK_BOUND: Budget =
     Budget { name: "stack bound", unit: "B", limit: 4 * 1024, aim: 4 * 1024 };
 
+/// The same on boards with a HAL.
+pub(crate) const STACK_BOUND_WITH_HAL: Budget =
+    Budget { name: "stack bound", unit: "B", limit: 4 * 1024, aim: 4 * 1024 };
+
 /// The cases of the dearest control periods found.
 pub(crate) const WORST_PERIODS: &[CaseId] = &[
     CaseId { seed: 2, index: 1112 },

@@ -81,13 +81,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let toolchain = firmware::toolchain(args.yes)?;
         let policy = policy::image(&workspace, None)?;
         let image = Image { board: args.board, program: Program::Firmware, development: false };
-        let sizes = Sizes::of_file(&image.build(&workspace, &toolchain, &policy)?)?;
+        let measured = Still::of_file(&image.build(&workspace, &toolchain, &policy)?)?;
         if args.json {
-            println!("{}", sizes.to_json());
+            println!("{}", measured.to_json());
         } else {
-            sizes.print(args.board);
+            measured.print(args.board);
         }
-        sizes.check()?;
+        measured.check()?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(cases) = args.search {
@@ -114,9 +114,9 @@ pub(crate) fn within_budgets(workspace: &Workspace, yes: bool) -> Result<()> {
 
 /// Holds the release image of a board that is not emulated against its budgets.
 pub(crate) fn image_within_budgets(image: &Path) -> Result<()> {
-    let sizes = Sizes::of_file(image)?;
-    println!("{}", sizes.to_json());
-    sizes.check()
+    let measured = Still::of_file(image)?;
+    println!("{}", measured.to_json());
+    measured.check()
 }
 
 /// Prints the dearest case of each kind of message, and of each control period, without changes and
@@ -365,55 +365,6 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// The figures of a board that is not emulated, with their budgets.
-    fn budgeted(&self) -> [(u64, Budget); 2] {
-        [(self.flash, budgets::FLASH_WITH_HAL), (self.static_ram, budgets::STATIC_RAM)]
-    }
-
-    fn check(&self) -> Result<()> {
-        let passed = self.budgeted().map(|(measured, budget)| budget.check(measured).err());
-        let passed: Vec<_> = passed.into_iter().flatten().collect();
-        if !passed.is_empty() {
-            bail!("over budget, built by {}: {}", self.compiler, passed.join("; "));
-        }
-        if !self.panic_free {
-            bail!("{} symbols of panics: {}", self.panics.len(), self.panics.join(", "));
-        }
-        Ok(())
-    }
-
-    fn to_json(&self) -> Value {
-        json!({
-            "compiler": self.compiler,
-            "flash": self.flash,
-            "static_ram": self.static_ram,
-            "stack_high_water": null,
-            "stack_bound": null,
-            "step_instructions": null,
-            "frame_instructions": null,
-            "period_instructions": null,
-            "period_instructions_of_fewer": null,
-            "release_image": null,
-            "with_changes": null,
-            "panic_free": self.panic_free,
-        })
-    }
-
-    fn print(&self, board: Board) {
-        println!("{}, built by {}", board.name, self.compiler);
-        for (measured, budget) in self.budgeted() {
-            println!("{:<13} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
-        }
-        println!("{:<13} {:>8} B             (region)", "stack", self.stack);
-        println!("{:<13} {:>8}", "panic symbols", self.panics.len());
-        for name in &self.panics {
-            println!("  {name}");
-        }
-        for (name, size) in &self.sections {
-            println!("  {name:<14} {size:>7} B");
-        }
-    }
-
     fn of_file(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::of(&bytes).with_context(|| format!("{}", path.display()))
@@ -459,6 +410,78 @@ impl Sizes {
     }
 }
 
+/// What an image says of itself without being run: that of a board that is not emulated.
+struct Still {
+    sizes: Sizes,
+    bound: StackBound,
+}
+
+impl Still {
+    fn of_file(path: &Path) -> Result<Self> {
+        let elf = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let of = || anyhow::Ok(Self { sizes: Sizes::of(&elf)?, bound: StackBound::of(&elf)? });
+        of().with_context(|| path.display().to_string())
+    }
+
+    /// The figures, with their budgets.
+    fn budgeted(&self) -> [(u64, Budget); 3] {
+        [
+            (self.sizes.flash, budgets::FLASH_WITH_HAL),
+            (self.sizes.static_ram, budgets::STATIC_RAM),
+            (self.bound.bytes(), budgets::STACK_BOUND_WITH_HAL),
+        ]
+    }
+
+    fn check(&self) -> Result<()> {
+        let Sizes { compiler, panic_free, panics, stack, .. } = &self.sizes;
+        let passed = self.budgeted().map(|(measured, budget)| budget.check(measured).err());
+        let passed: Vec<_> = passed.into_iter().flatten().collect();
+        if !passed.is_empty() {
+            bail!("over budget, built by {compiler}: {}", passed.join("; "));
+        }
+        if self.bound.bytes() > *stack {
+            bail!("the stack of {stack} B is smaller than its bound, {} B", self.bound.bytes());
+        }
+        if !panic_free {
+            bail!("{} symbols of panics: {}", panics.len(), panics.join(", "));
+        }
+        Ok(())
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "compiler": self.sizes.compiler,
+            "flash": self.sizes.flash,
+            "static_ram": self.sizes.static_ram,
+            "stack_high_water": null,
+            "stack_bound": self.bound.bytes(),
+            "step_instructions": null,
+            "frame_instructions": null,
+            "period_instructions": null,
+            "period_instructions_of_fewer": null,
+            "release_image": null,
+            "with_changes": null,
+            "panic_free": self.sizes.panic_free,
+        })
+    }
+
+    fn print(&self, board: Board) {
+        println!("{}, built by {}", board.name, self.sizes.compiler);
+        for (measured, budget) in self.budgeted() {
+            println!("{:<13} {measured:>8} {:<13} ({budget})", budget.name, budget.unit);
+        }
+        println!("{:<13} {:>8} B             (region)", "stack", self.sizes.stack);
+        println!("{:<13} {:>8}", "panic symbols", self.sizes.panics.len());
+        for name in &self.sizes.panics {
+            println!("  {name}");
+        }
+        for (name, size) in &self.sizes.sections {
+            println!("  {name:<14} {size:>7} B");
+        }
+        self.bound.print();
+    }
+}
+
 /// The compiler among the strings of an ELF file's `.comment`, up to its commit.
 fn compiler(comment: &[u8]) -> String {
     let comment = String::from_utf8_lossy(comment);
@@ -470,6 +493,7 @@ fn compiler(comment: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::Link;
 
     #[test]
     fn the_compiler_is_read_from_the_comment() {
@@ -486,13 +510,24 @@ mod tests {
 
     #[test]
     fn budgets_and_panics_of_a_board_that_is_not_emulated_are_errors() {
-        let within = Sizes { flash: 1, static_ram: 1, panic_free: true, ..Sizes::default() };
-        assert!(within.check().is_ok());
+        let of = |sizes: Sizes, bytes| {
+            let thread = vec![Link { name: "reset".to_owned(), bytes }];
+            let bound = StackBound { thread, exceptions: vec![], indirect: vec![] };
+            Still { sizes, bound }.check().map_err(|error| error.to_string())
+        };
+        let within =
+            Sizes { flash: 1, static_ram: 1, stack: 64, panic_free: true, ..Sizes::default() };
+        assert_eq!(of(within.clone(), 64), Ok(()));
+        let error = of(within.clone(), 65).unwrap_err();
+        assert!(error.contains("smaller than its bound, 65 B"), "{error}");
+        let most = budgets::STACK_BOUND_WITH_HAL.limit;
+        let error = of(within.clone(), u32::try_from(most + 1).unwrap()).unwrap_err();
+        assert!(error.contains("stack bound"), "{error}");
         let flash = budgets::FLASH_WITH_HAL.limit + 1;
-        let error = Sizes { flash, ..within.clone() }.check().unwrap_err().to_string();
+        let error = of(Sizes { flash, ..within.clone() }, 1).unwrap_err();
         assert!(error.contains("flash"), "{error}");
         let panics = vec!["core::panicking::panic_fmt".to_owned()];
-        let error = Sizes { panic_free: false, panics, ..within }.check().unwrap_err().to_string();
+        let error = of(Sizes { panic_free: false, panics, ..within }, 1).unwrap_err();
         assert!(error.contains("1 symbols of panics: core::panicking::panic_fmt"), "{error}");
     }
 

@@ -18,7 +18,8 @@ mod image {
     use coshift_controller::store::Upload;
     use coshift_controller::{Identity, Node};
     use coshift_firmware::armv7m::{self, retained};
-    use coshift_firmware::slots;
+    use coshift_firmware::record::BootReport;
+    use coshift_firmware::slots::{self, Active, Opened};
     use coshift_firmware::super_loop::SuperLoop;
     use coshift_shared::policy::PolicyView;
     use coshift_shared::protocol::VersionRange;
@@ -30,9 +31,23 @@ mod image {
 
     #[cortex_m_rt::entry]
     fn main() -> ! {
-        let Some(BroughtUp { board, slots: [a, b], boot, nonce }) = Board::take() else {
-            armv7m::reset()
-        };
+        let Some(BroughtUp { board, slots, boot, nonce }) = Board::take() else { armv7m::reset() };
+        let (node, mut active) = self::boot(slots, &boot, nonce);
+        #[cfg(feature = "panic-probe")]
+        probe(nonce as usize);
+        // Not on the stack, of which the start takes most.
+        let board = cortex_m::singleton!(: SuperLoop<Board> = SuperLoop::new(board));
+        let Some(board) = board else { armv7m::reset() };
+        let switch = board.run(node);
+        if active.prepare(switch).is_err() {
+            defmt::error!("the policy was not revoked; it runs on");
+        }
+        retained::note_restart();
+        armv7m::reset()
+    }
+
+    /// The node on the policy of this boot, and the slot that it is in.
+    fn boot([a, b]: [Slot; 2], boot: &BootReport, nonce: u32) -> (&'static mut Loop, Active<Slot>) {
         let identity = Identity {
             version: coshift_firmware::version!(),
             boot_nonce: nonce,
@@ -49,25 +64,29 @@ mod image {
             boot.detail
         );
         let built_in = PolicyView::open(coshift_firmware::built_in_policy!()).ok();
-        let slots::Opened { policy, mut active, store } = slots::open(a, b, built_in);
+        let Opened { policy, active, store } = slots::open(a, b, built_in);
         match &policy {
             Some(policy) => {
                 defmt::info!("policy {=u32}, CRC {=u32:08x}", policy.sequence(), policy.crc());
             }
             None => defmt::error!("there is no policy; waiting for one"),
         }
+        (placed(policy, identity, store), active)
+    }
+
+    /// The node in its place. It is built on the stack first: apart from the loop, whose stack would
+    /// else have room for a second node for ever, and from whatever else start-up calls.
+    #[inline(never)]
+    fn placed(
+        policy: Option<PolicyView<'static>>,
+        identity: Identity,
+        store: Upload<Slot>,
+    ) -> &'static mut Loop {
         let node = cortex_m::singleton!(
             : Loop = Node::with_store(policy, identity, VersionRange::OURS, store)
         );
         let Some(node) = node else { armv7m::reset() };
-        #[cfg(feature = "panic-probe")]
-        probe(nonce as usize);
-        let switch = SuperLoop::new(board).run(node);
-        if active.prepare(switch).is_err() {
-            defmt::error!("the policy was not revoked; it runs on");
-        }
-        retained::note_restart();
-        armv7m::reset()
+        node
     }
 
     /// A panic path on purpose: the release image with this feature must not link.

@@ -143,7 +143,7 @@ impl Resident {
     }
 
     /// Sub-network `index`: images `[batch, height, width, channels]` to logits `[batch, classes]`.
-    /// Early exits are left out.
+    /// No image leaves early: exits with a threshold below 1 are an error.
     ///
     /// # Errors
     /// Images of another size, on another device or not of `f32`, no such sub-network, a fault of the

@@ -54,6 +54,15 @@ pub enum RunFault {
         /// The most.
         most: usize,
     },
+    /// Images that leave early, where none can.
+    #[error(
+        "early exits after stages {stages:?} with thresholds below 1: a device takes none of them, \
+         every image would go to the end"
+    )]
+    Exits {
+        /// The stages, 0 the first.
+        stages: Vec<usize>,
+    },
 }
 
 /// Most bytes of feature maps that one image may take on one thread. The published sub-networks take
@@ -283,10 +292,11 @@ impl Network {
     }
 
     /// Sub-network `index` as launches of CUDA kernels, for `images` a call on a device with so many
-    /// multiprocessors. Early exits are left out: every image goes to the end.
+    /// multiprocessors. No image leaves early there: exits with a threshold of 1 are left out.
     ///
     /// # Errors
-    /// [`RunFault`]: no such sub-network, or a number of images that no launch can have.
+    /// [`RunFault`]: no such sub-network, a number of images that no launch can have, or early exits
+    /// with a threshold below 1.
     pub fn program(
         &self,
         index: usize,
@@ -297,6 +307,11 @@ impl Network {
         let plan = self.plans.get(index).ok_or(RunFault::Index { index, last })?;
         if !(1..=MOST_IMAGES).contains(&images) {
             return Err(RunFault::Batch { found: images, most: MOST_IMAGES });
+        }
+        let early = self.layout.family().exits.iter().filter(|exit| exit.threshold < 1.0);
+        let stages: Vec<_> = early.map(|exit| exit.stage).collect();
+        if !stages.is_empty() {
+            return Err(RunFault::Exits { stages });
         }
         let channels = self.layout.family().image_channels;
         Ok(Program::new(plan, channels, images, multiprocessors))

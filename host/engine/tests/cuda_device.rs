@@ -12,7 +12,7 @@ use std::process::Command;
 
 use coshift_engine::cuda::compare::{Compared, compare};
 use coshift_engine::cuda::device::{CAPABILITIES, Device, DeviceFault, DeviceNetwork};
-use coshift_engine::family::{COSHIFT_28, Family};
+use coshift_engine::family::{COSHIFT_28, Exit, Family};
 use coshift_engine::intermediate::{Intermediate, off};
 use coshift_engine::layout::Layout;
 use coshift_engine::model::Calibrated;
@@ -90,6 +90,23 @@ fn every_tensor_is_the_cpu_s() {
         let fault = on_gpu.each_tensor(9, &[], |_, _, _| ()).unwrap_err().to_string();
         assert_eq!(fault, "sub-network 9: the model has 0 to 4");
     }
+}
+
+#[test]
+fn exits_that_images_take_are_refused() {
+    if !again("exits_that_images_take_are_refused", Path::new(emulated::FOLDER), &[]) {
+        return;
+    }
+    let mut family: Family = serde_json::from_str(COSHIFT_28).unwrap();
+    family.exits = vec![Exit { stage: 1, threshold: 0.9 }];
+    let layout = Layout::new(&family).unwrap();
+    let values = optimiser::start(&layout, &mut Random(66));
+    let (net, images) = (family.smallest(), noise(2 * 28 * 28, &mut Random(67)));
+    let statistics = forward(&layout, &layout.units(&net), &values, &images, None).statistics;
+    let network = Network::new(layout, values, &[Calibrated { net, statistics }]).unwrap();
+    let fault = DeviceNetwork::new(Device::open(0).unwrap(), &network, 1).unwrap_err();
+    let exits = RunFault::Exits { stages: vec![1] };
+    assert!(matches!(&fault, DeviceFault::Run(run) if *run == exits), "{fault}");
 }
 
 /// A value of one kernel is wrong: file, text, its replacement, how the kernel's name begins, and

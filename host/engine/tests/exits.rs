@@ -7,7 +7,7 @@ use coshift_engine::family::{Exit, Family, FamilyFault};
 use coshift_engine::intermediate::Intermediate;
 use coshift_engine::layout::Layout;
 use coshift_engine::model::Calibrated;
-use coshift_engine::network::{Exiting, Network, Workspace};
+use coshift_engine::network::{Exiting, Network, RunFault, Workspace};
 use coshift_engine::train::network::{Values, forward};
 use coshift_engine::train::random::Random;
 use coshift_engine::train::sandwich::softmax;
@@ -167,4 +167,22 @@ fn exits_that_cannot_be_are_named() {
     assert!(text.contains(r#""exits":[{"stage":0,"threshold":0.5}"#), "{text}");
     assert_eq!(serde_json::from_str::<Family>(&text).unwrap(), family());
     assert!(!serde_json::to_string(&common::family()).unwrap().contains("exits"));
+}
+
+/// A device would run every image to the end without a word.
+#[test]
+fn a_device_refuses_exits_that_images_take() {
+    let (network, values, nets) = made();
+    let fault = network.program(0, 1, 16).unwrap_err();
+    assert_eq!(fault, RunFault::Exits { stages: vec![0, 1] });
+    assert_eq!(
+        fault.to_string(),
+        "early exits after stages [0, 1] with thresholds below 1: a device takes none of them, every \
+         image would go to the end"
+    );
+    // Of exits that are never taken there is nothing to be said.
+    let mut family = family();
+    family.exits.iter_mut().for_each(|exit| exit.threshold = 1.0);
+    let layout = Layout::new(&family).unwrap();
+    Network::new(layout, values, &nets).unwrap().program(0, 1, 16).unwrap();
 }

@@ -267,10 +267,10 @@ impl fmt::Debug for DeviceNetwork {
 
 impl DeviceNetwork {
     /// Loads the weights of a network once, and captures a graph of each sub-network for `images` a
-    /// call. Early exits are left out: every image goes to the end.
+    /// call. Every image goes to the end: early exits with a threshold below 1 are refused.
     ///
     /// # Errors
-    /// [`DeviceFault`], also where the memory of the device is too small.
+    /// [`DeviceFault`], also where the memory of the device is too small; [`RunFault::Exits`].
     pub fn new(device: Device, network: &Network, images: usize) -> Result<Self, DeviceFault> {
         let Device { stream, context, kernels } = &device;
         let upload = |values: &[f32]| stream.clone_htod(values).map_err(driver("weights"));

@@ -70,7 +70,7 @@ struct Build {
 
 impl Program {
     /// The program of a plan for so many images a call on a device with so many multiprocessors.
-    /// Early exits are left out.
+    /// No image leaves early.
     pub(crate) fn new(plan: &Plan, channels: usize, images: usize, multiprocessors: usize) -> Self {
         let build = |starts| {
             let mut build = Build {

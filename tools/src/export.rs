@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use coshift_engine::export;
+use coshift_engine::family::Family;
 use coshift_engine::images::{DEBIAN, Half, ImageSet};
 use coshift_engine::model::{Calibrated, Loaded};
 use coshift_engine::tensors::write_whole;
@@ -19,7 +20,8 @@ use crate::train::{CALIBRATION_BATCH, CALIBRATION_IMAGES, calibrate, split};
 /// networks of once-for-all, normalisations as they are.
 ///
 /// Any sub-network of the model's family can be described in place of an index; its normalisation is
-/// then calibrated on training images, as `pack` does.
+/// then calibrated on training images, as `pack` does. Early exits are left out, and the command says
+/// so.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
     /// Model folder.
@@ -59,6 +61,9 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         about.iter().for_each(|(key, value)| file.metadata(key, value));
         file.write(&args.out)?;
     }
+    if let Some(said) = left_out(layout.family()) {
+        eprintln!("{said}");
+    }
     let (macs, parameters) = layout.cost(&calibrated.net);
     println!(
         "sub-network {said}: {:.2} M MACs, {parameters} parameters, in {}",
@@ -66,6 +71,18 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         args.out.display()
     );
     Ok(())
+}
+
+/// What the file lacks of the family, in a line.
+fn left_out(family: &Family) -> Option<String> {
+    let stages: Vec<_> = family.exits.iter().map(|exit| exit.stage.to_string()).collect();
+    (!stages.is_empty()).then(|| {
+        format!(
+            "without the early exits of {} after stages {}: in the file every image goes to the end",
+            family.name,
+            stages.join(", ")
+        )
+    })
 }
 
 /// What is exported.

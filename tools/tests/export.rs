@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use coshift_engine::family::SubNet;
+use coshift_engine::family::{Exit, SubNet};
 use coshift_engine::images::{Half, ImageSet};
-use coshift_engine::model::Loaded;
+use coshift_engine::layout::Layout;
+use coshift_engine::model::{Loaded, write_weights};
 use coshift_engine::tensors::TensorFile;
 use coshift_tools::train::{calibrate, split};
 
@@ -110,5 +111,42 @@ fn what_cannot_be_exported_is_named() {
         assert!(!output.status.success() && said.contains(want), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(!folder.join(out).exists());
+    }
+}
+
+/// The shipped model with an early exit after its second stage.
+fn with_an_exit(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let Loaded { mut model, mut values, nets, .. } = Loaded::read(&self::model()).unwrap();
+    model.family.exits = vec![Exit { stage: 1, threshold: 0.8 }];
+    let layout = Layout::new(&model.family).unwrap();
+    for parameter in &layout.parameters[values.len()..] {
+        values.push(vec![0.0; parameter.shape.iter().product()]);
+    }
+    for sub in &mut model.sub_networks {
+        (sub.macs, sub.params) = layout.cost(&sub.net);
+    }
+    let hash = write_weights(&folder.join(&model.weights), &layout, &values, &nets).unwrap();
+    model.model_hash = format!("{hash:016x}");
+    model.write(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn early_exits_that_a_file_lacks_are_named() {
+    let folder = with_an_exit("export-exits");
+    for name in ["sub.onnx", "sub.safetensors"] {
+        let (out, plain) = (folder.join(name), folder.join("plain").with_extension("onnx"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
+        command.arg("export").arg("--model").arg(&folder).args(["--sub-network", "0"]);
+        let output = command.arg("--out").arg(&out).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && out.exists(), "{said}");
+        let want = "without the early exits of coshift-28 after stages 1: in the file every image \
+                    goes to the end\n";
+        assert_eq!(said, want);
+        // Of a family without any there is nothing to be said.
+        assert_eq!(export("0", &plain).stderr, b"");
     }
 }

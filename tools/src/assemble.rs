@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use coshift_engine::calibration::Calibration;
+use coshift_engine::family::{Family, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::Levels;
 use coshift_engine::model::{self, Calibrated, Model, SubNetwork, blocks, write_weights};
 use coshift_engine::network::Network;
 use coshift_engine::statistics;
 use coshift_engine::tensors::{TensorFile, read_text, write_whole};
+use coshift_engine::train::network::Values;
 
 use crate::import::{MOST_TEXT, layout};
 
@@ -27,7 +30,8 @@ const BUILT_IN: [(&str, Option<&str>); 3] =
 /// Weights are what `import` writes. Sub-networks, with their published accuracies, are the 13 levels
 /// of Dynamic-OFA, those of one of its sets, or a list in a file. A checkpoint's own statistics are
 /// those of its largest sub-network; every other one needs its own: safetensors files with
-/// `levelN.….bn.running_mean` and `….bn.running_var`, one a set.
+/// `levelN.….bn.running_mean` and `….bn.running_var`, one a set. Sub-networks of a set without a file
+/// are calibrated on the images of --calibrate.
 #[derive(Args, Debug)]
 pub struct AssembleArgs {
     /// Weights: a file that `import` wrote.
@@ -43,6 +47,11 @@ pub struct AssembleArgs {
     /// Statistics of each set of levels: a file, or SET=FILE where there are several sets.
     #[arg(long, value_name = "[SET=]FILE", num_args = 1..)]
     pub statistics: Vec<String>,
+    /// Images that sub-networks without published statistics are calibrated on, a file for each size
+    /// of images: safetensors with one tensor `images` of f32 [count, channels, height, width], at
+    /// least 32, already normalised as the network takes them.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub calibrate: Vec<PathBuf>,
     /// Model folder to write.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -87,14 +96,19 @@ pub fn assemble(args: &AssembleArgs) -> Result<Model> {
         .values(&layout, "")
         .with_context(|| format!("--weights: not those of {}", family.name))?;
     let files = files(args, &places)?;
+    let images = images(args, family)?;
     let mut nets = Vec::with_capacity(places.len());
     for (level, (set, number)) in levels.levels.iter().zip(&places) {
-        let statistics = match files.get(set) {
-            Some(file) => statistics::read(file, *number, &layout, &level.net)
-                .with_context(|| format!("statistics of {}", level.name))?,
-            None => bail!("{}", none(&layout, &levels, set)),
-        };
-        nets.push(Calibrated { net: level.net.clone(), statistics });
+        let of = || format!("statistics of {}", level.name);
+        nets.push(match files.get(set) {
+            Some(file) => {
+                let statistics =
+                    statistics::read(file, *number, &layout, &level.net).with_context(of)?;
+                Calibrated { net: level.net.clone(), statistics }
+            }
+            None if images.is_empty() => bail!("{}", none(&layout, &levels, set)),
+            None => on_images(&images, &layout, &values, &level.net).with_context(of)?,
+        });
     }
     let sub_network = |(index, level): (usize, &coshift_engine::levels::Level)| {
         let (macs, params) = layout.cost(&level.net);
@@ -124,7 +138,11 @@ pub fn assemble(args: &AssembleArgs) -> Result<Model> {
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let hash = write_weights(&args.out.join(WEIGHTS), &layout, &values, &nets)?;
     model.model_hash = format!("{hash:016x}");
-    let card = card(args, &model, &weights, &files);
+    let calibrated = calibrated(&levels, &places, &files);
+    if calibrated.is_empty() && !images.is_empty() {
+        eprintln!("--calibrate is not used: every set has statistics of its own");
+    }
+    let card = card(args, &model, &weights, &files) + &on_card(&images, &calibrated);
     write_whole(&args.out.join("CARD.md"), card.as_bytes())?;
     // Last: from here on the folder is a model.
     model.write(&args.out)?;
@@ -191,6 +209,69 @@ fn files(args: &AssembleArgs, places: &[(String, usize)]) -> Result<BTreeMap<Str
     Ok(files)
 }
 
+/// The images to calibrate on, of each size once.
+fn images(args: &AssembleArgs, family: &Family) -> Result<Vec<Calibration>> {
+    let mut all: Vec<Calibration> = Vec::new();
+    for path in &args.calibrate {
+        let images = Calibration::read(path, family).context("--calibrate")?;
+        let side = images.side;
+        if let Some(other) = all.iter().find(|other| other.side == side) {
+            let (other, path) = (other.path(), path.display());
+            bail!("--calibrate: {other} and {path} both have images of {side}×{side} pixels");
+        }
+        all.push(images);
+    }
+    Ok(all)
+}
+
+/// A sub-network calibrated on the images of its size.
+fn on_images(
+    images: &[Calibration],
+    layout: &Layout,
+    values: &Values,
+    net: &SubNet,
+) -> Result<Calibrated> {
+    let side = layout.family().side(net);
+    let of_side = images.iter().find(|images| images.side == side);
+    let images = of_side
+        .with_context(|| format!("no file of --calibrate has images of {side}×{side} pixels"))?;
+    Ok(images.of(layout, values, net)?)
+}
+
+/// Names of the levels that have no published statistics.
+fn calibrated<'a>(
+    levels: &'a Levels,
+    places: &[(String, usize)],
+    files: &BTreeMap<String, TensorFile>,
+) -> Vec<&'a str> {
+    let of = levels.levels.iter().zip(places).filter(|(_, (set, _))| !files.contains_key(set));
+    of.map(|(level, _)| level.name.as_str()).collect()
+}
+
+/// What was calibrated on which images, in words; nothing where nothing was.
+fn on_card(images: &[Calibration], calibrated: &[&str]) -> String {
+    if calibrated.is_empty() {
+        return String::new();
+    }
+    let mut out = format!(
+        "\nNo published statistics: {}. These were calibrated on the images below; the published \
+         accuracies are of others.\n\n\
+         | file | hash | images | pixels |\n|---|---|---:|---:|\n",
+        calibrated.join(", ")
+    );
+    for images in images {
+        let (name, hash, count, side) =
+            (file_name(Path::new(images.path())), images.hash, images.count, images.side);
+        // Writing into a string cannot fail.
+        let _ = writeln!(out, "| `{name}` | `{hash:016x}` | {count} | {side} |");
+    }
+    out
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
 /// What a set lacks, in a line.
 fn none(layout: &Layout, levels: &Levels, set: &str) -> String {
     let of_set =
@@ -202,7 +283,7 @@ fn none(layout: &Layout, levels: &Levels, set: &str) -> String {
     });
     format!(
         "no statistics for the {} levels of {set}: --statistics {set}=FILE, safetensors with {} and \
-         so on; a checkpoint's own are of its largest sub-network only",
+         so on, or images to --calibrate on; a checkpoint's own are of its largest sub-network only",
         known.len(),
         first.unwrap_or_default()
     )
@@ -215,22 +296,18 @@ fn card(
     weights: &TensorFile,
     files: &BTreeMap<String, TensorFile>,
 ) -> String {
-    let file = |path: &Path| {
-        let name = path.file_name().unwrap_or(path.as_os_str());
-        name.to_string_lossy().into_owned()
-    };
     let mut out = format!(
         "# {}: published weights\n\n\
          Put together by `coshift-tools assemble`; nothing was trained or measured. The licence is \
          that of the published weights.\n\n\
          | | file | hash |\n|---|---|---|\n| weights | `{}` | `{:016x}` |\n",
         model.family.name,
-        file(&args.weights),
+        file_name(&args.weights),
         weights.hash()
     );
     // Writing into a string cannot fail.
     for (set, statistics) in files {
-        let name = file(Path::new(statistics.path()));
+        let name = file_name(Path::new(statistics.path()));
         let _ = writeln!(out, "| statistics of {set} | `{name}` | `{:016x}` |", statistics.hash());
     }
     let _ = write!(

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use coshift_engine::calibration::Calibration;
 use coshift_engine::export;
-use coshift_engine::family::Family;
+use coshift_engine::family::{Family, SubNet};
 use coshift_engine::images::{DEBIAN, Half, ImageSet};
 use coshift_engine::model::{Calibrated, Loaded};
 use coshift_engine::tensors::write_whole;
@@ -20,8 +21,8 @@ use crate::train::{CALIBRATION_BATCH, CALIBRATION_IMAGES, calibrate, split};
 /// networks of once-for-all, normalisations as they are.
 ///
 /// Any sub-network of the model's family can be described in place of an index; its normalisation is
-/// then calibrated on training images, as `pack` does. Early exits are left out, and the command says
-/// so.
+/// then calibrated on training images, as `pack` does, or on those of --calibrate. Early exits are left
+/// out, and the command says so.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
     /// Model folder.
@@ -35,6 +36,11 @@ pub struct ExportArgs {
     /// on.
     #[arg(long, value_name = "DIR", default_value = DEBIAN)]
     pub data: PathBuf,
+    /// Images that a described sub-network is calibrated on in place of --data, of any number of
+    /// channels: safetensors with one tensor `images` of f32 [count, channels, height, width], at
+    /// least 32 of the sub-network's size, already normalised as the network takes them.
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub calibrate: Option<PathBuf>,
     /// File to write: F.onnx or F.safetensors.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -94,14 +100,18 @@ struct Chosen {
     said: String,
 }
 
-/// The sub-network of the arguments: one of the model's, also where it is described, else calibrated
-/// on training images.
+/// The sub-network of the arguments: one of the model's, also where it is described, else calibrated.
 fn chosen(args: &ExportArgs, loaded: &Loaded) -> Result<Chosen> {
     let Loaded { model, layout, values, nets } = loaded;
-    let of_model = |index: usize| Chosen {
-        calibrated: nets[index].clone(),
-        about: ("index", index.to_string()),
-        said: index.to_string(),
+    let of_model = |index: usize| {
+        if args.calibrate.is_some() {
+            eprintln!("--calibrate is not used: sub-network {index} has statistics of its own");
+        }
+        Chosen {
+            calibrated: nets[index].clone(),
+            about: ("index", index.to_string()),
+            said: index.to_string(),
+        }
     };
     if let Ok(index) = args.sub_network.parse::<usize>() {
         let last = nets.len() - 1;
@@ -115,9 +125,28 @@ fn chosen(args: &ExportArgs, loaded: &Loaded) -> Result<Chosen> {
     if let Some(index) = nets.iter().position(|known| layout.units(&known.net) == units) {
         return Ok(of_model(index));
     }
+    let (calibrated, count) = match &args.calibrate {
+        Some(path) => {
+            let images = Calibration::read(path, family).context("--calibrate")?;
+            (images.of(layout, values, &net).context("--calibrate")?, images.count)
+        }
+        None => on_training_images(args, loaded, net)?,
+    };
+    let (about, said) = (count.to_string(), format!("as described, calibrated on {count} images"));
+    Ok(Chosen { calibrated, about: ("calibration_images", about), said })
+}
+
+/// A sub-network calibrated on the images of --data, and their number.
+fn on_training_images(
+    args: &ExportArgs,
+    Loaded { model, layout, values, nets }: &Loaded,
+    net: SubNet,
+) -> Result<(Calibrated, usize)> {
+    let family = &model.family;
     let images = ImageSet::read_for(&args.data, Half::Train, family).with_context(|| {
         format!(
-            "--sub-network: not one of the model's {}, and so calibrated on the images of --data",
+            "--sub-network: not one of the model's {}, and so calibrated on the images of --data or \
+             --calibrate",
             nets.len()
         )
     })?;
@@ -134,7 +163,5 @@ fn chosen(args: &ExportArgs, loaded: &Loaded) -> Result<Chosen> {
     // Whole batches, but for a set of less than one.
     let (len, batch) = (train.len().min(CALIBRATION_IMAGES), CALIBRATION_BATCH);
     let count = if len < batch { len } else { len / batch * batch };
-    let calibrated = Calibrated { statistics: calibrate(layout, &net, values, &train), net };
-    let (about, said) = (count.to_string(), format!("as described, calibrated on {count} images"));
-    Ok(Chosen { calibrated, about: ("calibration_images", about), said })
+    Ok((Calibrated { statistics: calibrate(layout, &net, values, &train), net }, count))
 }

@@ -11,11 +11,11 @@ mod onnx_graph;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use coshift_engine::family::{Family, OFA_12};
+use coshift_engine::family::{Family, OFA_12, SubNet};
 use coshift_engine::import::Checkpoint;
 use coshift_engine::layout::Layout;
 use coshift_engine::levels::dynamic_ofa;
-use coshift_engine::model::{Loaded, Model};
+use coshift_engine::model::{Calibrated, Loaded, Model};
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::tensors::{TensorFile, TensorWriter};
 use coshift_engine::train::network::forward;
@@ -292,6 +292,158 @@ fn what_does_not_fit_is_named_and_leaves_nothing() {
     }
 }
 
+/// Random images `[count, channels, side, side]` in a file, and as networks take them.
+fn images(path: &str, [count, channels, side]: [usize; 3], seed: u64) -> Vec<f32> {
+    let mut random = Random(seed);
+    let planes: Vec<f32> = (0..count * channels * side * side).map(|_| random.normal()).collect();
+    let mut file = TensorWriter::default();
+    file.tensor("images", &[count, channels, side, side], &planes);
+    file.write(Path::new(path)).unwrap();
+    channels_last(&planes, channels, side * side)
+}
+
+/// A model folder of published weights, and a sub-network that it does not list.
+fn assembled(place: &Place) -> (PathBuf, SubNet) {
+    let own = place.own();
+    let args = place.args(&[&own[0], &own[1]]);
+    told(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let net = SubNet {
+        depths: vec![2, 1],
+        kernels: vec![5, 7, 3, 3],
+        expands: vec![2, 4, 4, 2],
+        resolution: Some(12),
+    };
+    (place.0.join("model"), net)
+}
+
+#[test]
+fn any_sub_network_of_colour_images_is_calibrated_and_exported() {
+    let place = Place::with_fixtures("calibrate");
+    let (folder, net) = assembled(&place);
+    let (file, out) = (place.path("images"), place.0.join("sub.onnx"));
+    let known = images(&file, [40, 3, 12], 21);
+    let described = serde_json::to_string(&net).unwrap();
+    let export = ["export", "--model", text(&folder), "--sub-network", &described, "--out"];
+    let said = told(&[&export[..], &[text(&out), "--calibrate", &file]].concat());
+    assert!(said.starts_with("sub-network as described, calibrated on 40 images: "), "{said}");
+
+    // The network recalibrated in memory.
+    let Loaded { layout, values, nets, .. } = Loaded::read(&folder).unwrap();
+    let units = layout.units(&net);
+    let statistics = forward(&layout, &units, &values, &known, None).statistics;
+    let calibrated = Calibrated { net, statistics };
+    let network = Network::new(layout.clone(), values.clone(), &[calibrated]).unwrap();
+    let seen = images(&place.path("others"), [3, 3, 12], 22);
+    let want = network.run(0, &seen, &mut Workspace::default()).unwrap().to_vec();
+    let graph = onnx_graph::Model::read(&std::fs::read(&out).unwrap());
+    assert_eq!(graph.metadata["calibration_images"], "40");
+    let planes = TensorFile::read(Path::new(&place.path("others"))).unwrap();
+    let planes = planes.tensor("images", &[3, 3, 12, 12]).unwrap();
+    let (_, said) = graph.run((vec![3, 3, 12, 12], planes));
+    same(&said, &want, "ONNX");
+
+    // One that the model lists keeps its own statistics, and the command says so.
+    let known = serde_json::to_string(&nets[0].net).unwrap();
+    for sub_network in ["0", &known] {
+        let by = ["export", "--model", text(&folder), "--sub-network", sub_network, "--out"];
+        let output = tools(&[&by[..], &[text(&out), "--calibrate", &file]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        let want = "--calibrate is not used: sub-network 0 has statistics of its own\n";
+        assert_eq!(said, want);
+    }
+}
+
+#[test]
+fn images_that_cannot_calibrate_are_named() {
+    let place = Place::with_fixtures("uncalibrated");
+    let (folder, net) = assembled(&place);
+    let (file, out) = (place.path("images"), place.0.join("no.onnx"));
+    let described = serde_json::to_string(&net).unwrap();
+    let export = ["export", "--model", text(&folder), "--sub-network", &described, "--out"];
+    let export = [&export[..], &[text(&out), "--calibrate", &file]].concat();
+    let check = |parts: &[&str]| {
+        refused(&export, &[&["--calibrate: ", &*file][..], parts].concat());
+        assert!(!out.exists(), "{parts:?}");
+    };
+    check(&["No such file"]);
+    for (shape, want) in [
+        ([31, 3, 12], "31 images, expected at least 32"),
+        ([40, 1, 12], "images is [40, 1, 12, 12], expected [count, 3, side, side] as fixture"),
+        ([40, 3, 16], "images of 16×16 pixels, the sub-network takes 12×12"),
+        ([40, 3, 14], "images of 14×14 pixels, fixture takes 16 or one of [12]"),
+    ] {
+        images(&file, shape, 23);
+        check(&[want]);
+    }
+    let spoil = |name: &str, shape: &[usize], value: f32| {
+        let mut values = vec![0.5; shape.iter().product()];
+        values[3 * 144 + 1] = value;
+        let mut writer = TensorWriter::default();
+        writer.tensor(name, shape, &values);
+        writer.write(Path::new(&file)).unwrap();
+    };
+    spoil("images", &[40, 3, 12, 12], f32::NAN);
+    check(&["tensor images holds a value that is no number, in image 1"]);
+    spoil("images", &[40, 3, 12, 12], f32::INFINITY);
+    check(&["tensor images holds a value that is no number, in image 1"]);
+    spoil("images", &[40, 432], 0.5);
+    check(&["tensor images is [40, 432], expected [count, 3, side, side]"]);
+    spoil("pictures", &[40, 3, 12, 12], 0.5);
+    check(&["no tensor images"]);
+    let output = tools(&[&export[..], &["--data", "."]].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("cannot be used with '--data"), "{said}");
+    // Without them: what could be done.
+    refused(&export[..export.len() - 2], &["not one of the model's 3, and so", "or --calibrate"]);
+}
+
+#[test]
+fn levels_without_published_statistics_are_calibrated() {
+    let place = Place::with_fixtures("calibrated-levels");
+    let (own, folder) = (place.own(), place.0.join("model"));
+    // Set b has one level, of 16 pixels.
+    let (small, large) = (place.path("images-12"), place.path("images-16"));
+    images(&small, [32, 3, 12], 24);
+    let known = images(&large, [36, 3, 16], 25);
+    let args = place.args(&[&own[0]]);
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let (small, large) = (small.as_str(), large.as_str());
+    let with = |files: &[usize]| {
+        let files: Vec<_> = files.iter().map(|at| [small, large][*at]).collect();
+        [&args[..], &["--calibrate"], &files].concat()
+    };
+    refused(&with(&[0]), &["statistics of b.0", "no file of --calibrate has images of 16×16"]);
+    refused(&with(&[1, 1]), &["both have images of 16×16 pixels"]);
+    assert!(!folder.exists());
+    told(&with(&[0, 1]));
+    let Loaded { model, layout, values, nets } = Loaded::read(&folder).unwrap();
+    assert_eq!(model.sub_networks[1].name.as_deref(), Some("b.0"));
+    let units = layout.units(&nets[1].net);
+    let want = forward(&layout, &units, &values, &known, None).statistics;
+    for (found, want) in nets[1].statistics.iter().zip(&want) {
+        same(&found.0, &want.0, "means");
+        same(&found.1, &want.1, "variances");
+    }
+    // Those of the other set are the published ones.
+    let all = place.args(&[&own[0], &own[1]]);
+    let output = tools(
+        &[&all.iter().map(String::as_str).collect::<Vec<_>>()[..], &["--calibrate", &large]]
+            .concat(),
+    );
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "--calibrate is not used: every set has statistics of its own\n");
+    let published = Loaded::read(&folder).unwrap().nets;
+    assert_eq!((&nets[0], &nets[2]), (&published[0], &published[2]));
+    assert_ne!(nets[1], published[1]);
+    // The card says which is which.
+    told(&with(&[1]));
+    let card = std::fs::read_to_string(folder.join("CARD.md")).unwrap();
+    assert!(card.contains("No published statistics: b.0. "), "{card}");
+    assert!(card.contains("| `images-16.safetensors` | `"), "{card}");
+    assert!(card.contains("` | 36 | 16 |"), "{card}");
+}
+
 #[test]
 fn the_published_levels_come_with_their_published_statistics() {
     let files = ["nets_6", "nets_7"]
@@ -314,6 +466,7 @@ fn the_published_levels_come_with_their_published_statistics() {
             format!("nets_7={}", nets_7.display()),
             format!("nets_6={}", nets_6.display()),
         ],
+        calibrate: vec![],
         out: out.clone(),
     };
     let model: Model = assemble(&args).unwrap();

@@ -1,6 +1,7 @@
 //! Dynamic super-networks: one resident set of weights, many sub-networks.
 //!
 //! * [`adapt`] — normalisation re-calibrated from images without labels
+//! * [`calibration`] — images that normalisation is calibrated on
 //! * [`corrupt`] — images made worse on purpose
 //! * [`cuda`] — inference on NVIDIA GPUs
 //! * [`export`] — a sub-network for other runtimes
@@ -22,6 +23,7 @@
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
 
 pub mod adapt;
+pub mod calibration;
 #[cfg(feature = "candle")]
 pub mod candle_blocked;
 #[cfg(feature = "candle-cuda")]

@@ -131,6 +131,15 @@ impl TensorFile {
         Ok(self.open()?.names().into_iter().map(ToOwned::to_owned).collect())
     }
 
+    /// The shape of a tensor.
+    ///
+    /// # Errors
+    /// [`FileFault::Missing`].
+    pub fn shape(&self, name: &str) -> Result<Vec<usize>, FileFault> {
+        let missing = || FileFault::Missing { path: self.path.clone(), tensor: name.to_owned() };
+        Ok(self.open()?.tensor(name).map_err(|_| missing())?.shape().to_vec())
+    }
+
     /// A tensor of `f32` of this shape.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ mod common;
 
 use common::family;
 use common::random::{calibrated, noise, values};
-use coshift_engine::adapt::{PRIOR_IMAGES, adapted};
+use coshift_engine::adapt::{self, PRIOR_IMAGES, adapted};
 use coshift_engine::layout::Layout;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::{Statistics, forward};
@@ -38,16 +38,25 @@ fn statistics_move_towards_those_of_the_images() {
         .map(|(own, new)| (1.0 - share) * own + share * new)
         .collect();
     assert_close(&flat(&moved.statistics), &want);
-    // More images than go through at once: each counts as much.
-    let many = noise(300 * 64, &mut random);
+    // More images than go through at once, in passes of as many: each counts as much.
+    let many = noise(299 * 64, &mut random);
     let moved = adapted(&layout, &values, &own, &many);
-    let parts: Vec<Statistics> = [&many[..250 * 64], &many[250 * 64..]]
+    let parts: Vec<Statistics> = [&many[..150 * 64], &many[150 * 64..]]
         .map(|part| forward(&layout, &layout.units(&own.net), &values, part, None).statistics)
         .into();
     let want: Vec<f32> = (flat(&own.statistics).iter().zip(flat(&parts[0])).zip(flat(&parts[1])))
-        .map(|((own, a), b)| (PRIOR_IMAGES as f32 * own + 250.0 * a + 50.0 * b) / 316.0)
+        .map(|((own, a), b)| (PRIOR_IMAGES as f32 * own + 150.0 * a + 149.0 * b) / 315.0)
         .collect();
     assert_close(&flat(&moved.statistics), &want);
+    // Of the images alone.
+    let alone = adapt::calibrated(&layout, &values, &own.net, &images);
+    assert_eq!(alone.net, own.net);
+    assert_close(&flat(&alone.statistics), &flat(&of_images));
+    let alone = adapt::calibrated(&layout, &values, &own.net, &many);
+    let want: Vec<f32> = (flat(&parts[0]).iter().zip(flat(&parts[1])))
+        .map(|(a, b)| (150.0 * a + 149.0 * b) / 299.0)
+        .collect();
+    assert_close(&flat(&alone.statistics), &want);
 }
 
 #[test]

@@ -7,10 +7,11 @@
 
 mod common;
 
+use common::boards::{Case, MOST_BUSY, Random, Set};
 use common::published::published;
 use common::rest::{quiet, session};
 use coshift_controller::controller::SEARCH;
-use coshift_shared::policy::{Cell, Level, PolicyView, TableImage};
+use coshift_shared::policy::{Cell, PolicyView};
 use coshift_shared::to_controller::{Degrade, Objective, Targets};
 use coshift_shared::to_host::{Decision, Missing, Reason};
 use coshift_shared::units::NO_POWER_CAP;
@@ -23,47 +24,6 @@ const PERIODS: usize = 6 + 10 + 6 + 2;
 /// count as feasible, and by which one that runs may miss it. Utilisation is in 0.1 % for each
 /// application, and the crest of a window makes three times as much of that.
 const TOLERANCE: f64 = 0.006;
-/// Highest utilisation of the policies.
-const MOST_BUSY: f64 = 0.9;
-/// Window over which the cap on power is kept, µs, and the part of it kept for single requests.
-const WINDOW_US: f64 = 100_000.0;
-const SPARE: f64 = 1.0 / 256.0;
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn between(&mut self, from: f64, until: f64) -> f64 {
-        from + (until - from) * (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// From `from` up to and with `to`.
-    fn count(&mut self, from: usize, to: usize) -> usize {
-        from + (self.bits() % (to - from + 1) as u64) as usize
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.count(0, all.len() - 1)]
-    }
-}
-
-/// A board and what is asked of it.
-#[derive(Debug, Clone)]
-struct Case {
-    idle_mw: Vec<u32>,
-    /// Sub-networks of each application: accuracy, and a cell for each level.
-    tables: Vec<Vec<(u16, Vec<Cell>)>>,
-    asked: Vec<Targets>,
-    cap_mw: u32,
-}
 
 /// How cases are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -72,15 +32,6 @@ struct Kind {
     /// Latencies and energies in no order.
     wild: bool,
     capped: bool,
-}
-
-/// A level and a sub-network for each application.
-type Set = (usize, Vec<usize>);
-
-/// The guard of a controller that has measured nothing.
-fn guard(targets: &Targets) -> f64 {
-    let aim = 0.7 * f64::from(targets.miss_target_bp) / 1e4;
-    1.0 + 0.02 + 0.02 * (3.0 * ((1.0 / 16.0 / aim).powf(0.25) - 1.0)).max(0.0)
 }
 
 impl Case {
@@ -165,100 +116,6 @@ impl Case {
         Some(case)
     }
 
-    fn policy(&self) -> Vec<u8> {
-        let level = |(place, idle_mw): (u32, &u32)| Level {
-            cpu_khz: 1,
-            gpu_khz: 1 + place,
-            emc_khz: 1,
-            idle_mw: *idle_mw,
-        };
-        let levels = (0..).zip(&self.idle_mw).map(level).collect();
-        let tables = self.tables.iter().enumerate().map(|(place, rows)| {
-            let accuracies: Vec<u16> = rows.iter().map(|row| row.0).collect();
-            let levels = self.idle_mw.len() as u32;
-            TableImage::sample(&format!("net{place}"), &accuracies, levels, |sub, level| {
-                rows[sub as usize].1[level as usize]
-            })
-        });
-        common::image(levels, tables.collect(), None).to_bytes().unwrap()
-    }
-
-    /// Every level with every set of sub-networks.
-    fn sets(&self) -> impl Iterator<Item = Set> + '_ {
-        let sizes: Vec<usize> = self.tables.iter().map(Vec::len).collect();
-        let count: usize = sizes.iter().product();
-        (0..self.idle_mw.len()).flat_map(move |level| {
-            let sizes = sizes.clone();
-            (0..count).map(move |mut number| {
-                let digit = |size: &usize| {
-                    let digit = number % size;
-                    number /= size;
-                    digit
-                };
-                (level, sizes.iter().map(digit).collect())
-            })
-        })
-    }
-
-    /// Latency, µs, and energy, µJ, of an application's sub-network in a set.
-    fn cell(&self, slot: usize, (level, set): &Set) -> (f64, f64) {
-        let cell = self.tables[slot][set[slot]].1[*level];
-        (f64::from(cell.latency_us), f64::from(cell.energy_uj))
-    }
-
-    /// Those of all applications, with what is asked of them.
-    fn loads<'s>(&'s self, set: &'s Set) -> impl Iterator<Item = ((f64, f64), &'s Targets)> {
-        self.asked.iter().enumerate().map(|(slot, asked)| (self.cell(slot, set), asked))
-    }
-
-    /// Power that a set needs of a cap, mW: the mean, and that of the worst window with what is kept
-    /// for single requests.
-    fn drawn_mw(&self, set: &Set) -> f64 {
-        let idle_mw = f64::from(self.idle_mw[set.0]);
-        let (mut mean_mw, mut peak_mw, mut peak_busy) = (0.0, 0.0, 0.0);
-        for ((latency, energy), asked) in self.loads(set) {
-            let period = f64::from(asked.period_us);
-            let whole = (WINDOW_US / period).floor();
-            let part = ((WINDOW_US - whole * period) / latency).min(1.0);
-            let crest = (period / WINDOW_US * (whole + part)).max(1.0);
-            mean_mw += energy / period * 1000.0;
-            peak_mw += energy / period * 1000.0 * crest;
-            peak_busy += latency / period * crest;
-        }
-        let peak_mw = idle_mw + peak_mw / f64::max(peak_busy, 1.0);
-        (idle_mw + mean_mw).max(peak_mw / (1.0 - SPARE))
-    }
-
-    /// Whether an application's own promises are kept, each widened by the share `wider`.
-    fn serves(&self, slot: usize, set: &Set, wider: f64) -> bool {
-        let asked = &self.asked[slot];
-        let (latency, energy) = self.cell(slot, set);
-        let (within, budget) = (1.0 + wider, f64::from(asked.energy_budget_uj));
-        self.tables[slot][set.1[slot]].0 >= asked.accuracy_floor_bp
-            && latency * guard(asked) <= f64::from(asked.deadline_us) * within
-            && latency / f64::from(asked.period_us) <= MOST_BUSY * within
-            && (budget == 0.0
-                || asked.objective == Objective::LeastEnergy
-                || energy <= budget * within)
-    }
-
-    /// By how much requests of an application may miss their deadline, µs; negative where they have
-    /// time to spare.
-    fn over_us(&self, slot: usize, set: &Set) -> f64 {
-        let deadline = f64::from(self.asked[slot].deadline_us);
-        let (mut queued, mut blocking) = (0.0, 0.0);
-        for ((latency, _), other) in self.loads(set) {
-            let needed = latency * guard(other);
-            let earlier = deadline - f64::from(other.deadline_us);
-            if earlier < 0.0 {
-                blocking = f64::max(blocking, needed);
-            } else {
-                queued += needed * (1.0 + earlier / f64::from(other.period_us));
-            }
-        }
-        queued + blocking - deadline
-    }
-
     /// Whether a set keeps every promise but for the cap on power.
     fn fits_in_time(&self, set: &Set, wider: f64) -> bool {
         let within = 1.0 + wider;
@@ -298,12 +155,6 @@ impl Case {
             Objective::LeastLatency => serving.min_by_key(|sub| cell(sub).latency_us),
             _ => serving.min_by_key(|sub| cell(sub).energy_uj),
         }
-    }
-
-    /// What a decision has run.
-    fn set(&self, decision: &Decision) -> Set {
-        let subs = decision.sub_networks[..self.asked.len()].iter().map(|sub| (*sub).into());
-        (decision.run_level.into(), subs.collect())
     }
 
     /// What the controller decides once all is kept, which then stays so (`rounds.rs`), or else once

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod boards;
 pub mod clocks;
 pub mod events;
 pub mod published;

@@ -279,6 +279,56 @@ mod tests {
         }
     }
 
+    /// The tests' small board, with this in the place of the exit threshold of its last sub-network,
+    /// which is the only one to have one.
+    fn exiting(threshold: &str) -> Result<Board, board::BoardError> {
+        let text = include_str!("../tests/common/minimal.toml");
+        assert_eq!(text.matches("exit_threshold").count(), 1);
+        Board::parse(&text.replace("exit_threshold = 0.8", threshold), "minimal.toml")
+    }
+
+    /// Thresholds of the rows of an image, read back from its bytes: of all networks, in their order.
+    fn thresholds(board: &Board) -> Vec<u16> {
+        let image = policy_image(board, &board.network_names(), 1).unwrap();
+        let bytes = bytes(&image).unwrap();
+        let view = PolicyView::open(&bytes).unwrap();
+        let tables = (0..view.tables()).map(|table| view.table(table).unwrap());
+        let rows = tables
+            .flat_map(|table| (0..table.len()).map(move |row| table.sub_network(row).unwrap()));
+        rows.map(|row| row.exit_threshold).collect()
+    }
+
+    #[test]
+    fn exit_thresholds_reach_the_rows_they_belong_to() {
+        assert_eq!(exiting("").unwrap().network_names(), ["ladder", "work"]);
+        // 1/65535 of the confidence, rounded; 65535 says that there is none, as does a confidence that
+        // rounds to it.
+        for (threshold, row) in [
+            ("exit_threshold = 0.8", 52_428),
+            ("exit_threshold = 0.5", 32_768),
+            ("exit_threshold = 0.00001", 1),
+            ("exit_threshold = 0", 0),
+            ("exit_threshold = 0.99998", 65_534),
+            ("exit_threshold = 0.999999", NO_EXIT),
+            ("exit_threshold = 1", NO_EXIT),
+            ("", NO_EXIT),
+        ] {
+            let board = exiting(threshold).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(thresholds(&board), [NO_EXIT, NO_EXIT, NO_EXIT, row], "{threshold}");
+        }
+    }
+
+    #[test]
+    fn exit_thresholds_that_are_no_confidence_are_refused_and_named() {
+        let numbers = ["-0.001", "1.001", "80"].map(|threshold| (threshold, "0 to 1 goes"));
+        let none = ["nan", "inf"].map(|threshold| (threshold, "a finite number goes"));
+        for (threshold, goes) in numbers.into_iter().chain(none) {
+            let error = exiting(&format!("exit_threshold = {threshold}")).unwrap_err().to_string();
+            let named = error.contains("network.work.sub_network[1].exit_threshold");
+            assert!(named && error.contains(goes), "{error}");
+        }
+    }
+
     #[test]
     fn every_board_gives_a_policy_of_all_its_networks() {
         for name in ["agx_xavier.toml", "orin_nano.toml", "xavier_nx.toml"] {

@@ -3,6 +3,7 @@
 
 mod common;
 
+use candle_core::Tensor;
 use common::close::assert_close;
 use common::graph::top;
 use common::published::{FLOPS_595, specialised};
@@ -11,21 +12,39 @@ use common::{family, graph};
 use coshift_engine::family::{COSHIFT_28, Family, OFA_10, OFA_12};
 use coshift_engine::intermediate::Intermediate;
 use coshift_engine::kernels::blocked::Isa;
-use coshift_engine::layout::Layout;
+use coshift_engine::layout::{Layout, Unit};
 use coshift_engine::model::Calibrated;
 use coshift_engine::network::{Network, Workspace};
 use coshift_engine::train::network::Values;
 use coshift_engine::train::random::Random;
 
-/// Runs one image through both, on one thread and on two.
-fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated), seed: u64) {
+/// Runs one image through both, in these instruction sets, on one thread and on two.
+fn compare(
+    mut network: Network,
+    values: &Values,
+    (index, net): (usize, &Calibrated),
+    (seed, isas): (u64, &[Isa]),
+) -> Network {
     let image = noise(network.image_len_of(index).unwrap(), &mut Random(seed));
     let units = network.layout().units(&net.net);
-    let (want, want_logits) =
-        graph::run(network.layout(), &units, values, &net.statistics, &image).unwrap();
+    let wanted = graph::run(network.layout(), &units, values, &net.statistics, &image).unwrap();
+    for isa in isas {
+        network = network.on(*isa);
+        compare_with(&network, &units, index, &image, &wanted);
+    }
+    network
+}
+
+fn compare_with(
+    network: &Network,
+    units: &[Unit],
+    index: usize,
+    image: &[f32],
+    (want, want_logits): &(Vec<Tensor>, Vec<f32>),
+) {
     let (mut one, mut two) = (Workspace::default(), Workspace::with_threads(2));
     let mut compared = vec![false; units.len()];
-    for (what, map) in network.intermediates(index, &image, &mut one).unwrap() {
+    for (what, map) in network.intermediates(index, image, &mut one).unwrap() {
         let unit = match what {
             Intermediate::Map(unit) if units[unit].squeeze.is_none() => unit,
             Intermediate::Scaled(unit) => unit,
@@ -39,18 +58,19 @@ fn compare(network: &Network, values: &Values, (index, net): (usize, &Calibrated
     assert!(compared.iter().all(|compared| *compared), "{compared:?}");
     for space in [&mut one, &mut two] {
         let threads = space.threads();
-        let logits = network.run(index, &image, space).unwrap();
+        let logits = network.run(index, image, space).unwrap();
         let what = format!("{} {index}, {threads} threads: logits", network.isa());
-        assert_close(logits, &want_logits, &what);
-        assert_eq!(top(logits), top(&want_logits), "{what}");
+        assert_close(logits, want_logits, &what);
+        assert_eq!(top(logits), top(want_logits), "{what}");
     }
 }
 
 #[test]
 fn the_published_levels_equal_the_candle_graph() {
-    let (network, values, nets) = levels(&mut Random(41));
+    let (mut network, values, nets) = levels(&mut Random(41));
     for (index, net) in nets.iter().enumerate() {
-        compare(&network, &values, (index, net), 42 + index as u64);
+        let of = (42 + index as u64, &*Isa::available());
+        network = compare(network, &values, (index, net), of);
     }
 }
 
@@ -64,7 +84,7 @@ fn the_published_network_of_595_m_equals_the_candle_graph() {
     let values = values(&layout, &mut random);
     let net = calibrated(&layout, &values, &net, 1, &mut random);
     let network = Network::new(layout, values.clone(), std::slice::from_ref(&net)).unwrap();
-    compare(&network, &values, (0, &net), 47);
+    compare(network, &values, (0, &net), (47, &Isa::available()));
 }
 
 #[test]
@@ -74,8 +94,8 @@ fn random_sub_networks_equal_the_candle_graph() {
             random_network(family, resolutions, count, &mut Random(43));
         for (index, net) in nets.iter().enumerate() {
             let isas = Isa::available();
-            network = network.on(isas[isas.len() - 1 - index % isas.len()]);
-            compare(&network, &values, (index, net), index as u64);
+            let isa = isas[isas.len() - 1 - index % isas.len()];
+            network = compare(network, &values, (index, net), (index as u64, &[isa]));
         }
     };
     // 200 in all; of ImageNet size at 32 to 64 pixels, every instruction set in turn.

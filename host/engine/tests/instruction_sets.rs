@@ -6,6 +6,7 @@ mod common;
 
 use common::close::assert_close;
 use common::family;
+use common::need::skipped;
 use common::random::noise;
 use coshift_engine::family::{Activation, COSHIFT_28, Family};
 use coshift_engine::kernels::blocked::{
@@ -305,4 +306,28 @@ fn this_machine_has_the_instruction_set_it_is_meant_to_test() {
     assert_eq!(found[0], "scalar");
     // Every 64-bit ARM core that Rust compiles for has it: without it nothing here tested it.
     assert_eq!(found.contains(&"NEON".to_owned()), cfg!(target_arch = "aarch64"), "{found:?}");
+}
+
+/// Says that an instruction set's kernels are not tested here, where the machine lacks it.
+fn tested(name: &str, elsewhere: &str) {
+    let available = Isa::available();
+    if available.iter().any(|isa| isa.to_string() == name) {
+        return;
+    }
+    skipped(format_args!("{name}: this machine lacks it, its kernels were not run{elsewhere}"));
+}
+
+#[test]
+fn avx2_is_tested() {
+    tested("AVX2", "");
+}
+
+#[test]
+fn avx_512_is_tested() {
+    tested("AVX-512", "");
+}
+
+#[test]
+fn neon_is_tested() {
+    tested("NEON", "; `cargo xtask test --aarch64` runs them emulated");
 }

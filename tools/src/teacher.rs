@@ -86,12 +86,7 @@ fn say(
 /// An image as a network takes it, mirrored or not, moved by `(down, across)` less two pixels each;
 /// what comes in from outside is black.
 #[must_use]
-pub fn view(
-    image: &[u8],
-    side: usize,
-    mirror: bool,
-    (down, across): (usize, usize),
-) -> Vec<f32> {
+pub fn view(image: &[u8], side: usize, mirror: bool, (down, across): (usize, usize)) -> Vec<f32> {
     let mut out = Vec::with_capacity(side * side);
     for row in 0..side {
         for column in 0..side {

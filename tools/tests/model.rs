@@ -15,7 +15,8 @@ use coshift_engine::train::random::Random;
 use coshift_tools::alone::{Compared, compare, named};
 use coshift_tools::eval::{EvalArgs, Measured, eval};
 use coshift_tools::pack::{PackArgs, pack};
-use coshift_tools::train::{CHECKPOINT, Settings, TrainArgs, checkpoint, train};
+use coshift_tools::teacher;
+use coshift_tools::train::{CHECKPOINT, Settings, TrainArgs, checkpoint, split, train};
 
 const NOWHERE: &str = "/nonexistent";
 
@@ -150,6 +151,58 @@ fn a_resumed_training_equals_one_without_a_break() {
     assert_eq!(whole.optimiser, parts.optimiser, "bit for bit");
     assert_eq!((whole.epochs, parts.epochs), (3, 3));
     assert_ne!(early.values, whole.values);
+}
+
+#[test]
+fn a_teacher_is_learned_from_and_named() {
+    let data = data("teacher-data", 10);
+    let [first, taught, parts, plain] =
+        ["teacher", "taught", "taught-parts", "untaught"].map(|name| fresh(name));
+    train(&family(), &arguments(&data, &first), &mut |_| ()).unwrap();
+    let file = first.join(CHECKPOINT);
+    let with_teacher = |out: &Path, taught| {
+        let mut args = TrainArgs { teacher: Some(file.clone()), ..arguments(&data, out) };
+        args.settings.taught = taught;
+        args
+    };
+    train(&family(), &with_teacher(&taught, None), &mut |_| ()).unwrap();
+    let layout = Layout::new(&family()).unwrap();
+    let (state, settings) = checkpoint(&layout, &taught.join(CHECKPOINT)).unwrap();
+    assert_eq!(settings.taught, Some(0.5));
+    assert_eq!(settings.taught_by, Some(teacher::hash(&file).unwrap()));
+    train(&family(), &arguments(&data, &plain), &mut |_| ()).unwrap();
+    let (without, settings) = checkpoint(&layout, &plain.join(CHECKPOINT)).unwrap();
+    assert_eq!((settings.taught, settings.taught_by), (None, None));
+    assert_ne!(state.values, without.values);
+
+    // Resumed bit for bit; the teacher may come and go.
+    let begun = TrainArgs { stop_after: Some(1), ..with_teacher(&parts, Some(0.5)) };
+    train(&family(), &begun, &mut |_| ()).unwrap();
+    let rest = TrainArgs { resume: true, ..with_teacher(&parts, Some(0.5)) };
+    train(&family(), &rest, &mut |_| ()).unwrap();
+    let (again, _) = checkpoint(&layout, &parts.join(CHECKPOINT)).unwrap();
+    assert_eq!((again.values, again.optimiser), (state.values, state.optimiser));
+
+    // Its outputs are probabilities, mostly right, and the same in any number of threads.
+    let (set, _) = split(ImageSet::read_for(&data, Half::Train, &family()).unwrap());
+    let outputs = teacher::outputs(&layout, &file, &set, 1).unwrap();
+    assert_eq!(outputs, teacher::outputs(&layout, &file, &set, 3).unwrap());
+    let rows = outputs.chunks_exact(family().classes);
+    let right = rows.zip(&set.labels).filter(|(row, label)| {
+        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-4, "{row:?}");
+        row.iter().all(|chance| *chance <= row[usize::from(**label)])
+    });
+    let right = right.count();
+    assert!(2 * right > set.len(), "{right} of {}", set.len());
+
+    for (part, words) in [(0.0, "--taught 0"), (1.5, "--taught 1.5"), (f32::NAN, "--taught NaN")] {
+        let args = with_teacher(&fresh("taught-wrong"), Some(part));
+        let error = train(&family(), &args, &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let nobody = TrainArgs { teacher: Some(NOWHERE.into()), ..arguments(&data, &fresh("nobody")) };
+    let error = format!("{:#}", train(&family(), &nobody, &mut |_| ()).unwrap_err());
+    assert!(error.contains(NOWHERE), "{error}");
 }
 
 /// A sub-network of [`family`] that is neither its smallest nor its largest.

@@ -9,7 +9,7 @@ use coshift_engine::train::alone::{keep_only, used};
 use coshift_engine::train::network::{Values, forward};
 use coshift_engine::train::optimiser;
 use coshift_engine::train::random::Random;
-use coshift_engine::train::sandwich::{Batch, gradients, sample, softmax};
+use coshift_engine::train::sandwich::{Batch, Teacher, gradients, sample, softmax};
 
 fn loss(layout: &Layout, values: &Values, net: &SubNet, images: &[f32], labels: &[u8]) -> f64 {
     let classes = layout.family().classes;
@@ -59,6 +59,77 @@ fn gradients_agree_with_differences_of_the_loss() {
 }
 
 #[test]
+fn gradients_with_a_teacher_agree_with_differences_of_the_loss() {
+    let layout = Layout::new(&family()).unwrap();
+    let mut random = Random(11);
+    let mut values = optimiser::start(&layout, &mut random);
+    values.iter_mut().flatten().for_each(|value| *value += 0.05 * random.normal());
+    let images: Vec<f32> = (0..6 * 64).map(|_| random.normal()).collect();
+    let labels: Vec<u8> = (0..6).map(|_| random.below(4) as u8).collect();
+    let classes = family().classes;
+    let outputs: Vec<f32> = (0..6 * classes).map(|_| 3.0 * random.normal()).collect();
+    let outputs = softmax(&outputs, classes);
+    let net = family().largest();
+    for part in [0.3, 1.0] {
+        let loss = |values: &Values| {
+            let pass = forward(&layout, &layout.units(&net), values, &images, None);
+            let chances = softmax(&pass.logits, classes);
+            let own = loss(&layout, values, &net, &images, &labels);
+            let told = chances.iter().zip(&outputs);
+            let told = told.map(|(chance, told)| -f64::from(told * chance.ln())).sum::<f64>();
+            f64::from(part) * told / 6.0 + f64::from(1.0 - part) * own
+        };
+        let teacher = Some(Teacher { outputs: &outputs, part });
+        let batch = Batch { images: &images, labels: &labels, teacher };
+        let (found, _) = gradients(&layout, &values, std::slice::from_ref(&net), batch, 0.0, 1);
+        let index = layout.parameters.iter().position(|p| p.name.contains("linear.weight"));
+        let index = index.unwrap();
+        let direction: Vec<f32> = values[index].iter().map(|_| random.normal()).collect();
+        let size = direction.iter().map(|d| d * d).sum::<f32>().sqrt();
+        let step = 5e-3 / size;
+        let at = |sign: f32| {
+            let mut moved = values.clone();
+            moved[index].iter_mut().zip(&direction).for_each(|(v, d)| *v += sign * step * d);
+            loss(&moved)
+        };
+        let difference = (at(1.0) - at(-1.0)) / (2.0 * f64::from(step));
+        let slope: f64 = found[index].iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
+        let scale = difference.abs().max(slope.abs());
+        assert!((difference - slope).abs() <= 0.02 * scale, "{part}: {slope}, {difference}");
+    }
+}
+
+/// Each share has its own rows of the teacher's outputs.
+#[test]
+fn shares_learn_their_own_images_outputs() {
+    let layout = Layout::new(&family()).unwrap();
+    let mut random = Random(12);
+    let values = optimiser::start(&layout, &mut random);
+    let images: Vec<f32> = (0..9 * 64).map(|_| random.normal()).collect();
+    let labels: Vec<u8> = (0..9).map(|_| random.below(4) as u8).collect();
+    let classes = family().classes;
+    let outputs: Vec<f32> = (0..9 * classes).map(|_| 3.0 * random.normal()).collect();
+    let outputs = softmax(&outputs, classes);
+    let nets = [family().largest(), family().smallest()];
+    let of = |from: usize, to: usize, shares: usize| {
+        let outputs = &outputs[from * classes..to * classes];
+        let teacher = Some(Teacher { outputs, part: 0.5 });
+        let images = &images[from * 64..to * 64];
+        let batch = Batch { images, labels: &labels[from..to], teacher };
+        gradients(&layout, &values, &nets, batch, 0.1, shares).0
+    };
+    // Shares of five and four images.
+    let whole = of(0, 9, 2);
+    let parts = of(0, 5, 1).into_iter().zip(of(5, 9, 1));
+    for ((first, second), whole) in parts.zip(&whole) {
+        for ((a, b), whole) in first.iter().zip(&second).zip(whole) {
+            let sum = (5.0 * a + 4.0 * b) / 9.0;
+            assert!((sum - whole).abs() <= 1e-5 * (1.0 + whole.abs()), "{sum} {whole}");
+        }
+    }
+}
+
+#[test]
 fn shares_give_the_sum_of_their_gradients() {
     let layout = Layout::new(&family()).unwrap();
     let mut random = Random(4);
@@ -67,7 +138,8 @@ fn shares_give_the_sum_of_their_gradients() {
     let labels: Vec<u8> = (0..8).map(|_| random.below(4) as u8).collect();
     let nets = [family().largest(), family().smallest()];
     let of = |from: usize, to: usize| {
-        let batch = Batch { images: &images[from * 64..to * 64], labels: &labels[from..to], teacher: None };
+        let batch =
+            Batch { images: &images[from * 64..to * 64], labels: &labels[from..to], teacher: None };
         gradients(&layout, &values, &nets, batch, 0.1, 1).0
     };
     let batch = Batch { images: &images, labels: &labels, teacher: None };

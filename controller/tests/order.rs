@@ -7,6 +7,7 @@ use common::Bench;
 use common::random::{asked, policy, shape};
 use common::streams::{Event, event, limits, outcomes, stamped, telemetry};
 use coshift_controller::Controller;
+use coshift_controller::controller::SEARCH;
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::Instant;
 use coshift_shared::to_controller::{
@@ -164,10 +165,12 @@ impl Compared {
 ///   outcomes behind them only, and of outcomes from two levels the last one counts.
 ///
 /// An application that comes, goes, or changes its table is no part of this: outcomes before that are
-/// lost with what it had learned, those behind it are refused, or count for the new table. The search
-/// of a decision has no bound here: where it has, what is kept from before says how far it comes.
-#[test]
-fn what_the_order_of_inputs_of_one_instant_changes() {
+/// lost with what it had learned, those behind it are refused, or count for the new table.
+///
+/// The next decision is compared where its search has no bound: where it has, what is kept from before
+/// says how far it comes.
+fn compared(effort: u32) -> [Compared; 5] {
+    let unbounded = effort == u32::MAX;
     let config = Config { failure_persistence: None, ..Config::with_cases(CASES) };
     let mut runner = TestRunner::new(config);
     let strategy = (shape(), prop::collection::vec(event(), 1..40), together(), telemetry());
@@ -179,7 +182,7 @@ fn what_the_order_of_inputs_of_one_instant_changes() {
         let orders = [(0..together.messages.len()).collect(), together.shuffled.clone()];
         let found = orders.map(|order: Vec<usize>| {
             let mut bench = Bench::new(view, Instant::START);
-            bench.controller = bench.controller.searching(u32::MAX);
+            bench.controller = bench.controller.searching(effort);
             for slot in 0..2 {
                 bench.set(slot, common::targets());
             }
@@ -214,7 +217,7 @@ fn what_the_order_of_inputs_of_one_instant_changes() {
         let uncapped = !(read && capped);
         power.compare(uncapped && !(read && decided), [&ours.0.power, &theirs.0.power])?;
         modes.compare(uncapped, [&ours.2, &theirs.2])?;
-        let settled = !read && !decided && keeps_miss && ours.1 == theirs.1;
+        let settled = unbounded && !read && !decided && keeps_miss && ours.1 == theirs.1;
         decisions.compare(settled, [&ours.3, &theirs.3])?;
         Ok(())
     };
@@ -222,12 +225,30 @@ fn what_the_order_of_inputs_of_one_instant_changes() {
         panic!("{why}");
     }
     let compared = compared.into_inner();
-    println!("{compared:?}");
-    for of in &compared {
-        assert!(of.same >= CASES / 20, "{compared:?}");
-    }
+    println!("{effort}: {compared:?}");
     // What is left out is: each is another by some order.
     for of in &compared[1..] {
         assert!(of.other > 0, "{compared:?}");
+    }
+    compared
+}
+
+#[test]
+fn what_the_order_of_inputs_of_one_instant_changes() {
+    let compared = compared(u32::MAX);
+    for of in &compared {
+        assert!(of.same >= CASES / 20, "{compared:?}");
+    }
+}
+
+/// What is learned, and the mode, by the controller as shipped too, whose searches have a bound: and
+/// where one looks at no more than a level a decision.
+#[test]
+fn what_the_order_changes_where_searches_have_a_bound() {
+    for effort in [SEARCH, 0] {
+        let compared = compared(effort);
+        for of in &compared[..4] {
+            assert!(of.same >= CASES / 20, "{effort}: {compared:?}");
+        }
     }
 }

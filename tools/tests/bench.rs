@@ -44,6 +44,26 @@ fn every_sub_network_has_its_line() {
 }
 
 #[test]
+fn goals_that_are_missed_fail_the_command() {
+    let out = bench(&["--json", "--require"]);
+    // Two rounds beside other work may miss a goal; then each is a line, and the last says how many.
+    let said = String::from_utf8(out.stderr).unwrap();
+    let goals = ["switch, 99 %, ns: ", "first inference over the others: ", "resident: "];
+    let lines: Vec<_> =
+        said.lines().filter(|line| goals.iter().any(|goal| line.starts_with(goal))).collect();
+    assert_eq!(out.status.success(), lines.is_empty(), "{said}");
+    if let Some(count) = Some(lines.len()).filter(|count| *count > 0) {
+        let last = said.lines().last().unwrap();
+        assert_eq!(last, format!("error: --require: {count} goals missed"));
+    }
+    assert!(!lines.iter().any(|line| line.starts_with("resident")), "{said}");
+    // The figures come first, whatever they are.
+    assert!(String::from_utf8(out.stdout).unwrap().lines().count() > 2);
+    let out = bench(&["--require", "--profile", "0"]);
+    assert!(!out.status.success());
+}
+
+#[test]
 fn a_profile_names_every_step() {
     let out = bench(&["--profile", "0"]);
     let text = String::from_utf8(out.stdout).unwrap();

@@ -18,6 +18,7 @@ use coshift_engine::train::optimiser;
 use coshift_engine::train::random::Random;
 use serde::Serialize;
 
+use super::goals::missed;
 use super::growth;
 use super::measure::{OnCpu, measure, quantile};
 use super::peers::{On, Peers, planes};
@@ -59,12 +60,17 @@ pub struct EngineArgs {
     /// of COSHIFT_PYTHON (or python3) has them: outputs are compared first, then all take turns.
     #[arg(long, conflicts_with = "profile")]
     pub peers: bool,
+    /// Fails, with a line each, where a goal is missed: switches (99 %) in at most 1,000 ns, first
+    /// inference after one at most 1.1 times the others, all sub-networks in at most 1.25 times the
+    /// memory of the largest, and with --peers at least as fast as ONNX Runtime.
+    #[arg(long)]
+    pub require: bool,
     /// Measures how the time of a call grows with the resolution, the width and the images a call,
     /// and writes it as a plot.
-    #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["model", "peers", "profile", "json"])]
+    #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["model", "peers", "profile", "json", "require"])]
     pub growth: Option<PathBuf>,
     /// Prints where the time of this sub-network goes, on one thread, in place of the table.
-    #[arg(long, value_name = "INDEX")]
+    #[arg(long, value_name = "INDEX", conflicts_with = "require")]
     pub profile: Option<usize>,
 }
 
@@ -188,13 +194,37 @@ pub(super) fn run(args: &EngineArgs) -> Result<()> {
     }
     let rows = rows(args, &subject, peers)?;
     if args.json {
-        for row in rows {
-            println!("{}", serde_json::to_string(&row)?);
+        for row in &rows {
+            println!("{}", serde_json::to_string(row)?);
         }
     } else {
         print!("{}", table(&rows));
     }
+    if args.require { require(args, &subject, &rows) } else { Ok(()) }
+}
+
+/// Fails where rows miss a goal, each said in a line.
+fn require(args: &EngineArgs, subject: &Subject, rows: &[Row]) -> Result<()> {
+    let missed = missed(rows, largest_alone(args, subject)?, args.peers);
+    for line in &missed {
+        eprintln!("{line}");
+    }
+    ensure!(missed.is_empty(), "--require: {} goals missed", missed.len());
     Ok(())
+}
+
+/// Bytes of the largest sub-network alone, its feature maps included.
+fn largest_alone(
+    args: &EngineArgs,
+    Subject { network, values, nets, .. }: &Subject,
+) -> Result<usize> {
+    let layout = network.layout();
+    let largest = nets.iter().max_by_key(|calibrated| layout.cost(&calibrated.net).0);
+    let alone = largest.map(std::slice::from_ref).unwrap_or_default();
+    let alone = Network::new(layout.clone(), values.clone(), alone)?;
+    let mut space = Workspace::with_threads(args.threads);
+    space.reserve(&alone, args.batch);
+    Ok(alone.resident_bytes() + space.bytes())
 }
 
 /// The rows as a table.
@@ -254,6 +284,7 @@ fn check(args: &EngineArgs) -> Result<()> {
     ensure!(args.rounds > 0 && args.runs > 0, "--rounds, --runs: at least 1");
     let cuda = args.device == Runner::Cuda;
     ensure!(cuda || !args.check, "--check: with --device cuda only");
+    ensure!(!cuda || !args.require, "--require: not with --device cuda");
     ensure!(!cuda || args.growth.is_none(), "--growth: not with --device cuda");
     ensure!(!cuda || args.profile.is_none(), "--profile: not with --device cuda");
     Ok(())

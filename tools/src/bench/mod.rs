@@ -3,6 +3,7 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 mod engine;
+mod goals;
 mod growth;
 mod growth_plot;
 mod measure;
@@ -12,6 +13,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 pub use engine::{EngineArgs, Row, bench};
+pub use goals::missed;
 pub use measure::{OnCpu, Runs, Times, measure};
 
 /// Measures speed on this machine.

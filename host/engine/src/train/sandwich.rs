@@ -129,9 +129,7 @@ fn one_share(
         let mut d = softmax(&pass.logits, classes);
         if place == 0 {
             teacher.clone_from(&d);
-            for (place, (row, label)) in
-                d.chunks_exact_mut(classes).zip(batch.labels).enumerate()
-            {
+            for (place, (row, label)) in d.chunks_exact_mut(classes).zip(batch.labels).enumerate() {
                 let label = usize::from(*label);
                 progress.loss -= row[label].max(1e-12).ln() / whole as f32;
                 let top = row.iter().copied().fold(f32::MIN, f32::max);

@@ -12,9 +12,9 @@ use coshift_shared::units::{Age, NO_POWER_CAP, NO_TEMP_CAP};
 const READINGS: u32 = 20;
 
 /// What is learned of power from readings of this age that are 1.3 times what is predicted, at the
-/// level decided and after the dwell: all that a seed says of it, and the same before them. Last
+/// level decided and after the dwell, or without any: all that a seed says of it, and the same before them. Last
 /// what is decided then.
-fn learned(period_us: u32, age: Age) -> ([Vec<SeedState>; 2], u32) {
+fn learned(period_us: u32, age: Option<Age>) -> ([Vec<SeedState>; 2], u32) {
     let image = policy();
     let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
     bench.controller.start_session(bench.now, period_us, 7);
@@ -26,13 +26,13 @@ fn learned(period_us: u32, age: Age) -> ([Vec<SeedState>; 2], u32) {
         parking: false,
     }));
     let mut power_mw = 0;
-    let mut hear = |bench: &mut Bench<'_>, age| {
+    let mut hear = |bench: &mut Bench<'_>, age: Option<Age>| {
         bench.wait_us(period_us);
         let told = bench.controller.decision(bench.now);
         let message = Telemetry {
             level: told.run_level,
-            power_mw: told.power_mw * 13 / 10,
-            power_age: age,
+            power_mw: age.map_or(0, |_| told.power_mw * 13 / 10),
+            power_age: age.unwrap_or(Age::MISSING),
             ..telemetry(bench.now, 45_000)
         };
         let out = bench.give(&ToController::Telemetry(message));
@@ -44,7 +44,7 @@ fn learned(period_us: u32, age: Age) -> ([Vec<SeedState>; 2], u32) {
     };
     // A dwell, with the shortest period too.
     for _ in 0..=30 {
-        hear(&mut bench, Age::MISSING);
+        hear(&mut bench, None);
     }
     let before: Vec<SeedState> = known(&bench);
     for _ in 0..READINGS {
@@ -75,11 +75,11 @@ fn parts(known: &[SeedState]) -> (u16, u32, u32, Vec<[u8; 2]>) {
 #[test]
 fn only_readings_younger_than_a_control_period_are_learned_from() {
     for period_us in [20_000, 50_000, 55_000, 500_000] {
-        let ([before, missing], power_mw) = learned(period_us, Age::MISSING);
+        let ([before, missing], power_mw) = learned(period_us, None);
         assert_eq!((parts(&before).0, parts(&before).3), (parts(&missing).0, parts(&missing).3));
         let (mut fresh, mut stale) = (0, 0);
         for age in (0..=u8::MAX).map(Age) {
-            let ([_, known], found_mw) = learned(period_us, age);
+            let ([_, known], found_mw) = learned(period_us, Some(age));
             if age.us().is_some_and(|us| us < period_us) {
                 fresh += 1;
                 let (common, settled, sure, factors) = parts(&known);

@@ -428,7 +428,7 @@ fn levels_without_published_statistics_are_calibrated() {
     // Those of the other set are the published ones.
     let all = place.args(&[&own[0], &own[1]]);
     let output = tools(
-        &[&all.iter().map(String::as_str).collect::<Vec<_>>()[..], &["--calibrate", &large]]
+        &[&all.iter().map(String::as_str).collect::<Vec<_>>()[..], &["--calibrate", large]]
             .concat(),
     );
     let said = String::from_utf8(output.stderr).unwrap();

@@ -157,7 +157,7 @@ fn a_resumed_training_equals_one_without_a_break() {
 fn a_teacher_is_learned_from_and_named() {
     let data = data("teacher-data", 10);
     let [first, taught, parts, plain] =
-        ["teacher", "taught", "taught-parts", "untaught"].map(|name| fresh(name));
+        ["teacher", "taught", "taught-parts", "untaught"].map(fresh);
     train(&family(), &arguments(&data, &first), &mut |_| ()).unwrap();
     let file = first.join(CHECKPOINT);
     let with_teacher = |out: &Path, taught| {

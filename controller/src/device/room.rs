@@ -209,7 +209,14 @@ impl Board<'_, '_> {
         }
         // Nothing idles less than beside the others alone.
         let left_mw = mean.mw.saturating_sub(mean.others.drawn_mw(&plan.idle));
-        let energy_uj = if allowance.is_empty() { 0 } else { seat.demand.weighing(left_mw) };
+        // Beyond all of the time requests wait, and work draws less than its sum.
+        let others = plan.utilisation.saturating_sub(old.utilisation_permille);
+        let overloads = latency_us > seat.demand.weighing(1000_u32.saturating_sub(others));
+        let energy_uj = match (allowance.is_empty(), overloads) {
+            (true, _) => 0,
+            (false, true) => u32::MAX,
+            (false, false) => seat.demand.weighing(left_mw),
+        };
         let bounds = Bounds { latency_us, energy_uj, allowance: Some(&allowance) };
         let mut effort = plan.effort.saturating_add(search::LEFT);
         let new = seat.pick(level, bounds, margin, &mut effort);

@@ -68,6 +68,14 @@ impl Board<'_, '_> {
         self.schedule.times(&loads, self.shared, &mut times);
         let late_us = self.schedule.late_us(&times).nth(usize::from(slot));
         let amount = late_us.unwrap_or(best.trouble.late_us);
+        let used = loads
+            .iter()
+            .flatten()
+            .fold(0_u32, |used, load| used.saturating_add(load.utilisation_permille));
+        let over = used.saturating_sub(u32::from(self.policy.utilisation_permille()));
+        if amount == 0 && over > 0 {
+            return Shortfall { what: Missing::Utilisation, slot, amount: over };
+        }
         Shortfall { what: Missing::Time, slot, amount }
     }
 }

@@ -191,7 +191,7 @@ mod tests {
         let wasteful = Level { idle_mw: first.idle_mw.max(last.idle_mw), ..first };
         image.levels.insert(1, wasteful);
         for row in image.tables.iter_mut().flat_map(|table| &mut table.cells) {
-            let cell = row[0].clone();
+            let cell = row[0];
             row.insert(1, Cell { latency_us: 2 * cell.latency_us, ..cell });
         }
         image.park_level = image.park_level.map(|park| park + u8::from(park > 0));

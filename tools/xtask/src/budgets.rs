@@ -121,8 +121,8 @@ pub(crate) const STEPS_WITH_CHANGES: &[(Kind, Budget)] = &[
 /// Their control periods, by what changes: frames read, decisions, frames written.
 pub(crate) const PERIODS_WITH_CHANGES: &[(Event, Budget)] = &[
     (Event::Asked, instructions("period, asked", 117_000, 120_000)),
-    (Event::Seeded, instructions("period, seeded", 93_000, 120_000)),
-    (Event::Silence, instructions("period, silence", 103_000, 120_000)),
+    (Event::Seeded, instructions("period, seeded", 98_000, 120_000)),
+    (Event::Silence, instructions("period, silence", 115_000, 120_000)),
 ];
 
 /// Frames that are no steps of the controller: read, served and answered. Of Query, which is one or
@@ -142,6 +142,10 @@ pub(crate) const CHANGED_CASES: &[CaseId] = &[
     CaseId { seed: 1, index: 333 },
     CaseId { seed: 2, index: 270 },
     CaseId { seed: 1, index: 28 },
+    CaseId { seed: 3, index: 976 },
+    CaseId { seed: 3, index: 115 },
+    CaseId { seed: 4, index: 1154 },
+    CaseId { seed: 3, index: 988 },
     CaseId { seed: 3, index: 611 },
     CaseId { seed: 3, index: 1116 },
     CaseId { seed: 3, index: 1078 },

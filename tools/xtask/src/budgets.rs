@@ -68,12 +68,8 @@ pub(crate) const PERIODS_OF_FEWER: [(u8, Budget); 3] = [
 /// as one came at the deepest point or not.
 pub(crate) const STACK_HIGH_WATER: Budget =
     Budget { name: "stack high water", unit: "B", limit: 3_250, aim: 4 * 1024 };
-/// Most stack that the release image can use.
+/// Most stack that the release image can use, on boards with a HAL too.
 pub(crate) const STACK_BOUND: Budget =
-    Budget { name: "stack bound", unit: "B", limit: 4 * 1024, aim: 4 * 1024 };
-
-/// The same on boards with a HAL.
-pub(crate) const STACK_BOUND_WITH_HAL: Budget =
     Budget { name: "stack bound", unit: "B", limit: 4 * 1024, aim: 4 * 1024 };
 
 /// The cases of the dearest control periods found.

@@ -218,9 +218,7 @@ impl Figures {
         let policy = policy::image(workspace, None)?;
         let image = Image { board, program: Program::Firmware, development: false };
         let image = image.build(workspace, &toolchain, &policy)?;
-        let sizes = Sizes::of_file(&image)?;
-        let bound = fs::read(&image).context("the release image")?;
-        let bound = StackBound::of(&bound).context("the release image")?;
+        let Still { sizes, bound } = Still::of_file(&image)?;
         let release = release::Bench {
             counter: release::Counter::of_release(workspace, &image)?,
             emulator: bench.emulator.clone(),
@@ -365,11 +363,6 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of_file(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::of(&bytes).with_context(|| format!("{}", path.display()))
-    }
-
     fn of(elf: &[u8]) -> Result<Self> {
         let file = object::File::parse(elf).context("no ELF file")?;
         let mut sizes = Self::default();
@@ -410,7 +403,7 @@ impl Sizes {
     }
 }
 
-/// What an image says of itself without being run: that of a board that is not emulated.
+/// What an image says of itself without being run: all there is of a board that is not emulated.
 struct Still {
     sizes: Sizes,
     bound: StackBound,
@@ -428,7 +421,7 @@ impl Still {
         [
             (self.sizes.flash, budgets::FLASH_WITH_HAL),
             (self.sizes.static_ram, budgets::STATIC_RAM),
-            (self.bound.bytes(), budgets::STACK_BOUND_WITH_HAL),
+            (self.bound.bytes(), budgets::STACK_BOUND),
         ]
     }
 
@@ -520,7 +513,7 @@ mod tests {
         assert_eq!(of(within.clone(), 64), Ok(()));
         let error = of(within.clone(), 65).unwrap_err();
         assert!(error.contains("smaller than its bound, 65 B"), "{error}");
-        let most = budgets::STACK_BOUND_WITH_HAL.limit;
+        let most = budgets::STACK_BOUND.limit;
         let error = of(within.clone(), u32::try_from(most + 1).unwrap()).unwrap_err();
         assert!(error.contains("stack bound"), "{error}");
         let flash = budgets::FLASH_WITH_HAL.limit + 1;
@@ -537,7 +530,7 @@ mod tests {
             println!("SKIPPED: the firmware image (run `cargo xtask test`)");
             return;
         };
-        let sizes = Sizes::of_file(Path::new(&image)).unwrap();
+        let Still { sizes, .. } = Still::of_file(Path::new(&image)).unwrap();
         let section = |name: &str| {
             sizes.sections.iter().find(|(other, _)| other == name).map_or(0, |(_, size)| *size)
         };

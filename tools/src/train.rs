@@ -42,7 +42,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Goes on from the checkpoint in --out. --epochs may differ from what it was started with (the
-    /// rate then falls faster or slower from here on), and --whole, --random and the teacher.
+    /// rate then falls faster or slower from here on), and --whole, --random and the teacher; one that
+    /// the checkpoint learned from is to be given again, or left by --no-teacher.
     #[arg(long)]
     pub resume: bool,
     /// Stops after this many epochs of this run, to be resumed later.
@@ -59,6 +60,9 @@ pub struct TrainArgs {
     /// averaged over views of each image, are a part (--taught) of what the largest learns.
     #[arg(long, value_name = "FILE")]
     pub teacher: Option<PathBuf>,
+    /// With --resume: goes on without the teacher that the checkpoint learned from.
+    #[arg(long, requires = "resume", conflicts_with = "teacher")]
+    pub no_teacher: bool,
     /// What the training is determined by.
     #[command(flatten)]
     pub settings: Settings,
@@ -94,8 +98,9 @@ pub struct Settings {
     /// Label smoothing.
     #[arg(long, default_value_t = 0.05)]
     pub smoothing: f32,
-    /// Part of --teacher in what the largest sub-network learns; the rest are the labels. 0.5 where
-    /// a teacher is given (Furlanello et al., Born-Again Neural Networks, ICML 2018).
+    /// Part of --teacher in what the largest sub-network learns; the rest are the labels. Where a
+    /// teacher is given 0.5 (Furlanello et al., Born-Again Neural Networks, ICML 2018), with --resume
+    /// the checkpoint's.
     #[arg(long, value_name = "PART", requires = "teacher")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taught: Option<f32>,
@@ -143,10 +148,22 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -> Result<()> {
     let layout = Layout::new(family)?;
     let mut settings = args.settings.clone();
+    let path = args.out.join(CHECKPOINT);
+    let begun = args.resume.then(|| checkpoint(&layout, &path)).transpose()?;
+    let before = begun.as_ref().map(|(_, settings)| settings);
     if let Some(teacher) = &args.teacher {
-        let part = *settings.taught.get_or_insert(0.5);
+        let part = before.and_then(|before| before.taught).unwrap_or(0.5);
+        let part = *settings.taught.get_or_insert(part);
         ensure!(part > 0.0 && part <= 1.0, "--taught {part}: above 0, at most 1");
         settings.taught_by = Some(teacher::hash(teacher)?);
+    } else if let Some(hash) = before.and_then(|before| before.taught_by.as_ref()) {
+        // Whoever forgets the teacher would get another training and not see it.
+        ensure!(
+            args.no_teacher,
+            "{}: learned from a teacher, a checkpoint of hash {hash}: --teacher FILE goes on with it, \
+             --no-teacher without",
+            path.display()
+        );
     }
     let settings = &settings;
     ensure!(settings.shares > 0, "--shares: at least 1");
@@ -163,11 +180,9 @@ pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -
         settings.batch
     );
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let path = args.out.join(CHECKPOINT);
-    let mut state = if args.resume {
-        resumed(&layout, settings, &path)?
-    } else {
-        begun(&layout, settings, &path)?
+    let mut state = match begun {
+        Some(begun) => resumed(begun, settings, &path)?,
+        None => started(&layout, settings, &path)?,
     };
     let taught = match (&args.teacher, settings.taught) {
         (Some(path), Some(part)) => {
@@ -192,7 +207,7 @@ pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -
     Ok(())
 }
 
-fn begun(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
+fn started(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
     ensure!(
         !path.exists(),
         "{}: is there already: --resume goes on from it, another --out starts anew",
@@ -207,8 +222,11 @@ fn begun(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint
     Ok(Checkpoint { values, optimiser, epochs: 0, seconds: 0.0, settings })
 }
 
-fn resumed(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
-    let (mut state, known) = checkpoint(layout, path)?;
+fn resumed(
+    (mut state, known): (Checkpoint, Settings),
+    settings: &Settings,
+    path: &Path,
+) -> Result<Checkpoint> {
     // Epochs say how fast the rate falls from here on and what the last ones learn from, random
     // sub-networks what a step costs: these may change on the way, all else would make it another
     // training.

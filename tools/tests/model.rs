@@ -114,6 +114,7 @@ fn arguments(data: &Path, out: &Path) -> TrainArgs {
         alone: None,
         model: NOWHERE.into(),
         teacher: None,
+        no_teacher: false,
         settings,
     }
 }
@@ -203,6 +204,59 @@ fn a_teacher_is_learned_from_and_named() {
     let nobody = TrainArgs { teacher: Some(NOWHERE.into()), ..arguments(&data, &fresh("nobody")) };
     let error = format!("{:#}", train(&family(), &nobody, &mut |_| ()).unwrap_err());
     assert!(error.contains(NOWHERE), "{error}");
+}
+
+#[test]
+fn a_teacher_is_not_lost_on_the_way() {
+    let data = data("kept-teacher-data", 10);
+    let [first, taught] = ["kept-teacher", "kept-taught"].map(fresh);
+    let one = |out: &Path| TrainArgs { stop_after: Some(1), ..arguments(&data, out) };
+    train(&family(), &one(&first), &mut |_| ()).unwrap();
+    let file = first.join(CHECKPOINT);
+    let mut begun = TrainArgs { teacher: Some(file.clone()), ..one(&taught) };
+    begun.settings.taught = Some(0.7);
+    train(&family(), &begun, &mut |_| ()).unwrap();
+    let (path, layout) = (taught.join(CHECKPOINT), Layout::new(&family()).unwrap());
+    let written = std::fs::read(&path).unwrap();
+
+    // Forgotten: nothing is trained, and the message says which it was and how to go on.
+    let rest = || TrainArgs { resume: true, ..one(&taught) };
+    let error = train(&family(), &rest(), &mut |line| panic!("{line}")).unwrap_err().to_string();
+    let hash = teacher::hash(&file).unwrap();
+    for words in [CHECKPOINT, &*hash, "--teacher FILE", "--no-teacher"] {
+        assert!(error.contains(words), "{error}: no {words}");
+    }
+    assert!(std::fs::read(&path).unwrap() == written);
+    // Given again, with the part that it had.
+    let again = TrainArgs { teacher: Some(file), ..rest() };
+    train(&family(), &again, &mut |_| ()).unwrap();
+    let (state, settings) = checkpoint(&layout, &path).unwrap();
+    assert_eq!((state.epochs, settings.taught, settings.taught_by), (2, Some(0.7), Some(hash)));
+    // Left; from then on there is none to be asked for.
+    std::fs::write(&path, written).unwrap();
+    train(&family(), &TrainArgs { no_teacher: true, ..rest() }, &mut |_| ()).unwrap();
+    let (without, settings) = checkpoint(&layout, &path).unwrap();
+    assert_eq!((without.epochs, settings.taught, settings.taught_by), (2, None, None));
+    assert_ne!(without.values, state.values);
+    train(&family(), &rest(), &mut |_| ()).unwrap();
+}
+
+#[test]
+fn flags_of_a_teacher_that_go_with_nothing_are_refused() {
+    let out = fresh("no-teacher-flags");
+    for (flags, missing) in [
+        (&["--taught", "0.5"][..], "--teacher <FILE>"),
+        (&["--resume", "--taught", "0.5"], "--teacher <FILE>"),
+        (&["--no-teacher"], "--resume"),
+        (&["--resume", "--no-teacher", "--teacher", NOWHERE], "cannot be used with"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
+        let ended = command.args(["train", "--out"]).arg(&out).args(flags).output().unwrap();
+        let text = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{flags:?}: {text}");
+        assert!(text.contains(missing), "{flags:?}: {text}");
+        assert!(!out.join(CHECKPOINT).exists());
+    }
 }
 
 /// A sub-network of [`family`] that is neither its smallest nor its largest.

@@ -283,13 +283,17 @@ fn agree_within(
     Ok((compared.len(), *worst.context("a sub-network without a launch")?))
 }
 
-/// `--check`: the levels (or the model's sub-networks) and 200 random ones.
+/// `--check`: the levels (or the model's sub-networks) and random ones.
 fn check(args: &EngineArgs, device: Device) -> Result<()> {
     let known = subject(args)?;
     let nets: Vec<SubNet> = known.nets.iter().map(|net| net.net.clone()).collect();
     let mut subjects = vec![(known.network, nets)];
-    for (json, count, seed) in [(OFA_12, 60, 3), (OFA_10, 60, 4), (COSHIFT_28, 80, 5)] {
-        subjects.push(random_subject(json, count, seed)?);
+    let large = args.random * 3 / 10;
+    let small = args.random - 2 * large;
+    for (json, count, seed) in [(OFA_12, large, 3), (OFA_10, large, 4), (COSHIFT_28, small, 5)] {
+        if count > 0 {
+            subjects.push(random_subject(json, count, seed)?);
+        }
     }
     let (mut most_off, mut most_tensors_off) = (0.0_f64, 0.0_f64);
     let (mut count, mut all_tensors) = (0, 0);

@@ -28,9 +28,9 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
     workspace::run(cargo(workspace, "clippy").args(["--all-targets", "--", "-D", "warnings"]))
 }
 
-/// The tests over the emulated driver.
+/// The tests over the emulated driver: the engine's, and the tool's command that compares on a device.
 pub(crate) fn tests(workspace: &Workspace) -> Command {
     let mut command = cargo(workspace, "test");
-    command.args(["--test", "cuda_device", "--", "--show-output"]);
+    command.args(["--test", "cuda_device", "--test", "bench_cuda", "--", "--show-output"]);
     command
 }

@@ -345,7 +345,8 @@ impl<'p, S: PolicyStore> Node<'p, S> {
         Some(self.last_local.after(due.since(self.last_stamp)))
     }
 
-    /// The controller's whole state, the device last: the parts of a seed.
+    /// The controller's whole state as the parts of a seed, in the order that they have to be given
+    /// in: applications, sensors, power and its biases, device, clocks.
     #[must_use]
     pub fn seed(&self) -> Vec<SeedState, SEED_PARTS> {
         self.controller.seed()

@@ -11,7 +11,7 @@ const MARGIN_C: f64 = 1.0;
 /// C/h, W/K.
 const HEADROOM_W_K: f64 = 2.0;
 
-/// `docs/control.md`, "Power and heat", without any rounding.
+/// `docs/control.md`, "Power and temperature", without any rounding.
 struct Reference {
     common: f64,
     levels: [Option<f64>; 32],

@@ -62,7 +62,9 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::Infeasible => "nothing keeps every promise",
         Reason::StaleTelemetry => "telemetry is stale: the last decision stands",
         Reason::AgentSilent => "telemetry stayed stale: the safest level",
-        Reason::TooHot => "a temperature reached its cap: the safest level",
+        Reason::TooHot => {
+            "a temperature reached its cap, or none was read for too long: the safest level"
+        }
         Reason::NoPolicy => "there is no valid policy",
         Reason::BetterObjective => "keeps every promise and serves an objective better",
         Reason::ClockHeld => "something else holds a clock: the best level that can be reached",

@@ -47,18 +47,6 @@ impl Instant {
     pub const fn after(self, span: Duration) -> Self {
         Self(self.0.wrapping_add(span.0))
     }
-
-    /// The later of the two.
-    #[must_use]
-    pub const fn latest(self, other: Self) -> Self {
-        if self.reached(other) { self } else { other }
-    }
-
-    /// The earlier of the two.
-    #[must_use]
-    pub const fn earliest(self, other: Self) -> Self {
-        if self.reached(other) { other } else { self }
-    }
 }
 
 impl Duration {
@@ -106,8 +94,6 @@ mod tests {
             assert!(early.reached(early), "{start}");
             assert_eq!(late.since(early).us(), 10_000, "{start}");
             assert_eq!(early.since(late), Duration::ZERO, "{start}");
-            assert_eq!(early.latest(late), late, "{start}");
-            assert_eq!(late.earliest(early), early, "{start}");
         }
     }
 

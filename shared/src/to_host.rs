@@ -130,9 +130,10 @@ pub enum Mode {
     AwaitPolicy,
     /// Decides.
     Run,
-    /// Telemetry is stale, or the versions do not match: keeps the last decision.
+    /// Telemetry is stale: keeps the last decision.
     Hold,
-    /// Least power: too hot, or telemetry stale for long. Left only after a time at nominal.
+    /// Least power: too hot, which is left only after a time at nominal, or telemetry stale for
+    /// long, which the next one ends.
     Safe,
 }
 
@@ -163,7 +164,7 @@ pub enum Reason {
     StaleTelemetry,
     /// Telemetry stayed stale: the safest level.
     AgentSilent,
-    /// A temperature reached its cap: the safest level.
+    /// A temperature reached its cap, or none was read for too long: the safest level.
     TooHot,
     /// No valid policy.
     NoPolicy,
@@ -339,7 +340,7 @@ pub enum TraceEvent {
     Seeded,
     /// Samples were lost; the argument is how many.
     SamplesLost,
-    /// The receive queue overflowed; the argument is the bytes lost so far.
+    /// Reserved, never sent: the receive queue overflowed; the argument is the bytes lost so far.
     QueueOverrun,
     /// Other readings than before are not believed: missing, stale or impossible though they were
     /// there once. The argument has the bits of [`SensorSet`].

@@ -6,7 +6,8 @@
 /// A level that is not one of the board's list: more than 3 % off every tuple. Shown, not learned
 /// from.
 pub const NO_LEVEL: u8 = 255;
-/// No sub-network: the application slot is empty.
+/// No sub-network: the application slot is empty, or its application came after what stands was
+/// decided.
 pub const NO_SUB_NETWORK: u8 = 255;
 /// Most applications at once.
 pub const MAX_APPLICATIONS: usize = 4;

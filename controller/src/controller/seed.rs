@@ -14,11 +14,13 @@ use heapless::Vec;
 use super::{Choice, Controller, Extra, Outputs, Sensors, Standing, State};
 use crate::digest::Digest;
 
-/// Parts of a seed at most: two an application, four of the device, two of its power.
+/// Parts of a seed at most: two an application, three of the device (sensors, device, clocks), three
+/// of its power (one, and two of its biases).
 pub const SEED_PARTS: usize = 2 * MAX_APPLICATIONS + 6;
 
 impl Controller<'_> {
-    /// The whole state for a seed: applications, device, clocks.
+    /// The whole state for a seed: applications, sensors, power and its biases, device, clocks. The
+    /// device's part sets what is asked for, which that of the clocks then replaces.
     #[must_use]
     pub fn seed(&self) -> Vec<SeedState, SEED_PARTS> {
         let mut parts = Vec::new();

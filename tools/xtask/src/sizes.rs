@@ -354,7 +354,7 @@ struct Sizes {
     static_ram: u64,
     /// The stack's region.
     stack: u64,
-    /// No symbol of the image is of a panic, start-up's own handler symbol aside.
+    /// No symbol of the image is of a panic.
     panic_free: bool,
     /// The symbols of panics, whoever brought them: the libraries, a HAL, `core`.
     panics: Vec<String>,

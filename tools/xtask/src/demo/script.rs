@@ -92,7 +92,8 @@ impl Script {
             let accuracy_bp = sub.map_or(0.0, |sub| sub.accuracy_pct * 100.0);
             (accuracy_bp - 1.0).max(0.0).floor() as u16
         };
-        let modest = floor_at(network.sub_networks.len() / 2 - 1);
+        // A board that the neighbour slows down can still serve this one in time.
+        let modest = floor_at(network.sub_networks.len() / 3);
         let demanding = floor_at(network.sub_networks.len().saturating_sub(2));
         let targets = |deadline_ms, floor_bp| Change::Targets { deadline_ms, floor_bp };
         let event = |at_s, what, change, asks| Event { at_s, what, change, asks };

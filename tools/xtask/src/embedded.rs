@@ -25,6 +25,9 @@ pub(crate) const DEBIAN_COMPILER: &str = "/usr/bin/rustc";
 /// Environment variable that chooses the compiler of images where both are there.
 pub(crate) const COMPILER_ENV: &str = "COSHIFT_EMBEDDED_COMPILER";
 
+/// The compiler's flag for the section of stack sizes.
+const STACK_SIZES: &str = "-Zemit-stack-sizes";
+
 /// A toolchain that can build images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Toolchain {
@@ -80,6 +83,15 @@ impl Toolchain {
     /// The same for a target that has the standard library, and tests.
     pub(crate) fn apply_with_std(&self, target: &str, command: &mut Command) {
         self.apply_with("std,panic_abort,test", target, command);
+    }
+
+    /// Makes the compiler of a command that was made for images note how much stack each function
+    /// takes, in a section that is not loaded: see [`crate::stack`]. Call it after [`Self::apply`].
+    pub(crate) fn note_stack_sizes(command: &mut Command) {
+        // A flag for the target reaches `core`, where it is built, and the compiler that links,
+        // which is the one that generates the code; build scripts do without. No stable flag does
+        // the same.
+        command.env("RUSTFLAGS", STACK_SIZES).env("RUSTC_BOOTSTRAP", "1");
     }
 
     fn apply_with(&self, library: &str, target: &str, command: &mut Command) {

@@ -155,6 +155,7 @@ impl Image {
             command.args(["--features", &features.join(",")]);
         }
         toolchain.apply(&mut command);
+        Toolchain::note_stack_sizes(&mut command);
         // Every log statement is compiled in the development image.
         command.env("DEFMT_LOG", if self.development { "trace" } else { "info" });
         command.env("COSHIFT_POLICY_IMAGE", policy);

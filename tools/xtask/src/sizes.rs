@@ -505,7 +505,7 @@ mod tests {
     fn budgets_and_panics_of_a_board_that_is_not_emulated_are_errors() {
         let of = |sizes: Sizes, bytes| {
             let thread = vec![Link { name: "reset".to_owned(), bytes }];
-            let bound = StackBound { thread, exceptions: vec![], indirect: vec![] };
+            let bound = StackBound { thread, exceptions: vec![], indirect: vec![], untold: vec![] };
             Still { sizes, bound }.check().map_err(|error| error.to_string())
         };
         let within =

@@ -6,8 +6,10 @@
 //! pointer may be any function whose address occurs in data or code. A function that may call itself
 //! has no bound, which is an error.
 //!
-//! Where the compiler emitted its own figures (`-Z emit-stack-sizes`, section `.stack_sizes`), the
-//! larger of the two counts.
+//! The compiler's own figures (`-Zemit-stack-sizes`, section `.stack_sizes`) stand beside that. An
+//! image without them has no bound, nor one in which a function takes less by its instructions than
+//! by the compiler: then this reading of the code misses something. Assembly has no figure, nor has
+//! what came compiled.
 //!
 //! On top of the deepest chain from reset come an interrupt, a non-maskable one in it and a fault in
 //! that: every other exception has one priority on our boards, and none interrupts another.
@@ -24,6 +26,8 @@ use thumb::Effect;
 /// What the core pushes for an exception with floating-point registers, with the word that aligns
 /// it (DDI 0403E, B1.5.7).
 const EXCEPTION_FRAME: u32 = 104 + 4;
+/// The section of the compiler's figures.
+const STACK_SIZES: &str = ".stack_sizes";
 /// Places in the vector table.
 const RESET: usize = 1;
 const NON_MASKABLE: usize = 2;
@@ -47,16 +51,19 @@ pub(crate) struct StackBound {
     pub(crate) exceptions: Vec<Vec<Link>>,
     /// Functions that call through a pointer.
     pub(crate) indirect: Vec<String>,
+    /// Functions that only their instructions tell the stack of.
+    pub(crate) untold: Vec<String>,
 }
 
 impl StackBound {
     /// The bound of an image.
     ///
     /// # Errors
-    /// Where the image is none of ours, a function may call itself, or the stack pointer is moved by
-    /// an amount that the code does not tell.
+    /// Where the image is none of ours, a function may call itself, the stack pointer is moved by an
+    /// amount that the code does not tell, or the compiler's figures are missing or larger.
     pub(crate) fn of(elf: &[u8]) -> Result<Self> {
         let program = Program::read(elf)?;
+        program.check()?;
         let mut walk = Walk { program: &program, depths: HashMap::new(), open: Vec::new() };
         let (mut reset, mut others, mut faults) = (None, Vec::new(), Vec::new());
         for (place, handler) in program.vectors.iter().enumerate().skip(RESET) {
@@ -81,13 +88,13 @@ impl StackBound {
         for handler in deepest.into_iter().chain(faults) {
             exceptions.push(walk.chain(handler)?);
         }
-        let indirect = program
-            .functions
-            .values()
-            .filter(|function| function.indirect)
-            .map(|function| function.name.clone())
-            .collect();
-        Ok(Self { thread, exceptions, indirect })
+        let names = |of: fn(&Function) -> bool| {
+            let those = program.functions.values().filter(|function| of(function));
+            those.map(|function| function.name.clone()).collect()
+        };
+        let indirect = names(|function| function.indirect);
+        let untold = names(|function| function.emitted.is_none());
+        Ok(Self { thread, exceptions, indirect, untold })
     }
 
     /// Bytes.
@@ -115,6 +122,9 @@ impl StackBound {
         } else {
             println!("  functions that call through a pointer: {}", self.indirect.join(", "));
         }
+        if !self.untold.is_empty() {
+            println!("  functions without a figure of the compiler: {}", self.untold.join(", "));
+        }
     }
 }
 
@@ -126,18 +136,11 @@ struct Function {
     /// Bytes by which its instructions lower the stack pointer.
     bytes: u32,
     /// What the compiler says.
-    emitted: u32,
+    emitted: Option<u32>,
     calls: BTreeSet<u32>,
     indirect: bool,
     /// The stack pointer is moved by an amount that the code does not tell.
     unknown: bool,
-}
-
-impl Function {
-    /// Bytes of stack that it takes itself.
-    fn taken(&self) -> u32 {
-        self.bytes.max(self.emitted)
-    }
 }
 
 /// An image's functions by their address.
@@ -181,10 +184,13 @@ impl Program {
                 function.end = *next;
             }
         }
-        for (address, bytes) in emitted_sizes(elf)? {
-            if let Some(function) = functions.get_mut(&address) {
-                function.emitted = bytes;
-            }
+        for (address, bytes) in emitted_sizes(&file)? {
+            let function = functions.get_mut(&address).with_context(|| {
+                format!(
+                    "{STACK_SIZES} tells of {bytes} B at {address:#x}, where no function begins"
+                )
+            })?;
+            function.emitted = function.emitted.max(Some(bytes));
         }
         let mut program = Self { functions, taken: BTreeSet::new(), vectors: Vec::new() };
         for section in file.sections() {
@@ -199,6 +205,19 @@ impl Program {
         }
         ensure!(!program.vectors.is_empty(), "no vector table");
         Ok(program)
+    }
+
+    /// Whether the instructions of no function take less stack than the compiler says.
+    fn check(&self) -> Result<()> {
+        for Function { name, bytes, emitted, .. } in self.functions.values() {
+            if let Some(emitted) = emitted.filter(|emitted| emitted > bytes) {
+                bail!(
+                    "the stack has no bound: the instructions of {name} take {bytes} B where the \
+                     compiler says {emitted} B"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The function that an address lies in.
@@ -314,7 +333,7 @@ impl Walk<'_> {
             }
         }
         self.open.pop();
-        let depth = function.taken() + deepest.0;
+        let depth = function.bytes + deepest.0;
         self.depths.insert(start, (depth, deepest.1));
         Ok(depth)
     }
@@ -326,27 +345,43 @@ impl Walk<'_> {
         let mut next = Some(start);
         while let Some(place) = next {
             let function = &self.program.functions[&place];
-            chain.push(Link { name: function.name.clone(), bytes: function.taken() });
+            chain.push(Link { name: function.name.clone(), bytes: function.bytes });
             next = self.depths[&place].1;
         }
         Ok(chain)
     }
 }
 
-/// The compiler's figures: for each function its address and, in seven bits a byte, its bytes.
-fn emitted_sizes(elf: &[u8]) -> Result<Vec<(u32, u32)>> {
-    let file = object::File::parse(elf).context("no ELF file")?;
-    let Some(section) = file.section_by_name(".stack_sizes") else { return Ok(Vec::new()) };
-    let mut data = section.data().unwrap_or_default();
+/// The compiler's figures of an image: functions and their bytes.
+fn emitted_sizes(file: &object::File<'_>) -> Result<Vec<(u32, u32)>> {
+    let section = file.section_by_name(STACK_SIZES).with_context(|| {
+        format!("no section {STACK_SIZES}: the image was built without the compiler's stack sizes")
+    })?;
+    let sizes = read_sizes(section.data().context(STACK_SIZES)?).context(STACK_SIZES)?;
+    ensure!(!sizes.is_empty(), "section {STACK_SIZES} is empty: it tells of no function");
+    Ok(sizes)
+}
+
+/// For each function its address, whose lowest bit stands for Thumb code, and its bytes, in groups
+/// of seven bits from the lowest on (LEB128).
+fn read_sizes(mut data: &[u8]) -> Result<Vec<(u32, u32)>> {
     let mut sizes = Vec::new();
-    while let Some((address, mut rest)) = data.split_first_chunk() {
+    while !data.is_empty() {
+        let number = sizes.len();
+        let (address, mut rest) =
+            data.split_first_chunk().with_context(|| format!("entry {number}: cut short"))?;
         let mut bytes = 0_u32;
         let mut place = 0;
-        while let Some((byte, after)) = rest.split_first() {
+        loop {
+            let (byte, after) =
+                rest.split_first().with_context(|| format!("entry {number}: cut short"))?;
             rest = after;
-            bytes |= u32::from(byte & 0x7f) << place;
+            let group = u32::from(byte & 0x7f);
+            let shifted = group.checked_shl(place).filter(|shifted| shifted >> place == group);
+            bytes |=
+                shifted.with_context(|| format!("entry {number}: no 32 bits hold its size"))?;
             place += 7;
-            if byte & 0x80 == 0 || place > 28 {
+            if byte & 0x80 == 0 {
                 break;
             }
         }

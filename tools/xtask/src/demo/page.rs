@@ -74,7 +74,8 @@ fn headline(summary: &Summary<'_>) -> Section {
     }
     if summary.late_by_host() > 0 {
         section = section.paragraph(format!(
-            "Late only because this machine was busy: {}; the board would have been in time.",
+            "Not counted as late: {} that were late only because this machine was busy; the board would \
+             have been in time.",
             summary.late_by_host()
         ));
     }

@@ -150,7 +150,8 @@ impl<'s> Summary<'s> {
         if self.late_by_host() > 0 {
             let _ = writeln!(
                 text,
-                "  late only because this machine was busy: {}; the board would have been in time",
+                "  not among them, late only because this machine was busy: {}; the board would have been \
+                 in time",
                 self.late_by_host()
             );
         }

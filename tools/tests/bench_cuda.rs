@@ -12,8 +12,9 @@ use coshift_engine::model::Model;
 const ENGINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/engine");
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/coshift-28");
 
-/// A folder with the emulated driver, its kernels compiled from the sources of a folder.
-struct Driver(PathBuf);
+/// A folder with the emulated driver, its kernels compiled from the sources of a folder, and what the
+/// driver is told.
+struct Driver(PathBuf, Vec<(&'static str, &'static str)>);
 
 impl Driver {
     fn compiled(sources: &Path) -> Self {
@@ -21,7 +22,7 @@ impl Driver {
         std::fs::create_dir_all(&folder).unwrap();
         let source = Path::new(ENGINE).join("tests/driver/libcuda.cpp");
         host_compiler::compile(&source, sources, &folder.join("libcuda.so"));
-        Self(folder)
+        Self(folder, Vec::new())
     }
 
     fn faulty(file: &str, from: &str, to: &str) -> Self {
@@ -35,7 +36,7 @@ impl Driver {
     fn bench(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
         command.args(["bench", "engine", "--device", "cuda", "--model", MODEL]).args(args);
-        command.env("LD_LIBRARY_PATH", &self.0).output().unwrap()
+        command.env("LD_LIBRARY_PATH", &self.0).envs(self.1.clone()).output().unwrap()
     }
 
     /// Lines of JSON that the command writes where it succeeds.
@@ -64,9 +65,11 @@ impl Drop for Driver {
 
 #[test]
 fn every_sub_network_is_compared_and_measured() {
-    let driver = Driver::compiled(&Path::new(ENGINE).join("src/kernels/cuda"));
+    let mut driver = Driver::compiled(&Path::new(ENGINE).join("src/kernels/cuda"));
     let known = Model::read(Path::new(MODEL)).unwrap().sub_networks;
-    for (batch, random) in [("1", 4), ("3", 0)] {
+    // As many multiprocessors as an Orin and an H200 have, which want other tiles.
+    for (batch, random, processors) in [("1", 4, "16"), ("3", 0, "132")] {
+        driver.1 = vec![("COSHIFT_EMULATED_MULTIPROCESSORS", processors)];
         let count = random.to_string();
         let args = ["--check", "--json", "--batch", batch, "--random", &count];
         let lines = driver.lines(&args);
@@ -111,7 +114,10 @@ fn every_sub_network_is_compared_and_measured() {
     // For people: the device, the names of the columns, a line for each.
     let out = driver.bench(&["--rounds", "1", "--runs", "1"]);
     let text = String::from_utf8(out.stdout).unwrap();
-    assert!(text.starts_with("the host, emulated, 16 multiprocessors, batch 1\n index "), "{text}");
+    assert!(
+        text.starts_with("the host, emulated, 132 multiprocessors, batch 1\n index "),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 2 + known.len(), "{text}");
     let out = driver.bench(&["--check", "--random", "0"]);
     let text = String::from_utf8(out.stdout).unwrap();

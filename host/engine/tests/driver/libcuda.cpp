@@ -142,9 +142,12 @@ API cuDeviceGetName(char *name, int, int) {
     return SUCCESS;
 }
 API cuDeviceGetAttribute(int *value, int attribute, int) {
-    // Multiprocessors, capability, memory pools where a test wants them; what else is asked: none.
+    // Multiprocessors, of which the tiles depend, as many as an Orin's or a test's; capability; memory
+    // pools where a test wants them; what else is asked: none.
+    const char *wanted = getenv("COSHIFT_EMULATED_MULTIPROCESSORS");
+    const int processors = wanted ? atoi(wanted) : 16;
     const bool pools = attribute == 115 && getenv("COSHIFT_EMULATED_POOLS");
-    *value = attribute == 16 ? 16 : attribute == 75 ? 8 : attribute == 76 ? 7 : pools;
+    *value = attribute == 16 ? processors : attribute == 75 ? 8 : attribute == 76 ? 7 : pools;
     return SUCCESS;
 }
 API cuDevicePrimaryCtxRetain(void **to, int) {

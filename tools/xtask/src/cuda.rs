@@ -7,6 +7,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 
 use crate::device_side;
+use crate::embedded::JETSON;
+use crate::jetson;
 use crate::workspace::{self, Workspace};
 
 /// The release of the toolkit that is fetched.
@@ -41,7 +43,7 @@ pub(crate) struct Args {
         long,
         value_name = "LIST",
         default_value = "87,90",
-        default_value_if("candle", "true", "90")
+        default_value_ifs([("candle", "true", "90"), ("aarch64", "true", "87")])
     )]
     compute_cap: String,
     /// Test what runs networks on a device, over a driver that is emulated on the host, in place of
@@ -52,6 +54,13 @@ pub(crate) struct Args {
     /// once, many minutes, and is linked with cuBLAS, cuRAND and NVRTC (0.8 GB more to fetch)
     #[arg(long)]
     candle: bool,
+    /// coshift-tools for the processor of a Jetson in place of this machine's; takes what `cargo xtask
+    /// test --aarch64` takes. On a Jetson itself the command does without
+    #[arg(long, conflicts_with_all = ["test", "candle"])]
+    aarch64: bool,
+    /// Install what is missing for --aarch64 without asking (CI=true does the same)
+    #[arg(long, requires = "aarch64")]
+    yes: bool,
 }
 
 /// Runs the command.
@@ -62,6 +71,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         workspace::run(&mut device_side::tests(&workspace))?;
         return Ok(ExitCode::SUCCESS);
     }
+    // Asked for before anything is fetched.
+    let jetson = args.aarch64.then(|| jetson::toolchain(args.yes)).transpose()?;
     let toolkit = match installed(std::env::var_os("CUDA_HOME").map(PathBuf::from))? {
         Some(toolkit) => toolkit,
         None => fetched(&workspace.target_dir.join(format!("cuda-{RELEASE}")), args.candle)?,
@@ -75,6 +86,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut build = workspace.cargo();
     build.args(arguments(args.candle, args.test));
+    if let Some(toolchain) = &jetson {
+        jetson::compile_for(&workspace, toolchain, &mut build);
+    }
+    // Last: nvcc is to be in the PATH, whatever a toolchain makes of it.
     for (name, value) in environment(&toolkit, &libraries, &capabilities)? {
         build.env(name, value);
     }
@@ -94,7 +109,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             println!("  candle_cuda-… --ignored --exact on_a_gpu");
         }
         (false, false) => {
-            let program = workspace.target_dir.join("release/coshift-tools");
+            let folder = match jetson {
+                Some(_) => jetson::target_dir(&workspace).join(JETSON),
+                None => workspace.target_dir.clone(),
+            };
+            let program = folder.join("release/coshift-tools");
             let program = program.display();
             println!("{program} (compute capability {capabilities}); on a machine with a GPU:");
             println!("  coshift-tools bench engine --device cuda --check --json");
@@ -395,6 +414,31 @@ mod tests {
         assert!(stub.join("libcuda.so.1").is_file());
         let message = format!("{:#}", driver_stub(&stub, &stub).unwrap_err());
         assert!(message.contains("include/cuda.h"), "{message}");
+    }
+
+    #[test]
+    fn every_way_has_its_capabilities() {
+        #[derive(clap::Parser, Debug)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let parsed = |flags: &[&str]| {
+            <Line as clap::Parser>::try_parse_from(["cuda"].iter().chain(flags))
+                .map(|line| line.args.compute_cap)
+        };
+        for (flags, capabilities) in [
+            (&[][..], "87,90"),
+            (&["--candle"], "90"),
+            (&["--aarch64"], "87"),
+            (&["--aarch64", "--compute-cap", "72"], "72"),
+        ] {
+            assert_eq!(parsed(flags).unwrap(), capabilities, "{flags:?}");
+        }
+        // What would be built for another machine cannot be tested on this one.
+        for flags in [&["--aarch64", "--test"][..], &["--aarch64", "--candle"], &["--yes"]] {
+            assert!(parsed(flags).is_err(), "{flags:?}");
+        }
     }
 
     #[test]

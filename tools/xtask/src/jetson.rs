@@ -1,5 +1,7 @@
-//! Tests of the engine compiled for the processor of a Jetson, under an emulator.
+//! What is compiled for the processor of a Jetson: the engine's tests, which run under an emulator, and
+//! the tools with CUDA (`cuda.rs`).
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -27,24 +29,33 @@ pub(crate) fn check(workspace: &Workspace, yes: bool, tally: &mut Tally) {
 }
 
 fn prepare(workspace: &Workspace, yes: bool) -> Result<Command> {
-    let environment = setup::ensure(&[Need::Jetson], yes)?;
-    let toolchain =
-        Toolchain::choose_for_jetson(&environment).context("no toolchain for the processor")?;
-    Ok(command(workspace, &toolchain))
-}
-
-fn command(workspace: &Workspace, toolchain: &Toolchain) -> Command {
     let mut command = workspace.cargo();
     command.args(["test", "--package", "coshift-engine", "--no-default-features"]);
     for test in TESTS {
         command.args(["--test", test]);
     }
-    command.arg("--target-dir").arg(workspace.target_dir.join("jetson"));
-    toolchain.apply_with_std(JETSON, &mut command);
+    compile_for(workspace, &toolchain(yes)?, &mut command);
+    command.args(["--no-fail-fast", "--", "--show-output"]);
+    Ok(command)
+}
+
+/// The toolchain for this processor, once all that it takes is there.
+pub(crate) fn toolchain(yes: bool) -> Result<Toolchain> {
+    let environment = setup::ensure(&[Need::Jetson], yes)?;
+    Toolchain::choose_for_jetson(&environment).context("no toolchain for the processor")
+}
+
+/// Makes a cargo command, whose subcommand is given, compile for it; its programs run emulated.
+pub(crate) fn compile_for(workspace: &Workspace, toolchain: &Toolchain, command: &mut Command) {
+    command.arg("--target-dir").arg(target_dir(workspace));
+    toolchain.apply_with_std(JETSON, command);
     let variable =
         |what: &str| format!("CARGO_TARGET_{}_{what}", JETSON.to_uppercase().replace('-', "_"));
     command.env(variable("LINKER"), JETSON_LINKER);
     command.env(variable("RUNNER"), format!("{JETSON_EMULATOR} -L {JETSON_LIBRARIES}"));
-    command.args(["--no-fail-fast", "--", "--show-output"]);
-    command
+}
+
+/// Where cargo puts what is compiled for it.
+pub(crate) fn target_dir(workspace: &Workspace) -> PathBuf {
+    workspace.target_dir.join("jetson")
 }

@@ -181,15 +181,21 @@ impl Case {
     /// The application with `row`'s accuracy as its floor, as `--app` takes it.
     #[must_use]
     pub fn spec(&self, row: u8) -> String {
+        self.spec_within(row, self.deadline_us)
+    }
+
+    /// The same with another deadline, µs.
+    #[must_use]
+    pub fn spec_within(&self, row: u8, deadline_us: u32) -> String {
         let floor = self.accuracy_bp.get(usize::from(row)).copied().unwrap_or(0);
         // The next request comes when this one's deadline is long over.
-        let period_us = u64::from(self.deadline_us) * 2;
+        let period_us = u64::from(deadline_us) * 2;
         let rate = 1_000_000_000 / period_us;
         format!(
             "{}={},deadline={}us,floor={}.{:02},rate={}.{:03}",
             Self::NAME,
             self.network,
-            self.deadline_us,
+            deadline_us,
             floor / 100,
             floor % 100,
             rate / 1000,

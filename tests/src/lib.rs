@@ -3,7 +3,7 @@
 //! * [`rig`] — what a rig can do: agent, microcontroller, and a line between them that lies
 //! * [`sim_rig`] — agent and controller in virtual time, deterministic by seed
 //! * [`qemu_rig`] — the real agent process and the release image under QEMU, with [`relay`] between
-//! * [`scenario`] — what must hold, whatever the rig
+//! * [`scenario`] — what must hold, whatever the rig; [`mutant`] — what is wrong where it does not
 //! * [`case`] — an application that fits the policy at hand
 //! * [`board`] — the release image under QEMU without an agent: [`power_cuts`] in its policy store,
 //!   [`bit_flips`] while it decides
@@ -27,6 +27,7 @@ pub mod fuzz;
 pub mod ground;
 pub mod line;
 pub mod monitor;
+pub mod mutant;
 pub mod need;
 pub mod power_cuts;
 pub mod qemu_rig;

@@ -8,16 +8,14 @@ use coshift_controller::{Identity, Node};
 use coshift_host::clock::Time;
 use coshift_host::simulation::VirtualLink;
 use coshift_shared::frame::Frame;
-use coshift_shared::kind::Kind;
 use coshift_shared::policy::PolicyView;
 use coshift_shared::policy::slot::{SlotView, Which, newest};
 use coshift_shared::protocol::VersionRange;
-use coshift_shared::reader::{FrameReader, Received};
 use coshift_shared::time::Instant;
-use coshift_shared::to_controller::ToController;
 use coshift_shared::to_host::{FaultCode, ResetCause};
 
 use crate::line::Line;
+use crate::mutant::{Ears, Mutant};
 use crate::ram_slot::RamSlot;
 use crate::random::Random;
 use crate::wire::Direction;
@@ -37,23 +35,14 @@ const WATCHDOG_US: u64 = 6_000_000;
 /// The node of a board with a policy store.
 pub type SimNode<'p> = Node<'p, Upload<RamSlot>>;
 
-/// What is wrong with a microcontroller on purpose, to show that a scenario notices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutant {
-    /// Nothing.
-    Sound,
-    /// Frames that come twice are taken in twice: sequence numbers and sample indices are made
-    /// up as they arrive.
-    NoDuplicateFilter,
-    /// Does not end when killed.
-    Undead,
-}
-
 /// A node, its clock, and the line to it.
 #[derive(Debug)]
 pub struct SimMcu<'p> {
     /// The policy compiled in.
     policy: PolicyView<'p>,
+    /// The policy that it runs on since its boot.
+    running: PolicyView<'p>,
+    identity: Identity,
     versions: VersionRange,
     node: Option<SimNode<'p>>,
     /// Slots of the policy store; the spare one is with the node while there is one.
@@ -62,7 +51,7 @@ pub struct SimMcu<'p> {
     /// When the watchdog resets a node that hangs.
     watchdog_at: Option<Time>,
     mutant: Mutant,
-    renumber: Renumber,
+    ears: Ears,
     boots: u32,
     booted_at: Time,
     line: Arc<Mutex<Line>>,
@@ -85,13 +74,21 @@ impl<'p> SimMcu<'p> {
     ) -> Self {
         let mut mcu = Self {
             policy,
+            running: policy,
+            identity: Identity {
+                version: [0, 1, 0],
+                boot_nonce: 0,
+                reset_cause: ResetCause::PowerOn,
+                last_fault: FaultCode::None,
+                fault_detail: 0,
+            },
             versions,
             node: None,
             slots: Default::default(),
             active: None,
             watchdog_at: None,
             mutant,
-            renumber: Renumber::default(),
+            ears: Ears::new(mutant),
             boots: 0,
             booted_at: Time::START,
             line,
@@ -107,10 +104,13 @@ impl<'p> SimMcu<'p> {
 
     /// Ends it, with everything on its way.
     pub fn kill(&mut self) {
-        if self.mutant == Mutant::Undead {
-            return;
-        }
         self.stop();
+        let spare = self.spare();
+        match self.mutant {
+            Mutant::ForgetsUploadUnpowered => self.slots[spare] = RamSlot::default(),
+            Mutant::ForgetsPolicyUnpowered => self.slots[1 - spare] = RamSlot::default(),
+            _ => {}
+        }
         self.to_agent.clear();
         self.line().cut();
     }
@@ -118,7 +118,8 @@ impl<'p> SimMcu<'p> {
     /// Its loop hangs: nothing is done or said until the watchdog resets it.
     pub fn hang(&mut self) {
         self.stop();
-        self.watchdog_at = Some(self.now.after_us(WATCHDOG_US));
+        let bites = self.mutant != Mutant::WithoutWatchdog;
+        self.watchdog_at = bites.then(|| self.now.after_us(WATCHDOG_US));
     }
 
     /// The node is gone, and what it was sent; its slots stay.
@@ -145,8 +146,8 @@ impl<'p> SimMcu<'p> {
         self.watchdog_at = None;
         self.boots += 1;
         self.booted_at = self.now;
-        self.renumber = Renumber::default();
-        let identity = Identity {
+        self.ears = Ears::new(self.mutant);
+        self.identity = Identity {
             version: [0, 1, 0],
             boot_nonce: 0xB007_0000 + self.boots,
             reset_cause,
@@ -158,7 +159,7 @@ impl<'p> SimMcu<'p> {
         };
         let [a, b] = &self.slots;
         self.active = newest(&a.view(), &b.view());
-        let policy = match self.active {
+        self.running = match self.active {
             None => self.policy,
             Some(which) => {
                 let slot = if which == Which::A { a } else { b };
@@ -168,8 +169,25 @@ impl<'p> SimMcu<'p> {
             }
         };
         let spare = self.spare();
-        let store = Upload::new(std::mem::take(&mut self.slots[spare]), Some(&policy));
-        self.node = Some(Node::with_store(Some(policy), identity, self.versions, store));
+        let slot = std::mem::take(&mut self.slots[spare]);
+        self.begin(slot);
+    }
+
+    /// A node that begins with this spare slot.
+    fn begin(&mut self, slot: RamSlot) {
+        let running = self.running;
+        // A store that was not told what runs takes every number for the next one.
+        let active = (self.mutant != Mutant::TakesAnyNumber).then_some(&running);
+        let store = Upload::new(slot, active);
+        self.node = Some(Node::with_store(Some(running), self.identity, self.versions, store));
+    }
+
+    /// The upload that is under way, if there is one, never was.
+    fn forget_upload(&mut self) {
+        let node = self.node.as_ref();
+        if node.is_some_and(|node| node.store().slot().view().receiving().is_some()) {
+            self.begin(RamSlot::default());
+        }
     }
 
     /// The node, while there is one.
@@ -233,10 +251,10 @@ impl<'p> SimMcu<'p> {
         let local = self.local(self.now);
         let mut sent: Vec<Frame> = Vec::new();
         while let Some((_, bytes)) = self.to_node.pop_front_if(|(at, _)| *at <= self.now) {
-            let bytes = match self.mutant {
-                Mutant::NoDuplicateFilter => self.renumber.pass(&bytes),
-                Mutant::Sound | Mutant::Undead => bytes,
-            };
+            let bytes = self.ears.pass(bytes);
+            if self.ears.met_another_session() && self.mutant == Mutant::ForgetsUploadUngreeted {
+                self.forget_upload();
+            }
             let Some(node) = &mut self.node else { continue };
             for byte in bytes {
                 node.feed(byte, local, &mut |frame| sent.push(*frame));
@@ -297,38 +315,5 @@ impl VirtualLink for SimMcu<'_> {
             .chain(reset)
             .chain(garbage_due.then_some(self.garbage_at))
             .min()
-    }
-}
-
-/// Takes every frame for a new one, as a receiver without any filter would.
-#[derive(Debug, Default)]
-struct Renumber {
-    reader: FrameReader,
-    next_seq: u16,
-    next_index: u32,
-}
-
-impl Renumber {
-    fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for byte in bytes {
-            let Received::Packet(mut header, body) = self.reader.feed(*byte) else { continue };
-            let Some(Ok(mut message)) =
-                Kind::from_byte(header.kind).map(|kind| ToController::decode(kind, body))
-            else {
-                continue;
-            };
-            header.seq = self.next_seq;
-            self.next_seq = self.next_seq.wrapping_add(1);
-            if let ToController::Outcomes(outcomes) = &mut message {
-                outcomes.first_index = self.next_index;
-                let count = u32::try_from(outcomes.samples.len()).unwrap_or(0);
-                self.next_index = self.next_index.wrapping_add(count);
-            }
-            if let Ok(frame) = Frame::build(header, |place| message.encode(place)) {
-                out.extend(frame.bytes());
-            }
-        }
-        out
     }
 }

@@ -18,8 +18,9 @@ use coshift_shared::units::{NO_POWER_CAP, NO_TEMP_CAP};
 use crate::case::Case;
 use crate::faults::Faults;
 use crate::line::Line;
+use crate::mutant::Mutant;
 use crate::rig::{Rig, Setup};
-use crate::sim_mcu::{Mutant, SimMcu};
+use crate::sim_mcu::SimMcu;
 use crate::wire::Direction;
 
 /// Control period, ms.

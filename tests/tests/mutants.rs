@@ -8,16 +8,56 @@ use coshift_host::report::Report;
 use coshift_tests::case::Case;
 use coshift_tests::faults::Faults;
 use coshift_tests::line::Line;
+use coshift_tests::mutant::Mutant;
 use coshift_tests::need::Needs;
 use coshift_tests::qemu_rig::QemuRig;
 use coshift_tests::rewrite::Rewrite;
 use coshift_tests::rig::{Rig, Setup};
 use coshift_tests::scenario::{self, Play, Scenario, check, early};
-use coshift_tests::sim_mcu::Mutant;
 use coshift_tests::sim_rig::{Policies, SimRig};
 use coshift_tests::wire::Direction;
 
 const SEED: u64 = 1;
+
+/// Scenarios whose rig has to do something, and what they say of one that does not.
+const DISOBEYED: [(Scenario, &str); 11] = [
+    (scenario::TARGET_CHANGED, "the new target is reported: not within"),
+    (scenario::POWER_CAP, "latency costs power: not within"),
+    (scenario::NOTHING_FITS, "and that power is missing: not within"),
+    (scenario::TOO_HOT, "the board is too hot: not within"),
+    (scenario::PRIORITIES, "what cam0 lacks is named: not within"),
+    (scenario::JOINING, "cam1 is served: not within"),
+    (scenario::RESTART, "it is dead and goes on deciding"),
+    (scenario::STALL, "a decision in mode Hold: not seen"),
+    (scenario::WATCHDOG, "the twin takes over: not within"),
+    (scenario::UPLOAD, "it is missed: not within"),
+    (scenario::UPLOAD_RESET, "it booted on policy"),
+];
+
+/// Scenarios that live by their set-up, and what they say of a rig without it.
+const NOT_SET_UP: [(Scenario, &str); 6] = [
+    (scenario::CO_RUNNER, "a higher level: not seen"),
+    (scenario::VERSIONS_DIFFER, "the mismatch shows: not within"),
+    (scenario::POLICIES_DIFFER, "the mismatch shows: not within"),
+    (scenario::UPLOAD_CUT, "the upload comes to a halt: not within"),
+    (scenario::UPLOAD_LOSSY, "the new policy runs: not within"),
+    (scenario::UPLOAD_REFUSED, "the upload is given up: not within"),
+];
+
+/// Microcontrollers that are wrong, the one scenario that is there to notice, and what it says.
+const WRONG: [(Mutant, Scenario, &str); 7] = [
+    (
+        Mutant::DeafAfterOverlong,
+        scenario::GARBAGE,
+        "the microcontroller decides and tells of its faults: not within",
+    ),
+    (Mutant::WithoutWatchdog, scenario::WATCHDOG, "the watchdog resets it: not seen"),
+    (Mutant::ForgetsPolicyUnpowered, scenario::UPLOAD, "the policy did not outlive its power"),
+    (Mutant::ForgetsUploadUngreeted, scenario::UPLOAD_CUT, "it went on at 0, not at"),
+    (Mutant::ForgetsUploadUnpowered, scenario::UPLOAD_RESET, "it went on at 0, not near"),
+    (Mutant::DeafAfterMissingChunk, scenario::UPLOAD_LOSSY, "the new policy runs: not within"),
+    (Mutant::TakesAnyNumber, scenario::UPLOAD_REFUSED, "the upload is given up: not within"),
+];
 
 /// A rig that does not do what it is told.
 struct Disobedient<R>(R);
@@ -60,7 +100,7 @@ impl<R: Rig> Rig for Disobedient<R> {
     }
 
     fn hang_mcu(&mut self) -> Result<()> {
-        self.0.hang_mcu()
+        Ok(())
     }
 
     fn kill_mcu(&mut self) -> Result<()> {
@@ -137,17 +177,7 @@ fn a_receiver_without_a_filter_counts_twice_and_is_noticed() {
 
 #[test]
 fn a_rig_that_does_not_do_what_it_is_told_is_noticed() {
-    let cases: [(Scenario, &str); 8] = [
-        (scenario::TARGET_CHANGED, "the new target is reported: not within"),
-        (scenario::POWER_CAP, "latency costs power: not within"),
-        (scenario::NOTHING_FITS, "and that power is missing: not within"),
-        (scenario::TOO_HOT, "the board is too hot: not within"),
-        (scenario::PRIORITIES, "what cam0 lacks is named: not within"),
-        (scenario::JOINING, "cam1 is served: not within"),
-        (scenario::RESTART, "it is dead and goes on deciding"),
-        (scenario::STALL, "a decision in mode Hold: not seen"),
-    ];
-    for (scenario, expected) in cases {
+    for (scenario, expected) in DISOBEYED {
         let setup = scenario.setup(SEED);
         let policies = Policies::new(Case::reference().unwrap(), &setup).unwrap();
         let rig = SimRig::start(&policies, &setup, Mutant::Sound).unwrap();
@@ -158,17 +188,35 @@ fn a_rig_that_does_not_do_what_it_is_told_is_noticed() {
 
 #[test]
 fn what_a_scenario_waits_for_and_does_not_happen_is_noticed() {
-    let cases: [(Scenario, &str); 3] = [
-        (scenario::CO_RUNNER, "a higher level: not seen"),
-        (scenario::VERSIONS_DIFFER, "the mismatch shows: not within"),
-        (scenario::POLICIES_DIFFER, "the mismatch shows: not within"),
-    ];
-    for (scenario, expected) in cases {
+    for (scenario, expected) in NOT_SET_UP {
         // Without what the scenario asks for.
         let setup = Setup::new(SEED);
         let said = complaint(&setup, Mutant::Sound, |rig| scenario.play(rig));
         assert_names(&said, expected);
     }
+}
+
+/// A test of each scenario: something makes it fail, and of the microcontrollers that are wrong its
+/// own ones do and no other.
+mod what_each_scenario_notices {
+    use super::*;
+
+    fn notices(scenario: &Scenario) {
+        let is_it = |other: &Scenario| other.name == scenario.name;
+        // The two first have tests of their own: lines that do not deliver, a receiver that counts
+        // twice.
+        let tested = [scenario::LOOP_CLOSES, scenario::LOSSY];
+        let told = DISOBEYED.iter().chain(&NOT_SET_UP).map(|(scenario, _)| scenario);
+        let wrong = WRONG.iter().map(|(_, scenario, _)| scenario);
+        assert!(tested.iter().chain(told).chain(wrong).any(is_it), "nothing makes it fail");
+        for (mutant, its_scenario, expected) in WRONG {
+            let expected = if is_it(&its_scenario) { expected } else { "nothing" };
+            let said = complaint(&scenario.setup(SEED), mutant, |rig| scenario.play(rig));
+            assert!(said.contains(expected), "{mutant:?}: not \"{expected}\" but \"{said}\"");
+        }
+    }
+
+    coshift_tests::scenario_tests!(notices);
 }
 
 #[test]

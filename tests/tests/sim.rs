@@ -1,9 +1,9 @@
 //! The scenarios in virtual time.
 
 use coshift_tests::case::Case;
+use coshift_tests::mutant::Mutant;
 use coshift_tests::rig::Rig;
 use coshift_tests::scenario::{self, Scenario};
-use coshift_tests::sim_mcu::Mutant;
 use coshift_tests::sim_rig::{Policies, SimRig};
 
 /// Seeds of faults and noise.

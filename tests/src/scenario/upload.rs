@@ -99,9 +99,13 @@ pub(super) fn run(play: &mut Play<'_>) -> Result<()> {
     // And it still runs it after the next reset.
     play.rig.kill_mcu()?;
     play.until("it is missed", MOST, |report| report.decider == Decider::Twin)?;
+    let from = play.seen();
     play.rig.boot_mcu()?;
     let again = play.until_mcu_decides()?;
     ensure!(again.link == LinkState::InSession, "{again:?}");
+    // A board that had lost it would have been sent it once more.
+    let sent = play.rig.line().seen()[from..].iter().filter(|seen| chunk(seen).is_some()).count();
+    ensure!(sent == 0, "the policy did not outlive its power: {sent} chunks were sent again");
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant as Moment};
 
@@ -37,6 +38,8 @@ use crate::random::Random;
 
 /// Control period of the story, µs: the longest there is, so that a busy machine is no silence.
 const PERIOD_US: u32 = 500_000;
+/// When the first period begins, µs.
+const OPENED_US: u32 = 3;
 /// Periods before the flip, of the burst that it falls into, and after it: more than the unequal
 /// digests after which an agent seeds.
 const BEFORE: usize = 10;
@@ -111,6 +114,9 @@ pub struct Flip {
     pub place: Place,
     /// Which bit, for whoever wants to know.
     pub bit: String,
+    /// Whether the core slept when it was stopped: a flip that finds it asleep meets less of the
+    /// controller's work.
+    pub asleep: bool,
     /// What came of it.
     pub class: Class,
     /// Whether a decision told the board to do something else than the twin's.
@@ -123,7 +129,8 @@ struct Story {
     opening: Vec<u8>,
     /// Frames of each period.
     periods: Vec<Vec<u8>>,
-    /// The twin's decision for each of them, by the number of its last frame.
+    /// The twin's decisions, by the number of their last frame: one for the telemetry of each
+    /// period, and one for outcomes that change what stands.
     decisions: HashMap<u16, Decision>,
 }
 
@@ -167,6 +174,10 @@ impl Story {
             for byte in frame.bytes() {
                 node.feed(*byte, Instant::START, &mut |frame| out.extend(frame.bytes()));
             }
+            // The last one would be left undecided, with no frame behind it.
+            while node.is_deciding() {
+                node.poll(Instant::START, &mut |frame| out.extend(frame.bytes()));
+            }
             for byte in out {
                 let Received::Packet(header, body) = reader.feed(byte) else { continue };
                 let kind = Kind::from_byte(header.kind).context("kind")?;
@@ -207,7 +218,7 @@ impl Story {
         let mut periods = Vec::new();
         let mut level = policy.levels() - 1;
         for number in 0..BEFORE + BURST + AFTER {
-            let at_us = 3 + u32::try_from(number)? * PERIOD_US;
+            let at_us = OPENED_US + u32::try_from(number)? * PERIOD_US;
             let base = 3_500 + random.below(4_000);
             let samples: Vec<[u8; 2]> =
                 (0..10).map(|_| ((base + random.below(300)) as u16).to_le_bytes()).collect();
@@ -239,6 +250,96 @@ impl Story {
             periods.push([outcomes, telemetry].concat());
         }
         Ok(Self { opening, periods, decisions })
+    }
+
+    /// The frames that the flip falls into.
+    fn burst(&self) -> Vec<u8> {
+        self.periods[BEFORE..BEFORE + BURST].concat()
+    }
+
+    /// How many decisions the twin takes in these periods.
+    fn due(&self, periods: Range<usize>) -> usize {
+        let period = |decision: &Decision| (decision.at_us - OPENED_US) / PERIOD_US;
+        let all = self.decisions.values();
+        all.filter(|decision| periods.contains(&(period(decision) as usize))).count()
+    }
+
+    /// Goes on with the story behind the burst, and tells what came of the flip.
+    fn listen(&self, board: &mut impl Told, heard: &mut Heard) -> Result<Class> {
+        let mut missing = 0;
+        // Decisions of the burst may have come before the flip: all of them are compared.
+        let mut next = BEFORE + BURST;
+        let mut due = self.due(BEFORE..next);
+        let mut silent = 0;
+        loop {
+            let asked = Moment::now();
+            while heard.decisions < due && heard.welcome.is_none() {
+                let Some(message) = board.poll()? else { break };
+                heard.take(self, &message);
+                // Messages without end and no decision among them.
+                if asked.elapsed() > WATCHDOG_TIME {
+                    break;
+                }
+            }
+            if heard.welcome.is_some() {
+                break;
+            }
+            if heard.decisions < due {
+                missing += due - heard.decisions;
+                due = heard.decisions;
+                silent += 1;
+                if silent >= SILENT {
+                    break;
+                }
+            } else {
+                silent = 0;
+            }
+            let Some(period) = self.periods.get(next) else { break };
+            board.send_bytes(period)?;
+            due += self.due(next..next + 1);
+            next += 1;
+        }
+        if heard.welcome.is_none() && silent >= SILENT {
+            board.patience(WATCHDOG_TIME)?;
+            let since = Moment::now();
+            while heard.welcome.is_none() {
+                let message = board.poll()?.filter(|_| since.elapsed() <= WATCHDOG_TIME * 2);
+                let Some(message) = message else { return Ok(Class::Mute) };
+                heard.take(self, &message);
+            }
+        }
+        Ok(match heard.welcome {
+            Some(welcome) if welcome.reset_cause == ResetCause::Watchdog => Class::Watchdog,
+            Some(_) => Class::Fault,
+            None if heard.differing || heard.longest_run >= UNEQUAL_TO_SEED => Class::Twin,
+            None if heard.wrong => Class::Silent,
+            None if missing > 0 || heard.longest_run > 0 => Class::Frame,
+            None => Class::Ok,
+        })
+    }
+}
+
+/// A board that is told the story: the emulated one, or one that a test makes up.
+trait Told {
+    /// Takes these bytes in.
+    fn send_bytes(&mut self, bytes: &[u8]) -> Result<()>;
+    /// What it says next; `None` where it says nothing for too long.
+    fn poll(&mut self) -> Result<Option<ToHost>>;
+    /// How long is too long from now on.
+    fn patience(&mut self, timeout: Duration) -> Result<()>;
+}
+
+impl Told for Board {
+    fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        Board::send_bytes(self, bytes)
+    }
+
+    fn poll(&mut self) -> Result<Option<ToHost>> {
+        Ok(Board::poll(self)?.map(|(_, message)| message))
+    }
+
+    fn patience(&mut self, timeout: Duration) -> Result<()> {
+        Board::patience(self, timeout)
     }
 }
 
@@ -328,12 +429,11 @@ impl Campaign {
         board.patience(crate::board::PATIENCE)?;
         board.reset_on(&self.memory).context("reset")?;
         board.send_bytes(&self.story.opening)?;
-        let (before, rest) = self.story.periods.split_at(BEFORE);
         let mut heard = Heard::default();
-        for period in before {
+        for (number, period) in self.story.periods.iter().enumerate().take(BEFORE) {
             board.send_bytes(period)?;
-            let decisions = heard.decisions;
-            while heard.decisions == decisions {
+            let due = self.story.due(0..number + 1);
+            while heard.decisions < due {
                 let message = board.poll()?.context("no decision before the flip")?;
                 heard.take(&self.story, &message.1);
             }
@@ -342,14 +442,13 @@ impl Campaign {
             !heard.wrong && !heard.differing && heard.longest_run == 0,
             "it differs from the twin before the flip"
         );
-        let (burst, after) = rest.split_at(BURST);
-        board.send_bytes(&burst.concat())?;
+        board.send_bytes(&self.story.burst())?;
         std::thread::sleep(Duration::from_micros(u64::from(random.below(4_000))));
-        let bit = self.poke(&board, place, random)?;
+        let (bit, asleep) = self.poke(&board, place, random)?;
         board.patience(DECISION_TIME)?;
         let mut heard = Heard::default();
         // A lock-up of the core ends the emulator: on a board its watchdog ends that.
-        let class = match self.listen(&mut board, burst.len(), after, &mut heard) {
+        let class = match self.story.listen(&mut board, &mut heard) {
             Ok(class) => {
                 if class == Class::Mute {
                     heard.places = whereabouts(&board)?;
@@ -361,11 +460,12 @@ impl Campaign {
             Err(error) => return Err(error),
         };
         let bit = if heard.places.is_empty() { bit } else { format!("{bit}; {}", heard.places) };
-        Ok(Flip { place, bit, class, wrong: heard.wrong })
+        Ok(Flip { place, bit, asleep, class, wrong: heard.wrong })
     }
 
-    /// Stops the core, awake if it can be, flips a bit and lets it go on.
-    fn poke(&self, board: &Board, place: Place, random: &mut Random) -> Result<String> {
+    /// Stops the core, awake if it can be, flips a bit and lets it go on. Tells which bit, and
+    /// whether the core slept.
+    fn poke(&self, board: &Board, place: Place, random: &mut Random) -> Result<(String, bool)> {
         for last in (0..TRIES).rev() {
             let mut stub = DebugStub::connect(board.emulator().debug_socket())?;
             let pc = stub.program_counter()?;
@@ -378,8 +478,7 @@ impl Campaign {
             }
             let bit = self.poke_stopped(&mut stub, place, random)?;
             stub.go_on()?;
-            let state = if asleep { "asleep" } else { "awake" };
-            return Ok(format!("{bit}, pc {pc:#x}, {state}"));
+            return Ok((format!("{bit}, pc {pc:#x}"), asleep));
         }
         anyhow::bail!("the core was never stopped")
     }
@@ -423,66 +522,6 @@ impl Campaign {
         stub.write(address, &[byte ^ (1 << bit)])?;
         Ok(format!("{address:#x} bit {bit}"))
     }
-
-    /// Goes on with the story, and tells what came of the flip.
-    fn listen(
-        &self,
-        board: &mut Board,
-        burst: usize,
-        after: &[Vec<u8>],
-        heard: &mut Heard,
-    ) -> Result<Class> {
-        let story = &self.story;
-        let mut missing = 0;
-        // Decisions of the burst may have come before the flip: all of them are compared.
-        let mut due = burst;
-        let mut periods = after.iter();
-        let mut silent = 0;
-        loop {
-            let asked = Moment::now();
-            while heard.decisions < due && heard.welcome.is_none() {
-                let Some((_, message)) = board.poll()? else { break };
-                heard.take(story, &message);
-                // Messages without end and no decision among them.
-                if asked.elapsed() > WATCHDOG_TIME {
-                    break;
-                }
-            }
-            if heard.welcome.is_some() {
-                break;
-            }
-            if heard.decisions < due {
-                missing += due - heard.decisions;
-                due = heard.decisions;
-                silent += 1;
-                if silent >= SILENT {
-                    break;
-                }
-            } else {
-                silent = 0;
-            }
-            let Some(period) = periods.next() else { break };
-            board.send_bytes(period)?;
-            due += 1;
-        }
-        if heard.welcome.is_none() && silent >= SILENT {
-            board.patience(WATCHDOG_TIME)?;
-            let since = Moment::now();
-            while heard.welcome.is_none() {
-                let message = board.poll()?.filter(|_| since.elapsed() <= WATCHDOG_TIME * 2);
-                let Some((_, message)) = message else { return Ok(Class::Mute) };
-                heard.take(story, &message);
-            }
-        }
-        Ok(match heard.welcome {
-            Some(welcome) if welcome.reset_cause == ResetCause::Watchdog => Class::Watchdog,
-            Some(_) => Class::Fault,
-            None if heard.differing || heard.longest_run >= UNEQUAL_TO_SEED => Class::Twin,
-            None if heard.wrong => Class::Silent,
-            None if missing > 0 || heard.longest_run > 0 => Class::Frame,
-            None => Class::Ok,
-        })
-    }
 }
 
 /// Program counter and link register of some moments.
@@ -507,6 +546,12 @@ fn statics(firmware: &Path) -> Result<Vec<(u32, u32)>> {
         .filter(|section| section.size() > 0)
         .map(|section| Ok((u32::try_from(section.address())?, u32::try_from(section.size())?)))
         .collect()
+}
+
+/// How many of the flips met the core asleep, whatever came of them.
+#[must_use]
+pub fn asleep(flips: &[Flip]) -> usize {
+    flips.iter().filter(|flip| flip.asleep).count()
 }
 
 /// The classes by place, as a table of Markdown.
@@ -540,4 +585,209 @@ pub fn table(flips: &[Flip]) -> String {
     }
     row("all", &|_| true);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A board that decides as the twin does, but for what `spoil` makes of each decision since the
+    /// flip: its number and the twin's, and what is heard instead.
+    struct Spoilt<'s, F> {
+        story: &'s Story,
+        reader: FrameReader,
+        spoil: F,
+        decided: usize,
+        says: VecDeque<ToHost>,
+        /// What it says when it was silent for so long that somebody asks what became of it.
+        at_last: Option<ToHost>,
+    }
+
+    impl<F: FnMut(usize, Decision) -> Vec<ToHost>> Told for Spoilt<'_, F> {
+        fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+            for byte in bytes {
+                let Received::Packet(header, _) = self.reader.feed(*byte) else { continue };
+                let Some(decision) = self.story.decisions.get(&header.seq) else { continue };
+                self.says.extend((self.spoil)(self.decided, *decision));
+                self.decided += 1;
+            }
+            Ok(())
+        }
+
+        fn poll(&mut self) -> Result<Option<ToHost>> {
+            Ok(self.says.pop_front())
+        }
+
+        fn patience(&mut self, timeout: Duration) -> Result<()> {
+            if timeout == WATCHDOG_TIME {
+                self.says.extend(self.at_last.take());
+            }
+            Ok(())
+        }
+    }
+
+    fn story() -> Story {
+        let case = Case::reference().unwrap();
+        let policy = PolicyView::open(&case.image).unwrap();
+        Story::new(case, &policy, 1).unwrap()
+    }
+
+    /// How many decisions there are from the burst on.
+    fn all() -> usize {
+        story().due(BEFORE..BEFORE + BURST + AFTER)
+    }
+
+    /// The class of a board spoilt so, and whether a decision was wrong.
+    fn judged(
+        spoil: impl FnMut(usize, Decision) -> Vec<ToHost>,
+        at_last: Option<ToHost>,
+    ) -> (Class, bool) {
+        let story = story();
+        let (reader, says) = (FrameReader::new(), VecDeque::new());
+        let mut board = Spoilt { story: &story, reader, spoil, decided: 0, says, at_last };
+        board.send_bytes(&story.burst()).unwrap();
+        let mut heard = Heard::default();
+        let class = story.listen(&mut board, &mut heard).unwrap();
+        (class, heard.wrong)
+    }
+
+    /// The class of a board whose `count` decisions from `first` on are changed so.
+    fn changed(first: usize, count: u32, change: fn(&mut Decision)) -> (Class, bool) {
+        let those = first..first + count as usize;
+        let spoil = |number, mut decision| {
+            if those.contains(&number) {
+                change(&mut decision);
+            }
+            vec![ToHost::Decision(decision)]
+        };
+        judged(spoil, None)
+    }
+
+    fn welcome(reset_cause: ResetCause) -> ToHost {
+        let VersionRange { min, current } = VersionRange::OURS;
+        ToHost::Welcome(Welcome {
+            protocol_min: min,
+            protocol_current: current,
+            schema: FINGERPRINT,
+            policy_crc: 0,
+            version: [0, 1, 0],
+            boot_nonce: 2,
+            reset_cause,
+            last_fault: FaultCode::None,
+            fault_detail: 0,
+        })
+    }
+
+    const OTHER_DIGEST: u32 = 1 << 9;
+
+    /// More than periods, so that they are counted apart; else a lost one would not be missed.
+    #[test]
+    fn every_decision_of_the_story_belongs_to_a_period() {
+        let story = story();
+        assert_eq!(story.due(0..BEFORE + BURST + AFTER), story.decisions.len());
+        assert!(story.decisions.len() > BEFORE + BURST + AFTER);
+        assert!((0..BEFORE + BURST + AFTER).all(|period| story.due(period..period + 1) > 0));
+    }
+
+    #[test]
+    fn what_decides_as_the_twin_is_ok() {
+        assert_eq!(changed(0, 0, |_| ()), (Class::Ok, false));
+    }
+
+    /// In the burst and behind it; a digest that differs for so short does not make an agent seed.
+    #[test]
+    fn a_wrong_decision_that_nobody_notices_is_silent() {
+        for first in [0, BURST - 1, BURST, all() - 1] {
+            let class = changed(first, 1, |decision| {
+                decision.run_level ^= 1;
+                decision.digest ^= OTHER_DIGEST;
+            });
+            assert_eq!(class, (Class::Silent, true), "at {first}");
+        }
+    }
+
+    /// Of a number that no frame had: the time tells which decision it would have been.
+    #[test]
+    fn a_decision_of_another_number_is_silent_where_it_is_wrong_and_mended_where_it_is_not() {
+        let class = changed(BURST, 1, |decision| {
+            decision.last_seq ^= 1 << 14;
+            decision.sub_networks[0] ^= 1;
+        });
+        assert_eq!(class, (Class::Silent, true));
+        let class = changed(BURST, 1, |decision| decision.last_seq ^= 1 << 14);
+        assert_eq!(class, (Class::Frame, false));
+    }
+
+    #[test]
+    fn a_decision_that_differs_at_an_equal_digest_is_seen_by_the_twin() {
+        assert_eq!(changed(BURST, 1, |decision| decision.run_level ^= 1), (Class::Twin, true));
+        assert_eq!(changed(BURST, 1, |decision| decision.power_mw ^= 1), (Class::Twin, false));
+    }
+
+    #[test]
+    fn unequal_digests_are_seen_by_the_twin_when_an_agent_would_seed() {
+        let other = |decision: &mut Decision| decision.digest ^= OTHER_DIGEST;
+        assert_eq!(changed(3, UNEQUAL_TO_SEED, other), (Class::Twin, false));
+        assert_eq!(changed(3, UNEQUAL_TO_SEED - 1, other), (Class::Frame, false));
+        let wrong = |decision: &mut Decision| {
+            decision.digest ^= OTHER_DIGEST;
+            decision.park_level ^= 1;
+        };
+        assert_eq!(changed(3, UNEQUAL_TO_SEED, wrong), (Class::Twin, true));
+        assert_eq!(changed(3, UNEQUAL_TO_SEED - 1, wrong), (Class::Silent, true));
+    }
+
+    #[test]
+    fn a_lost_decision_is_mended() {
+        for lost in [2, BURST + 2, all() - 1] {
+            let spoil = |number, decision| {
+                let heard = (number != lost).then_some(ToHost::Decision(decision));
+                heard.into_iter().collect()
+            };
+            assert_eq!(judged(spoil, None), (Class::Frame, false), "{lost}");
+        }
+    }
+
+    #[test]
+    fn a_reset_is_told_by_its_cause() {
+        let causes = [
+            (ResetCause::Watchdog, Class::Watchdog),
+            (ResetCause::Software, Class::Fault),
+            (ResetCause::External, Class::Fault),
+        ];
+        for (cause, class) in causes {
+            let spoil = |number, decision| match number {
+                5 => vec![welcome(cause)],
+                _ => vec![ToHost::Decision(decision)],
+            };
+            assert_eq!(judged(spoil, None), (class, false), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn silence_is_mute_until_the_watchdog_ends_it() {
+        let spoil = |number, decision| match number {
+            0..20 => vec![ToHost::Decision(decision)],
+            _ => vec![],
+        };
+        assert_eq!(judged(spoil, None), (Class::Mute, false));
+        let watchdog = Some(welcome(ResetCause::Watchdog));
+        assert_eq!(judged(spoil, watchdog), (Class::Watchdog, false));
+    }
+
+    /// What became of a flip says nothing of the moment it came at, nor do the words about it.
+    #[test]
+    fn a_core_met_asleep_counts_whatever_came_of_the_flip() {
+        let flips: Vec<Flip> = Class::ALL
+            .into_iter()
+            .flat_map(|class| [true, false].map(|asleep| (class, asleep)))
+            .map(|(class, asleep)| {
+                let bit = "r7 bit 3, pc 0x1234; then at pc/lr 0x1234/0x1235".to_owned();
+                Flip { place: Place::Register, bit, asleep, class, wrong: false }
+            })
+            .collect();
+        assert_eq!(asleep(&flips), Class::ALL.len());
+    }
 }

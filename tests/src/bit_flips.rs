@@ -445,7 +445,9 @@ impl Campaign {
         board.send_bytes(&self.story.burst())?;
         std::thread::sleep(Duration::from_micros(u64::from(random.below(4_000))));
         let (bit, asleep) = self.poke(&board, place, random)?;
-        board.patience(DECISION_TIME)?;
+        // Where nothing is flipped, an answer that a busy machine delays is no silence.
+        let patience = if place == Place::Nowhere { WATCHDOG_TIME } else { DECISION_TIME };
+        board.patience(patience)?;
         let mut heard = Heard::default();
         // A lock-up of the core ends the emulator: on a board its watchdog ends that.
         let class = match self.story.listen(&mut board, &mut heard) {

@@ -18,11 +18,7 @@ struct Driver(PathBuf, Vec<(&'static str, &'static str)>);
 
 impl Driver {
     fn compiled(sources: &Path) -> Self {
-        let folder = host_compiler::scratch("driver");
-        std::fs::create_dir_all(&folder).unwrap();
-        let source = Path::new(ENGINE).join("tests/driver/libcuda.cpp");
-        host_compiler::compile(&source, sources, &folder.join("libcuda.so"));
-        Self(folder, Vec::new())
+        Self(host_compiler::driver(Path::new(ENGINE), sources), Vec::new())
     }
 
     fn faulty(file: &str, from: &str, to: &str) -> Self {

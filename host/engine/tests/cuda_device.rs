@@ -30,10 +30,7 @@ fn again(test: &str, sources: &Path, set: &[(&str, &str)]) -> bool {
     if std::env::var_os(AGAIN).is_some() {
         return true;
     }
-    let folder = emulated::scratch("driver");
-    std::fs::create_dir(&folder).unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/driver/libcuda.cpp");
-    emulated::compile(&source, sources, &folder.join("libcuda.so"));
+    let folder = emulated::host_compiler::driver(Path::new(env!("CARGO_MANIFEST_DIR")), sources);
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env("LD_LIBRARY_PATH", &folder)

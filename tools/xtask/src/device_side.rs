@@ -31,6 +31,7 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
 /// The tests over the emulated driver: the engine's, and the tool's command that compares on a device.
 pub(crate) fn tests(workspace: &Workspace) -> Command {
     let mut command = cargo(workspace, "test");
-    command.args(["--test", "cuda_device", "--test", "bench_cuda", "--", "--show-output"]);
+    command.args(["--no-fail-fast", "--test", "cuda_device", "--test", "bench_cuda"]);
+    command.args(["--", "--show-output"]);
     command
 }

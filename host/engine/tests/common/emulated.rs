@@ -9,7 +9,7 @@ use coshift_engine::cuda::launch::{Bases, Launch, Place, Space, TENSORS};
 use coshift_engine::kernels::blocked::{LANES, Lanes};
 
 #[path = "host_compiler.rs"]
-mod host_compiler;
+pub(crate) mod host_compiler;
 
 pub(crate) use host_compiler::{compile, scratch};
 

@@ -45,6 +45,15 @@ pub(crate) fn compile(source: &Path, folder: &Path, library: &Path) {
     std::fs::remove_file(object).unwrap();
 }
 
+/// A folder of its own with the emulated driver, `libcuda.so`, its kernels compiled from the sources of
+/// a folder; `engine` is the engine's package.
+pub(crate) fn driver(engine: &Path, sources: &Path) -> PathBuf {
+    let folder = scratch("driver");
+    std::fs::create_dir_all(&folder).unwrap();
+    compile(&engine.join("tests/driver/libcuda.cpp"), sources, &folder.join("libcuda.so"));
+    folder
+}
+
 fn compiler() -> Command {
     Command::new(std::env::var("CXX").unwrap_or_else(|_| "c++".into()))
 }

@@ -498,8 +498,8 @@ proptest! {
     }
 
     /// On a board as boards are, what it draws at most, with a request running, does not rise. Its
-    /// mean may, where it parked between requests at a level that takes less energy for each: here by
-    /// less than a third.
+    /// mean may, where it ran or parked at a level that takes less energy a request: here by less than
+    /// a third.
     #[test]
     fn blind_never_raises_power(
         asked in prop::collection::vec(

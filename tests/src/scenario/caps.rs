@@ -12,11 +12,23 @@ const STAYS: u32 = 40;
 /// Periods within which the board is no longer too hot: nominal for 2 s, and many more.
 const COOL: u32 = 150;
 
+/// Requests a second: equally many in every tenth of a second, over which a cap is held too. Else the
+/// most that is drawn over one could pass a cap between two means, whatever is decided.
+const RATE: u32 = 20;
+
 /// A cap between what least latency and least energy need, and none again.
 pub(super) fn power(play: &mut Play<'_>) -> Result<()> {
+    play.until_mcu_decides()?;
+    let spec = play.rig.case().spec(play.rig.case().first);
+    let (spec, _) = spec.rsplit_once(",rate=").context("an application without a rate")?;
+    let spec = format!("{spec},rate={RATE}");
+    play.rig.set(&spec)?;
+    // The first ones may tell of what was decided before.
+    for _ in 0..MOST {
+        play.report()?;
+    }
     let frugal = play.until_mcu_decides()?;
     let least_mw = frugal.predicted_power_mw.context("a decision without a power")?;
-    let spec = play.rig.case().spec(play.rig.case().first);
     play.rig.set(&format!("{spec},objective=least-latency"))?;
     let (_, quick) = play.until("latency costs power", MOST, |report| {
         report.predicted_power_mw.is_some_and(|mw| mw > least_mw + least_mw / 20)

@@ -4,12 +4,12 @@ mod common;
 
 use common::events::{event, happen};
 use common::{Bench, PERIOD_US, policy, targets, telemetry};
-use coshift_controller::controller::{AGREEING, BLIND_TIME, NOMINAL_TIME, SEARCH};
+use coshift_controller::controller::{AGREEING, BEARABLE_MDEG_C, BLIND_TIME, NOMINAL_TIME, SEARCH};
 use coshift_controller::{Controller, Input};
 use coshift_shared::policy::PolicyView;
 use coshift_shared::time::{Duration, Instant};
 use coshift_shared::to_controller::{
-    Application, Change, Seed, SeedState, Targets, Telemetry, Temperature, ToController,
+    Application, Change, Limits, Seed, SeedState, Targets, Telemetry, Temperature, ToController,
 };
 use coshift_shared::to_host::{Decision, Mode, Reason, Refusal, ToHost};
 use coshift_shared::units::{Age, MAX_APPLICATIONS, NO_LEVEL, NO_POWER_CAP, NO_SUB_NETWORK};
@@ -124,6 +124,61 @@ fn too_hot_is_left_only_after_a_time_at_nominal() {
         assert!(periods < 100);
     }
     assert_eq!(periods, 2_000 / 50);
+}
+
+/// With parking, the level that runs takes less energy a request and idles as little as the lowest one.
+fn saves_by_parking(bench: &mut Bench<'_>) -> Decision {
+    bench.set(0, Targets { deadline_us: 100_000, period_us: 150_000, ..targets() });
+    bench.give(&ToController::Limits(Limits {
+        at_us: 0,
+        power_cap_mw: NO_POWER_CAP,
+        temp_cap_mdeg_c: 85_000,
+        parking: true,
+    }));
+    let running = (0..20).map(|_| bench.period()).last().unwrap();
+    assert!(running.mode == Mode::Run && running.run_level > 0, "{running:?}");
+    running
+}
+
+#[test]
+fn blind_a_level_that_needs_less_power_than_the_lowest_is_kept() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    let running = saves_by_parking(&mut bench);
+    let mut safe = running;
+    for _ in 0..2 {
+        let due = bench.controller.next_deadline().unwrap();
+        safe = common::decision(&bench.controller.step(due, Input::Tick)).unwrap();
+    }
+    assert_eq!((safe.mode, safe.reason), (Mode::Safe, Reason::AgentSilent));
+    let of = |found: &Decision| (found.run_level, found.sub_networks, found.power_mw);
+    assert_eq!(of(&safe), of(&running));
+}
+
+/// And so it is where the board is too hot, until it is hotter than a board that draws what the tables
+/// say, or nobody reads how hot it is.
+#[test]
+fn too_hot_the_tables_are_relied_on_as_long_as_that_helps() {
+    let image = policy();
+    let view = PolicyView::open(&image).unwrap();
+    for worse in [Some(85_000 + BEARABLE_MDEG_C), None] {
+        let mut bench = Bench::new(view, Instant::START);
+        let running = saves_by_parking(&mut bench);
+        for mdeg_c in [85_000, 85_000 + BEARABLE_MDEG_C - 1, 84_000] {
+            bench.hottest_mdeg_c = mdeg_c;
+            let found = bench.period();
+            assert_eq!((found.mode, found.run_level), (Mode::Safe, running.run_level));
+            assert!(found.power_mw <= running.power_mw, "{found:?} after {running:?}");
+        }
+        let (mdeg_c, age) = match worse {
+            Some(mdeg_c) => (mdeg_c, Age::FRESH),
+            None => (0, Age::MISSING),
+        };
+        let lowest = (0..30).find(|_| reads(&mut bench, mdeg_c, age).run_level == 0);
+        assert_eq!(lowest, Some(if worse.is_some() { 0 } else { 24 }));
+        // What is taken for the worst is not left for a higher level before the board is nominal.
+        assert_eq!(reads(&mut bench, 84_000, Age::FRESH).run_level, 0);
+    }
 }
 
 #[test]

@@ -575,12 +575,22 @@ impl Controller<'_> {
         }
     }
 
-    /// Takes the safest level.
-    pub(super) fn retreat(&mut self, now: Instant, reason: Reason) {
+    /// Takes the safest level; or keeps what stands, where it `may`, and less power was predicted for that
+    /// and still is: requests take longer at low clocks, and what they draw besides is drawn for longer.
+    pub(super) fn retreat(&mut self, now: Instant, reason: Reason, may: bool) {
         let Some(policy) = self.policy else { return };
         let candidate = {
             let board = self.board(policy);
-            board.judge(board.safest_level(), Margin::Plain)
+            let mut safest = board.judge(board.safest_level(), Margin::Plain);
+            if may
+                && let Some(Standing { choice, .. }) = &self.standing
+                && choice.power_mw < safest.power_mw
+                && let Some(stands) = board.candidate(choice.level, &choice.sub_networks)
+                && stands.power_mw < safest.power_mw
+            {
+                safest = stands;
+            }
+            safest
         };
         self.stand(now, &Verdict::new(candidate, reason));
     }

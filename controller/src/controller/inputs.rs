@@ -172,7 +172,8 @@ impl Controller<'_> {
             }
             State::Run => self.decide(now, false, spent),
             State::TooHot { .. } => {
-                self.retreat(now, Reason::TooHot);
+                let bearable = self.heat_is_bearable();
+                self.retreat(now, Reason::TooHot, bearable);
                 self.send_decision(now, out);
             }
             State::Boot | State::AwaitPolicy => self.send_decision(now, out),

@@ -36,7 +36,7 @@ use heapless::Vec;
 
 pub use decide::{MOST_SLICES, SEARCH};
 pub use seed::SEED_PARTS;
-pub use sensors::{AGREEING, BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
+pub use sensors::{AGREEING, BEARABLE_MDEG_C, BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
 
 use decide::{Deciding, Extra};
 use doubts::Doubts;
@@ -444,7 +444,7 @@ impl<'p> Controller<'p> {
                 State::Hold { .. } => {
                     self.digest.add(&TimeDriven::Silent);
                     self.enter(State::Silent, due, out);
-                    self.retreat(due, Reason::AgentSilent);
+                    self.retreat(due, Reason::AgentSilent, true);
                 }
                 _ => return,
             }

@@ -14,6 +14,9 @@ pub const BLIND_TIME: Duration = Duration::from_ms(600_000);
 pub const NOMINAL_TIME: Duration = Duration::from_ms(2000);
 /// How far under its cap a temperature is nominal, m°C.
 pub const NOMINAL_MARGIN_MDEG_C: i32 = 5_000;
+/// How far over its cap a board that is too hot may be for the level of least power to be one that the
+/// tables tell, m°C; beyond, or unread, it is the one with the least idle power.
+pub const BEARABLE_MDEG_C: i32 = 2_000;
 /// Temperatures a sensor of the board can really have, m°C; others are not believed.
 const PLAUSIBLE_MDEG_C: core::ops::RangeInclusive<i32> = -40_000..=150_000;
 
@@ -140,5 +143,12 @@ impl Controller<'_> {
             self.dirty = true;
             self.enter(State::Run, now, out);
         }
+    }
+
+    /// Whether a board that is too hot is read, and not so hot that its tables or its cooling must be
+    /// other than they were taken for.
+    pub(super) fn heat_is_bearable(&self) -> bool {
+        let most = self.limits.temp_mdeg_c.saturating_add(BEARABLE_MDEG_C);
+        !self.sensors.blind && self.sensors.hottest_mdeg_c.is_some_and(|hottest| hottest < most)
     }
 }

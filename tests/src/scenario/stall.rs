@@ -54,5 +54,6 @@ fn hold_then_safe(play: &mut Play<'_>, from: usize) -> Result<usize> {
     let policy = PolicyView::open(&play.rig.case().image).context("policy")?;
     let idle_mw = |level: u8| policy.level(level).map(|level| level.idle_mw);
     ensure!(idle_mw(last.run_level) <= idle_mw(hold.run_level), "{hold:?}, {last:?}");
+    ensure!(last.power_mw <= hold.power_mw, "{hold:?}, {last:?}");
     Ok(safe)
 }

@@ -181,6 +181,41 @@ fn too_hot_the_tables_are_relied_on_as_long_as_that_helps() {
     }
 }
 
+/// Where outcomes made a decision for several applications, too hot is the lowest level at once, with the
+/// sub-networks that run; the next telemetry finds those that need less.
+#[test]
+fn too_hot_right_after_a_danger_takes_the_lowest_level_with_what_runs() {
+    let image = policy();
+    let mut bench = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    for slot in 0..2 {
+        let period_us = 120_000;
+        bench.set(slot, Targets { deadline_us: 60_000, period_us, ..targets() });
+    }
+    for _ in 0..20 {
+        bench.outcomes(0, 1, 1.0);
+        bench.period();
+    }
+    let mut slowed = 1.0;
+    let danger = loop {
+        slowed += 0.1;
+        assert!(slowed < 8.0, "no danger");
+        bench.wait_us(PERIOD_US);
+        if let Some(found) = common::decision(&bench.outcomes(0, 3, slowed)) {
+            break found;
+        }
+        bench.telemetry();
+    };
+    assert!(danger.run_level > 0, "{danger:?}");
+    bench.hottest_mdeg_c = 85_000 + BEARABLE_MDEG_C;
+    let hot = bench.telemetry();
+    assert_eq!((hot.mode, hot.reason, hot.run_level), (Mode::Safe, Reason::TooHot, 0));
+    assert_eq!(hot.sub_networks, danger.sub_networks);
+    let next = bench.period();
+    assert_eq!((next.mode, next.run_level), (Mode::Safe, 0));
+    assert_ne!(next.sub_networks, hot.sub_networks);
+    assert!(next.power_mw < hot.power_mw, "{hot:?} then {next:?}");
+}
+
 #[test]
 fn an_impossible_temperature_is_not_believed() {
     let image = policy();

@@ -104,6 +104,16 @@ struct Verdict {
     exhausted: bool,
 }
 
+/// How the safest level is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retreat {
+    /// What stands may be kept.
+    pub(super) may_stay: bool,
+    /// With the sub-networks that run, as the period has had a dear decision already; the next telemetry
+    /// looks for better ones.
+    pub(super) brief: bool,
+}
+
 impl Verdict {
     fn new(candidate: Candidate, reason: Reason) -> Self {
         Self {
@@ -575,20 +585,24 @@ impl Controller<'_> {
         }
     }
 
-    /// Takes the safest level; or keeps what stands, where it `may`, and less power was predicted for that
-    /// and still is: requests take longer at low clocks, and what they draw besides is drawn for longer.
-    pub(super) fn retreat(&mut self, now: Instant, reason: Reason, may: bool) {
+    /// Takes the safest level; or keeps what stands, where less power was predicted for that and still is:
+    /// requests take longer at low clocks, and what they draw besides is drawn for longer.
+    pub(super) fn retreat(&mut self, now: Instant, reason: Reason, retreat: Retreat) {
         let Some(policy) = self.policy else { return };
         let candidate = {
             let board = self.board(policy);
-            let mut safest = board.judge(board.safest_level(), Margin::Plain);
-            if may
-                && let Some(Standing { choice, .. }) = &self.standing
+            let level = board.safest_level();
+            let standing = self.standing.as_ref().map(|standing| &standing.choice);
+            let mut safest = match standing.filter(|_| retreat.brief) {
+                Some(choice) => board.incomplete(level, &choice.sub_networks),
+                None => board.judge(level, Margin::Plain),
+            };
+            if let Some(choice) = standing.filter(|_| retreat.may_stay)
                 && choice.power_mw < safest.power_mw
-                && let Some(stands) = board.candidate(choice.level, &choice.sub_networks)
-                && stands.power_mw < safest.power_mw
+                && let Some(stays) = board.candidate(choice.level, &choice.sub_networks)
+                && stays.power_mw < safest.power_mw
             {
-                safest = stands;
+                safest = stays;
             }
             safest
         };

@@ -8,7 +8,7 @@ use coshift_shared::to_controller::{
 use coshift_shared::to_host::{Reason, Refusal, Status, ToHost, TraceEvent};
 use coshift_shared::units::NO_SUB_NETWORK;
 
-use super::decide::Extra;
+use super::decide::{Extra, Retreat};
 use super::{AHEAD, Caps, Controller, OLD, Outputs, State, push};
 use crate::application::Application;
 use crate::device::Arrangement;
@@ -159,6 +159,7 @@ impl Controller<'_> {
             Some(Extra::Beside(spent)) => spent,
             _ => 0,
         };
+        let in_place = matches!(extra, Some(Extra::InPlace | Extra::Seeded));
         match self.state {
             State::Hold { .. } | State::Silent => {
                 self.enter(State::Run, now, out);
@@ -167,13 +168,11 @@ impl Controller<'_> {
             }
             // What was decided since the last telemetry stands until the next one, also where something
             // was asked for after it.
-            State::Run if matches!(extra, Some(Extra::InPlace | Extra::Seeded)) => {
-                self.send_decision(now, out);
-            }
+            State::Run if in_place => self.send_decision(now, out),
             State::Run => self.decide(now, false, spent),
             State::TooHot { .. } => {
-                let bearable = self.heat_is_bearable();
-                self.retreat(now, Reason::TooHot, bearable);
+                let retreat = Retreat { may_stay: self.heat_is_bearable(), brief: in_place };
+                self.retreat(now, Reason::TooHot, retreat);
                 self.send_decision(now, out);
             }
             State::Boot | State::AwaitPolicy => self.send_decision(now, out),

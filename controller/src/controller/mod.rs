@@ -38,7 +38,7 @@ pub use decide::{MOST_SLICES, SEARCH};
 pub use seed::SEED_PARTS;
 pub use sensors::{AGREEING, BEARABLE_MDEG_C, BLIND_TIME, NOMINAL_MARGIN_MDEG_C, NOMINAL_TIME};
 
-use decide::{Deciding, Extra};
+use decide::{Deciding, Extra, Retreat};
 use doubts::Doubts;
 use sensors::Sensors;
 
@@ -444,7 +444,8 @@ impl<'p> Controller<'p> {
                 State::Hold { .. } => {
                     self.digest.add(&TimeDriven::Silent);
                     self.enter(State::Silent, due, out);
-                    self.retreat(due, Reason::AgentSilent, true);
+                    let retreat = Retreat { may_stay: true, brief: false };
+                    self.retreat(due, Reason::AgentSilent, retreat);
                 }
                 _ => return,
             }

@@ -466,22 +466,29 @@ impl<'a, 'p> Board<'a, 'p> {
     /// `level` with these sub-networks, one a slot, by the plain guard; `None` where an application
     /// has none of them. What would fit without a cap is left out.
     #[must_use]
-    #[inline(never)]
     pub fn candidate(&self, level: u8, sub_networks: &[u8; MAX_APPLICATIONS]) -> Option<Candidate> {
+        let candidate = self.incomplete(level, sub_networks);
+        let mut named = candidate.sub_networks.iter().zip(&self.seats);
+        named
+            .all(|(sub_network, seat)| (*sub_network != NO_SUB_NETWORK) == seat.is_some())
+            .then_some(candidate)
+    }
+
+    /// The same, without the applications that have none of them.
+    #[must_use]
+    #[inline(never)]
+    pub fn incomplete(&self, level: u8, sub_networks: &[u8; MAX_APPLICATIONS]) -> Candidate {
         let plan = self.plan_of(level, sub_networks);
-        if plan.loads.iter().zip(&self.seats).any(|(load, seat)| load.is_some() != seat.is_some()) {
-            return None;
-        }
         let (power_mw, over_cap_mw) = self.over_mw(level, Margin::Plain, &plan);
         let candidate = Candidate {
             level,
             trouble: Trouble { over_cap_mw, ..Trouble::NONE },
             wishes: [0; MAX_APPLICATIONS],
             power_mw,
-            sub_networks: *sub_networks,
+            sub_networks: [NO_SUB_NETWORK; MAX_APPLICATIONS],
             uncapped_mw: u32::MAX,
         };
-        Some(self.weighed(Margin::Plain, &plan, candidate))
+        self.weighed(Margin::Plain, &plan, candidate)
     }
 
     /// The best level; among equals the lowest. Its `uncapped_mw` is the least of all levels

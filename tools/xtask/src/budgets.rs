@@ -116,8 +116,8 @@ pub(crate) const STEPS_WITH_CHANGES: &[(Kind, Budget)] = &[
 
 /// Their control periods, by what changes: frames read, decisions, frames written.
 pub(crate) const PERIODS_WITH_CHANGES: &[(Event, Budget)] = &[
-    (Event::Asked, instructions("period, asked", 117_000, 120_000)),
-    (Event::Seeded, instructions("period, seeded", 98_000, 120_000)),
+    (Event::Asked, instructions("period, asked", 110_000, 120_000)),
+    (Event::Seeded, instructions("period, seeded", 82_000, 120_000)),
     (Event::Silence, instructions("period, silence", 115_000, 120_000)),
 ];
 
@@ -137,7 +137,7 @@ pub(crate) const STORE_SLICE: Budget = instructions("store slice", 4_300, 40_000
 pub(crate) const CHANGED_CASES: &[CaseId] = &[
     CaseId { seed: 1, index: 333 },
     CaseId { seed: 2, index: 270 },
-    CaseId { seed: 1, index: 28 },
+    CaseId { seed: 3, index: 649 },
     CaseId { seed: 3, index: 976 },
     CaseId { seed: 3, index: 115 },
     CaseId { seed: 4, index: 1154 },

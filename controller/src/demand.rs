@@ -407,17 +407,21 @@ impl Demand {
 
     /// Whether [`Self::quickest`] at `level` takes no search; it does not once asked for.
     #[must_use]
-    pub fn knows_quickest(&self, level: u8) -> bool {
-        !self.keeps_floor || self.quickest_known.get() & bit(level) != 0
+    pub fn knows_quickest(&self, level: u8, capped: bool) -> bool {
+        capped || !self.keeps_floor || self.quickest_known.get() & bit(level) != 0
     }
 
     /// The fastest sub-network at `level` that the application can come to, whatever it gives up:
     /// one whose deadline goes first keeps the floor, or the most accurate sub-network where none
-    /// is at it, and the budget where any of those does; any other may come to any sub-network.
+    /// is at it, and the budget where any of those does, but for a cap on power, which goes before the
+    /// budget; any other may come to any sub-network.
     #[must_use]
-    pub fn quickest(&self, column: Column<'_>, level: u8) -> u8 {
+    pub fn quickest(&self, column: Column<'_>, level: u8, capped: bool) -> u8 {
         if !self.keeps_floor {
             return self.fastest(column, level);
+        }
+        if capped && self.floor < column.len() {
+            return self.fastest_at_floor(column, level);
         }
         let Some(place) = self.quickest.get(usize::from(level)) else { return 0 };
         let known = self.quickest_known.get();

@@ -155,6 +155,46 @@ fn blind_a_level_that_needs_less_power_than_the_lowest_is_kept() {
     assert_eq!(of(&safe), of(&running));
 }
 
+/// What is told in the silence is decided on a period after the first of it; what is told in a hold, which
+/// is short, when that ends.
+#[test]
+fn blind_what_changes_is_decided_on_within_a_period() {
+    let image = policy();
+    let view = PolicyView::open(&image).unwrap();
+    let told = |power_cap_mw| {
+        let temp_cap_mdeg_c = 85_000;
+        // Without parking, the level that saved by it draws more than the lowest one.
+        ToController::Limits(Limits { at_us: 0, power_cap_mw, temp_cap_mdeg_c, parking: false })
+    };
+    for silent in [false, true] {
+        let mut bench = Bench::new(view, Instant::START);
+        let running = saves_by_parking(&mut bench);
+        for _ in 0..if silent { 40 } else { 10 } {
+            bench.wait_us(PERIOD_US);
+            bench.controller.step(bench.now, Input::Tick);
+        }
+        let wait_us = if silent { PERIOD_US } else { 15 * PERIOD_US };
+        assert!(bench.give(&told(NO_POWER_CAP)).is_empty());
+        // Told again, it is decided on no later.
+        bench.wait_us(wait_us - 1);
+        assert!(bench.give(&told(NO_POWER_CAP)).is_empty());
+        assert_eq!(bench.controller.decision(bench.now).run_level, running.run_level);
+        bench.wait_us(1);
+        let safe = common::decision(&bench.controller.step(bench.now, Input::Tick)).unwrap();
+        assert_eq!((safe.mode, safe.reason), (Mode::Safe, Reason::AgentSilent));
+        assert_eq!((safe.run_level, safe.at_us), (0, bench.now.us()));
+        assert_eq!(bench.controller.next_deadline(), None);
+        // A cap that only a smaller sub-network keeps.
+        let power_cap_mw = safe.power_mw - 1;
+        bench.give(&told(power_cap_mw));
+        let due = bench.controller.next_deadline().unwrap();
+        assert_eq!(due.since(bench.now).us(), PERIOD_US);
+        let capped = common::decision(&bench.controller.step(due, Input::Tick)).unwrap();
+        assert!(capped.power_mw <= power_cap_mw, "{safe:?} then {capped:?}");
+        assert_eq!(bench.controller.next_deadline(), None);
+    }
+}
+
 /// And so it is where the board is too hot, until it is hotter than a board that draws what the tables
 /// say, or nobody reads how hot it is.
 #[test]

@@ -561,7 +561,8 @@ proptest! {
     }
 
     /// On a board as boards are, neither does what it draws at most, with a request running, nor the
-    /// mean that is predicted, too hot likewise; and that is over the cap only where no level fits.
+    /// mean that is predicted, too hot likewise; and that is over the cap only where no level fits, or,
+    /// where the cap is lowered in Safe, neither that with the least idle power nor what stands.
     #[test]
     fn blind_never_raises_power(
         asked in prop::collection::vec(
@@ -570,6 +571,7 @@ proptest! {
         cap_mw in prop_oneof![Just(NO_POWER_CAP), 3_000_u32..8_000],
         slowed in prop::collection::vec(0.7_f64..1.6, 1..20),
         (hot, parks) in any::<(bool, bool)>(),
+        lowered in 3_000_u32..8_000,
     ) {
         let image = common::policy();
         let view = PolicyView::open(&image).unwrap();
@@ -617,6 +619,27 @@ proptest! {
             last = now;
         }
         prop_assert_eq!(last.mode, Mode::Safe);
+        if hot {
+            return Ok(());
+        }
+        // A cap that is lowered then is kept within a period, where either of the two levels keeps it.
+        bench.give(&ToController::Limits(Limits {
+            at_us: 0,
+            power_cap_mw: lowered,
+            temp_cap_mdeg_c: 85_000,
+            parking: parks,
+        }));
+        let due = bench.controller.next_deadline().unwrap();
+        prop_assert_eq!(due.since(bench.now).us(), PERIOD_US);
+        let now = decision(&bench.controller.step(due, Input::Tick)).unwrap();
+        prop_assert!(now.power_mw <= last.power_mw, "{:?} then {:?}", last, now);
+        prop_assert!(busy_mw(&view, &now) <= busy_mw(&view, &last), "{:?} then {:?}", last, now);
+        let power = Power::default();
+        let caps = PowerCaps::new(lowered, NO_POWER_CAP, NO_POWER_CAP);
+        let board = Board::new(view, bench.controller.slots(), caps, &power, parks);
+        let stood = board.candidate(last.run_level, &last.sub_networks).unwrap();
+        let kept = [board.judge(0, Margin::Plain), stood].iter().any(|one| one.power_mw <= lowered);
+        prop_assert!(!kept || now.power_mw <= lowered, "{:?} over {}", now, lowered);
     }
 
     /// Where the clock starts changes nothing but the stamps.

@@ -148,18 +148,23 @@ impl Controller<'_> {
 
     /// The caps on power, that of the temperature included, with its reserve.
     fn power_caps(&self) -> PowerCaps {
-        let thermal = |reserve| {
-            let hottest = self.sensors.hottest_mdeg_c.map(|hot| hot.saturating_add(reserve));
-            let cap = self.limits.temp_mdeg_c;
-            match hottest {
-                Some(last) if self.sensors.blind => {
-                    let resistance = self.policy.map_or(0, |policy| policy.resistance_50mk_w());
-                    self.power.blind_cap_mw(last, cap, resistance)
-                }
-                hottest => self.power.thermal_cap_mw(hottest, cap),
+        let (plain_mw, reserve_mw) =
+            (self.thermal_cap_mw(0), self.thermal_cap_mw(TEMP_RESERVE_MDEG_C));
+        PowerCaps::new(self.limits.power_mw, plain_mw, reserve_mw)
+    }
+
+    /// What the temperature leaves, were the board so much hotter, mW.
+    #[inline(never)]
+    fn thermal_cap_mw(&self, reserve_mdeg_c: i32) -> u32 {
+        let hottest = self.sensors.hottest_mdeg_c.map(|hot| hot.saturating_add(reserve_mdeg_c));
+        let cap = self.limits.temp_mdeg_c;
+        match hottest {
+            Some(last) if self.sensors.blind => {
+                let resistance = self.policy.map_or(0, |policy| policy.resistance_50mk_w());
+                self.power.blind_cap_mw(last, cap, resistance)
             }
-        };
-        PowerCaps::new(self.limits.power_mw, thermal(0), thermal(TEMP_RESERVE_MDEG_C))
+            hottest => self.power.thermal_cap_mw(hottest, cap),
+        }
     }
 
     fn cap_is_thermal(&self, caps: PowerCaps) -> bool {

@@ -36,7 +36,7 @@ impl Controller<'_> {
         out: &mut Outputs,
     ) {
         let result = match message {
-            ToController::Application(m) => self.application(m),
+            ToController::Application(m) => self.application(now, m),
             ToController::Telemetry(m) => {
                 self.telemetry(now, m, out);
                 Ok(())
@@ -48,7 +48,7 @@ impl Controller<'_> {
                     temp_mdeg_c: m.temp_cap_mdeg_c,
                     parking: m.parking,
                 };
-                self.mark_dirty();
+                self.mark_dirty(now);
                 Ok(())
             }
             ToController::Seed(m) => self.load(now, m, out),
@@ -70,7 +70,7 @@ impl Controller<'_> {
 
     // Apart, as others below: its variables would else lie on the stack of every step.
     #[inline(never)]
-    fn application(&mut self, message: &ApplicationMessage) -> Result<(), Refusal> {
+    fn application(&mut self, now: Instant, message: &ApplicationMessage) -> Result<(), Refusal> {
         let policy = self.policy.as_ref().ok_or(Refusal::NoSuchTable)?;
         let slot = self.slots.get_mut(usize::from(message.slot)).ok_or(Refusal::NoSuchSlot)?;
         let mut another = true;
@@ -98,12 +98,16 @@ impl Controller<'_> {
         if let Some(sub_network) = stands {
             *sub_network = NO_SUB_NETWORK;
         }
-        self.mark_dirty();
+        self.mark_dirty(now);
         Ok(())
     }
 
-    /// Has the next telemetry decided on, for targets or caps changed.
-    pub(super) fn mark_dirty(&mut self) {
+    /// Has the next telemetry decided on, for targets or caps changed; where the agent is silent, time
+    /// alone does after a period.
+    fn mark_dirty(&mut self, now: Instant) {
+        if !self.dirty && self.state == State::Silent {
+            self.extra_at = now;
+        }
         self.dirty = true;
         self.extra.take_if(|extra| *extra == Extra::Seeded);
     }

@@ -160,7 +160,8 @@ pub struct Controller<'p> {
     found_rank: Rank,
     /// The last round that ended met no level that keeps every promise, and none was met since.
     exhausted: bool,
-    /// When a decision between two telemetries was last asked for; a period later where it was dear.
+    /// When a decision between two telemetries was last asked for; a period later where it was dear;
+    /// and, silent, when the first of the targets and caps changed that were not decided on.
     extra_at: Instant,
     /// The one that was made since the last telemetry.
     extra: Option<Extra>,
@@ -338,6 +339,8 @@ impl<'p> Controller<'p> {
         match self.state {
             State::Run => Some(self.sensors.telemetry_at.after(self.period.times(STALE_PERIODS))),
             State::Hold { since } => Some(since.after(self.period.times(HOLD_PERIODS))),
+            // Targets or caps changed.
+            State::Silent if self.dirty => Some(self.extra_at.after(self.period)),
             // Too hot is the safest level already, and stays latched through silence.
             State::Boot | State::AwaitPolicy | State::Silent | State::TooHot { .. } => None,
         }
@@ -432,7 +435,7 @@ impl<'p> Controller<'p> {
 
     /// Does what time alone brings about up to `now`.
     fn advance(&mut self, now: Instant, out: &mut Outputs) {
-        // At most two changes: Run to Hold, Hold to Silent.
+        // At most two changes: Run to Hold, Hold to Silent, or what changed in Silent.
         for _ in 0..2 {
             let Some(due) = self.next_deadline().filter(|due| now.reached(*due)) else { return };
             match self.state {
@@ -441,7 +444,7 @@ impl<'p> Controller<'p> {
                     self.enter(State::Hold { since: due }, due, out);
                     self.stand_with_reason(Reason::StaleTelemetry);
                 }
-                State::Hold { .. } => {
+                State::Hold { .. } | State::Silent => {
                     self.digest.add(&TimeDriven::Silent);
                     self.enter(State::Silent, due, out);
                     let retreat = Retreat { may_stay: true, brief: false };

@@ -122,10 +122,10 @@ impl Board<'_, '_> {
             let fastest = if seat.weight > best.trouble.unserved {
                 seat.demand.fastest_at_floor(column, level)
             } else {
-                if !seat.demand.knows_quickest(level) {
+                if !seat.demand.knows_quickest(level, capped) {
                     plan.effort = plan.effort.saturating_add(search::pick(column.len()));
                 }
-                seat.demand.quickest(column, level)
+                seat.demand.quickest(column, level, capped)
             };
             let Some(load) = seat.demand.load(column, fastest, margin) else { continue };
             utilisation = utilisation.saturating_add(load.utilisation_permille);

@@ -203,16 +203,7 @@ fn a_seed_that_is_cut_short_leaves_no_telemetry_without_a_level() {
     };
     let change = Change::Set(targets);
     driver.give(&ToController::Application(Application { at_us: 0, slot: 1, change }));
-    let telemetry = ToController::Telemetry(Telemetry {
-        at_us: 0,
-        level: 0,
-        clocks_mhz: [0; 3],
-        power_mw: 1_000,
-        power_age: Age::FRESH,
-        gpu_load_permille: 0,
-        gpu_load_age: Age::FRESH,
-        temperatures: [Temperature { mdeg_c: 35_000, age: Age::FRESH }, Temperature::MISSING],
-    });
+    let telemetry = ToController::Telemetry(common::heat_alone(40_000));
     let level = |out: &Outputs| decision(out).expect("an answer").run_level;
     driver.happen(&Event::Wait(PERIOD_US));
     assert_eq!(level(&driver.give(&telemetry)), 0);
@@ -414,16 +405,7 @@ proptest! {
         // What was asked for is looked for without dwell until all levels were looked at.
         for _ in 0..40 {
             driver.happen(&Event::Wait(PERIOD_US));
-            let quiet = Telemetry {
-                at_us: 0,
-                level: NO_LEVEL,
-                clocks_mhz: [0; 3],
-                power_mw: 0,
-                power_age: Age::MISSING,
-                gpu_load_permille: 0,
-                gpu_load_age: Age::MISSING,
-                temperatures: [Temperature { mdeg_c: 40_000, age: Age::FRESH }; 2],
-            };
+            let quiet = common::heat_alone(40_000);
             let found = decision(&driver.give(&ToController::Telemetry(quiet)));
             let level = |decision: Option<Decision>| decision.map(|decision| decision.run_level);
             if level(found) != level(last) {
@@ -519,16 +501,7 @@ proptest! {
             told.hear(event);
             driver.happen(event);
         }
-        let reading = |mdeg_c| ToController::Telemetry(Telemetry {
-            at_us: 0,
-            level: NO_LEVEL,
-            clocks_mhz: [0; 3],
-            power_mw: 0,
-            power_age: Age::MISSING,
-            gpu_load_permille: 0,
-            gpu_load_age: Age::MISSING,
-            temperatures: [Temperature { mdeg_c, age: Age::FRESH }, Temperature::MISSING],
-        });
+        let reading = |mdeg_c| ToController::Telemetry(common::heat_alone(mdeg_c));
         // The first may be answered by what was decided before something else was asked for.
         driver.happen(&Event::Wait(PERIOD_US));
         driver.give(&reading(40_000));

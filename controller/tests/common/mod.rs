@@ -233,6 +233,15 @@ pub fn telemetry(now: Instant, hottest_mdeg_c: i32) -> Telemetry {
     }
 }
 
+/// A telemetry that says nothing but how hot it is.
+pub fn heat_alone(hottest_mdeg_c: i32) -> Telemetry {
+    Telemetry {
+        power_age: Age::MISSING,
+        gpu_load_age: Age::MISSING,
+        ..telemetry(Instant::START, hottest_mdeg_c)
+    }
+}
+
 /// The decision that ends a step.
 pub fn decision(outputs: &Outputs) -> Option<Decision> {
     outputs.iter().rev().find_map(|output| match output {

@@ -254,7 +254,7 @@ pub struct DeviceState {
     /// When the run level last changed, µs.
     pub level_since_us: u32,
     /// When a decision between two telemetries was last asked for, µs; a period later where it was
-    /// dear.
+    /// dear. In a silence of the agent, when the first change was told that is not decided on.
     pub extra_decision_us: u32,
     /// Why the decision stands.
     pub reason: crate::to_host::Reason,

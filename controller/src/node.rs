@@ -16,7 +16,8 @@
 //! and are in no digest. The new policy comes into force when the board restarts, after
 //! [`Node::switch`] asked for it.
 //!
-//! The node's own clock only detects silence: it carries the agent's last stamp forward.
+//! The node's own clock only detects silence, and times the decisions in one: it carries the agent's
+//! last stamp forward.
 
 use coshift_shared::frame::Frame;
 use coshift_shared::kind::Kind;

@@ -158,7 +158,7 @@ fn blind_a_level_that_needs_less_power_than_the_lowest_is_kept() {
 /// What is told in the silence is decided on a period after the first of it; what is told in a hold, which
 /// is short, when that ends.
 #[test]
-fn blind_what_changes_is_decided_on_within_a_period() {
+fn what_is_told_in_a_silence_is_decided_on_after_a_period() {
     let image = policy();
     let view = PolicyView::open(&image).unwrap();
     let told = |power_cap_mw| {

@@ -595,7 +595,8 @@ proptest! {
         if hot {
             return Ok(());
         }
-        // A cap that is lowered then is kept within a period, where either of the two levels keeps it.
+        // A cap that is lowered then is kept within a period, where either of the two levels keeps it: what is
+        // asked for stays the same, so what stands is weighed as it was.
         bench.give(&ToController::Limits(Limits {
             at_us: 0,
             power_cap_mw: lowered,

@@ -99,6 +99,33 @@ fn waking_late_decides_like_waking_in_time() {
     assert_eq!(woken.controller.decision(late.now), late.controller.decision(late.now));
 }
 
+/// And so it does about what was told in the silence.
+#[test]
+fn waking_late_decides_alike_on_what_is_told_in_a_silence() {
+    let image = policy();
+    let mut woken = Bench::new(PolicyView::open(&image).unwrap(), Instant::START);
+    saves_by_parking(&mut woken);
+    for _ in 0..2 {
+        let due = woken.controller.next_deadline().unwrap();
+        woken.controller.step(due, Input::Tick);
+    }
+    woken.wait_us(30 * PERIOD_US);
+    woken.limit(NO_POWER_CAP);
+    let mut late = late_copy(&woken);
+    let due = woken.controller.next_deadline().unwrap();
+    let decided = common::decision(&woken.controller.step(due, Input::Tick)).unwrap();
+    for bench in [&mut woken, &mut late] {
+        bench.wait_us(60 * PERIOD_US);
+    }
+    let change = Change::Remove;
+    let removal = ToController::Application(Application { at_us: late.now.us(), slot: 0, change });
+    woken.give(&removal);
+    // Made up for before the removal, at the instant it was due.
+    let made_up = common::decision(&late.give(&removal)).unwrap();
+    assert_eq!(made_up, decided);
+    assert_eq!(woken.controller.decision(late.now), late.controller.decision(late.now));
+}
+
 fn late_copy<'p>(bench: &Bench<'p>) -> Bench<'p> {
     Bench { controller: bench.controller.clone(), ..*bench }
 }

@@ -203,7 +203,11 @@ fn a_seed_that_is_cut_short_leaves_no_telemetry_without_a_level() {
     };
     let change = Change::Set(targets);
     driver.give(&ToController::Application(Application { at_us: 0, slot: 1, change }));
-    let telemetry = ToController::Telemetry(common::heat_alone(40_000));
+    let telemetry = ToController::Telemetry(Telemetry {
+        level: 0,
+        power_mw: 1_000,
+        ..common::telemetry(Instant::START, 35_000)
+    });
     let level = |out: &Outputs| decision(out).expect("an answer").run_level;
     driver.happen(&Event::Wait(PERIOD_US));
     assert_eq!(level(&driver.give(&telemetry)), 0);

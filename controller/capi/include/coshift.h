@@ -107,8 +107,8 @@ enum coshift_status coshift_node_create(void *memory,
 // `node` must be null or memory that a node was created in.
 enum coshift_status coshift_node_destroy(struct coshift_node *node);
 
-// Takes in received bytes at `local_us`, the caller's own clock in wrapping microseconds, which
-// only detects silence. Answers wait to be taken.
+// Takes in received bytes at `local_us`, the caller's own clock in wrapping microseconds, which only
+// detects silence and times the decisions in one. Answers wait to be taken.
 //
 // # Safety
 // `node` must be null or memory that a node was created in, used by no other context meanwhile;

@@ -107,8 +107,8 @@ pub unsafe extern "C" fn coshift_node_destroy(node: *mut CoshiftNode) -> Coshift
     }
 }
 
-/// Takes in received bytes at `local_us`, the caller's own clock in wrapping microseconds, which
-/// only detects silence. Answers wait to be taken.
+/// Takes in received bytes at `local_us`, the caller's own clock in wrapping microseconds, which only
+/// detects silence and times the decisions in one. Answers wait to be taken.
 ///
 /// # Safety
 /// `node` must be null or memory that a node was created in, used by no other context meanwhile;

@@ -138,5 +138,5 @@ fn weights_without_images_infer_noise_of_each_sub_networks_size() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/coshift-28");
     let input = Input { images: Some(&shipped), ..plain };
     let fault = load(&mut Models::default(), (hash, [7_000, 7_100]), &input).unwrap_err();
-    assert!(fault.contains("one size for all"), "{fault}");
+    assert!(fault.contains("takes 28×28 with 3 channel(s)"), "{fault}");
 }

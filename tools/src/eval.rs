@@ -8,6 +8,7 @@ use coshift_engine::adapt::adapted;
 use coshift_engine::corrupt::Corruption;
 use coshift_engine::model::{Loaded, Model};
 use coshift_engine::network::{Network, Workspace};
+use coshift_engine::resample::resampled;
 use serde::Serialize;
 
 use crate::alone::compare;
@@ -273,14 +274,18 @@ pub fn accuracy_pct(
     set: &ImageSet,
     threads: usize,
 ) -> Result<f64> {
-    let classes = network.layout().family().classes;
+    let family = network.layout().family();
+    let (classes, Some(net)) = (family.classes, network.net(index)) else {
+        bail!("sub-network {index}: the model has {}", network.len());
+    };
     let share = set.len().div_ceil(threads.max(1)).next_multiple_of(BATCH);
     let work = &|from: usize, to: usize| -> Result<usize> {
         let mut space = Workspace::default();
         let mut right = 0;
         for start in (from..to).step_by(BATCH) {
             let count = BATCH.min(to - start);
-            let logits = network.run(index, &set.normalised(start, count), &mut space)?;
+            let images = set.normalised(start, count);
+            let logits = network.run(index, &resampled(&images, family, net), &mut space)?;
             for (row, label) in logits.chunks_exact(classes).zip(&set.labels[start..]) {
                 right += usize::from(top(row) == Some(usize::from(*label)));
             }

@@ -33,7 +33,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "INDEX|JSON")]
     pub sub_network: String,
     /// Folder with the IDX files of the training images that a described sub-network is calibrated
-    /// on.
+    /// on, brought to its resolution.
     #[arg(long, value_name = "DIR", default_value = DEBIAN)]
     pub data: PathBuf,
     /// Images that a described sub-network is calibrated on in place of --data, of any number of
@@ -150,15 +150,6 @@ fn on_training_images(
             nets.len()
         )
     })?;
-    let side = family.side(&net);
-    ensure!(
-        side == images.side,
-        "--sub-network: it takes images of {side}×{side} pixels; those to calibrate it on, of {}, \
-         have {}×{}",
-        args.data.display(),
-        images.side,
-        images.side
-    );
     let (train, _) = split(images);
     // Whole batches, but for a set of less than one.
     let (len, batch) = (train.len().min(CALIBRATION_IMAGES), CALIBRATION_BATCH);

@@ -9,12 +9,14 @@ use coshift_engine::family::{COSHIFT_28, Family, SubNet};
 use coshift_engine::layout::Layout;
 use coshift_engine::model::Calibrated;
 use coshift_engine::network::Network;
+use coshift_engine::resample::resampled;
 use coshift_engine::train::alone::keep_only;
 use coshift_engine::train::checkpoint::Checkpoint;
 use coshift_engine::train::network::{Statistics, Values, forward};
 use coshift_engine::train::optimiser::{self, Optimiser};
 use coshift_engine::train::random::Random;
-use coshift_engine::train::sandwich::{Batch, Teacher, gradients, sample};
+use coshift_engine::train::sandwich::{Batch, Teacher, gradients, sample_at};
+use coshift_engine::train::widen::widened;
 use serde::{Deserialize, Serialize};
 
 use crate::alone::named;
@@ -56,8 +58,13 @@ pub struct TrainArgs {
     /// Model folder that --alone counts in.
     #[arg(long, value_name = "DIR", default_value = "models/coshift-28")]
     pub model: PathBuf,
-    /// Checkpoint of an earlier training of the same family. Its largest sub-network's outputs,
-    /// averaged over views of each image, are a part (--taught) of what the largest learns.
+    /// Starts with the averaged weights of this checkpoint, of the same family or a narrower one, as
+    /// the prefixes of the new weights.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "alone"])]
+    pub widen: Option<PathBuf>,
+    /// Checkpoint of an earlier training of the same family or a narrower one. The outputs of its
+    /// largest sub-network, at the finest resolution it learned at, averaged over views of each image,
+    /// are a part (--taught) of what the largest learns.
     #[arg(long, value_name = "FILE")]
     pub teacher: Option<PathBuf>,
     /// With --resume: goes on without the teacher that the checkpoint learned from.
@@ -98,6 +105,14 @@ pub struct Settings {
     /// Label smoothing.
     #[arg(long, default_value_t = 0.05)]
     pub smoothing: f32,
+    /// Resolution that the largest sub-network learns at, pixels; `None` = the family has one only.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finest: Option<usize>,
+    /// Hash of the file that --widen names, 16 hexadecimal digits.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub widened: Option<String>,
     /// Part of --teacher in what the largest sub-network learns; the rest are the labels. Where a
     /// teacher is given 0.5 (Furlanello et al., Born-Again Neural Networks, ICML 2018), with --resume
     /// the checkpoint's.
@@ -165,6 +180,12 @@ pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -
             path.display()
         );
     }
+    settings.widened = match (&args.widen, before) {
+        (Some(narrow), _) => Some(teacher::hash(narrow)?),
+        (None, Some(before)) => before.widened.clone(),
+        (None, None) => None,
+    };
+    settings.finest = family.finest().resolution;
     let settings = &settings;
     ensure!(settings.shares > 0, "--shares: at least 1");
     ensure!(settings.batch >= 2 * settings.shares, "--batch: at least two images a share");
@@ -182,7 +203,7 @@ pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let mut state = match begun {
         Some(begun) => resumed(begun, settings, &path)?,
-        None => started(&layout, settings, &path)?,
+        None => started(&layout, settings, args.widen.as_deref(), &path)?,
     };
     let taught = match (&args.teacher, settings.taught) {
         (Some(path), Some(part)) => {
@@ -207,13 +228,22 @@ pub fn train(family: &Family, args: &TrainArgs, report: &mut dyn FnMut(&Line)) -
     Ok(())
 }
 
-fn started(layout: &Layout, settings: &Settings, path: &Path) -> Result<Checkpoint> {
+fn started(
+    layout: &Layout,
+    settings: &Settings,
+    narrow: Option<&Path>,
+    path: &Path,
+) -> Result<Checkpoint> {
     ensure!(
         !path.exists(),
         "{}: is there already: --resume goes on from it, another --out starts anew",
         path.display()
     );
-    let mut values = optimiser::start(layout, &mut Random(settings.seed));
+    let mut random = Random(settings.seed);
+    let mut values = match narrow {
+        Some(narrow) => widened(layout, narrow, &mut random)?,
+        None => optimiser::start(layout, &mut random),
+    };
     if let Some(net) = &settings.alone {
         keep_only(layout, net, &mut values);
     }
@@ -369,10 +399,10 @@ fn epoch(
         let labels: Vec<u8> = chunk.iter().map(|index| train.labels[*index]).collect();
         let nets = match &settings.alone {
             Some(net) => vec![net.clone()],
-            None if state.epochs < settings.warm_up => vec![family.largest()],
+            None if state.epochs < settings.warm_up => vec![family.finest()],
             None => {
-                let others = (0..settings.random).map(|_| sample(family, &mut random));
-                [family.largest(), family.smallest()].into_iter().chain(others).collect()
+                let others = (0..settings.random).map(|_| sample_at(family, &mut random));
+                [family.finest(), family.smallest()].into_iter().chain(others).collect()
             }
         };
         let classes = family.classes;
@@ -394,7 +424,7 @@ fn epoch(
     let average = &state.optimiser.average;
     let judged = match &settings.alone {
         Some(net) => vec![("alone", net.clone())],
-        None => vec![("largest", family.largest()), ("smallest", family.smallest())],
+        None => vec![("largest", family.finest()), ("smallest", family.smallest())],
     };
     let nets: Vec<Calibrated> = (judged.iter().map(|(_, net)| net.clone()))
         .map(|net| Calibrated { statistics: calibrate(layout, &net, average, train), net })
@@ -448,7 +478,7 @@ fn augmented(set: &ImageSet, index: usize, erases: bool, random: &mut Random) ->
 }
 
 /// Normalisation statistics of a sub-network: the mean over batches of the first
-/// [`CALIBRATION_IMAGES`] training images, unchanged ones.
+/// [`CALIBRATION_IMAGES`] training images, unchanged ones, at its resolution.
 #[must_use]
 pub fn calibrate(layout: &Layout, net: &SubNet, values: &Values, train: &ImageSet) -> Statistics {
     let units = layout.units(net);
@@ -458,6 +488,7 @@ pub fn calibrate(layout: &Layout, net: &SubNet, values: &Values, train: &ImageSe
     for batch in 0..batches {
         let count = step.min(train.len());
         let images = train.normalised(batch * count, count);
+        let images = resampled(&images, layout.family(), net);
         let pass = forward(layout, &units, values, &images, None);
         if sum.is_empty() {
             sum = pass

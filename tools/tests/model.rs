@@ -4,19 +4,21 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use coshift_engine::family::{Activation, Family, Stage};
+use coshift_engine::corrupt::Corruption;
+use coshift_engine::family::{Activation, Family, Stage, SubNet};
 use coshift_engine::images::{Half, ImageSet};
 use coshift_engine::layout::Layout;
-use coshift_engine::model::Model;
-use coshift_engine::network::Network;
+use coshift_engine::model::{Calibrated, Model};
+use coshift_engine::network::{Network, Workspace};
+use coshift_engine::resample::Resampler;
 use coshift_engine::train::alone::used;
 use coshift_engine::train::optimiser;
 use coshift_engine::train::random::Random;
 use coshift_tools::alone::{Compared, compare, named};
-use coshift_tools::eval::{EvalArgs, Measured, eval};
+use coshift_tools::eval::{EvalArgs, Measured, eval, robust};
 use coshift_tools::pack::{PackArgs, pack};
 use coshift_tools::teacher;
-use coshift_tools::train::{CHECKPOINT, Settings, TrainArgs, checkpoint, split, train};
+use coshift_tools::train::{CHECKPOINT, Settings, TrainArgs, calibrate, checkpoint, split, train};
 
 const NOWHERE: &str = "/nonexistent";
 
@@ -101,6 +103,8 @@ fn arguments(data: &Path, out: &Path) -> TrainArgs {
         smoothing: 0.05,
         taught: None,
         taught_by: None,
+        finest: None,
+        widened: None,
         shares: 2,
         seed: 7,
         limit: None,
@@ -113,6 +117,7 @@ fn arguments(data: &Path, out: &Path) -> TrainArgs {
         stop_after: None,
         alone: None,
         model: NOWHERE.into(),
+        widen: None,
         teacher: None,
         no_teacher: false,
         settings,
@@ -242,6 +247,164 @@ fn a_teacher_is_not_lost_on_the_way() {
 }
 
 #[test]
+fn a_wider_family_begins_with_the_weights_of_a_narrower_one() {
+    let data = data("widen-data", 10);
+    let [first, out, again] = ["narrow", "wide", "wide-again"].map(fresh);
+    let mut lines = Vec::new();
+    let mut args = arguments(&data, &first);
+    (args.settings.batch, args.settings.epochs) = (20, 8);
+    train(&family(), &args, &mut |line| lines.push(line.validation.clone())).unwrap();
+    let file = first.join(CHECKPOINT);
+    let wide = Family { expands: vec![1, 2, 3], ..family() };
+    let args = |out: &Path| {
+        let mut args = TrainArgs {
+            widen: Some(file.clone()),
+            teacher: Some(file.clone()),
+            stop_after: Some(1),
+            ..arguments(&data, out)
+        };
+        (args.settings.warm_up, args.settings.rate) = (0, 0.001);
+        args
+    };
+    train(&wide, &args(&out), &mut |line| lines.push(line.validation.clone())).unwrap();
+    // After an epoch at a low rate it knows what the narrower one learned: about as many of the 60
+    // images kept aside, and more than who guesses.
+    for ((name, before), (_, after)) in lines[7].iter().zip(&lines[8]) {
+        assert!((before - after).abs() < 12.0 && *after > 50.0, "{name}: {before} to {after} %");
+    }
+    let layout = Layout::new(&wide).unwrap();
+    let (state, settings) = checkpoint(&layout, &out.join(CHECKPOINT)).unwrap();
+    let hash = teacher::hash(&file).unwrap();
+    assert_eq!(
+        (settings.widened.as_ref(), settings.taught_by.as_ref()),
+        (Some(&hash), Some(&hash))
+    );
+    assert_eq!((state.epochs, settings.taught), (1, Some(0.5)));
+    train(&wide, &args(&again), &mut |_| ()).unwrap();
+    let (same, _) = checkpoint(&layout, &again.join(CHECKPOINT)).unwrap();
+    assert_eq!(same.values, state.values, "bit for bit");
+
+    // The narrower one says the same as a teacher of either family.
+    let (set, _) = split(ImageSet::read_for(&data, Half::Train, &wide).unwrap());
+    let narrow = Layout::new(&family()).unwrap();
+    let (one, other) = (
+        teacher::outputs(&narrow, &file, &set, 2).unwrap(),
+        teacher::outputs(&layout, &file, &set, 2).unwrap(),
+    );
+    assert!(one.iter().zip(&other).all(|(one, other)| (one - other).abs() < 1e-4));
+
+    // Resumed it still is one that was widened.
+    let rest = TrainArgs { resume: true, widen: None, ..args(&out) };
+    train(&wide, &rest, &mut |_| ()).unwrap();
+    let (state, settings) = checkpoint(&layout, &out.join(CHECKPOINT)).unwrap();
+    assert_eq!((state.epochs, settings.widened), (2, Some(hash)));
+
+    // A wider one is no beginning of a narrower one.
+    let wrong =
+        TrainArgs { widen: Some(out.join(CHECKPOINT)), ..arguments(&data, &fresh("not-narrower")) };
+    let error = format!("{:#}", train(&family(), &wrong, &mut |_| ()).unwrap_err());
+    assert!(error.contains("inverted_bottleneck") && error.contains("at most"), "{error}");
+    assert!(!wrong.out.join(CHECKPOINT).exists());
+}
+
+#[test]
+fn a_finer_resolution_is_trained_shipped_and_measured() {
+    let data = data("finer-data", 200);
+    let [first, run, out, old] = ["coarse", "finer-run", "finer-out", "coarse-again"].map(fresh);
+    train(&family(), &arguments(&data, &first), &mut |_| ()).unwrap();
+    let file = first.join(CHECKPOINT);
+    let finer = Family { resolutions: vec![12, 18], ..family() };
+    let largest = SubNet { resolution: Some(18), ..family().largest() };
+    assert_eq!((finer.finest(), family().finest()), (largest.clone(), family().largest()));
+
+    // Begun with the weights of the training at one resolution only.
+    let mut args = TrainArgs { widen: Some(file.clone()), ..arguments(&data, &run) };
+    (args.settings.warm_up, args.settings.batch) = (0, 20);
+    train(&finer, &args, &mut |_| ()).unwrap();
+    let layout = Layout::new(&finer).unwrap();
+    let (state, settings) = checkpoint(&layout, &run.join(CHECKPOINT)).unwrap();
+    assert_eq!(settings.finest, Some(18));
+    let (_, settings) = checkpoint(&layout, &file).unwrap();
+    assert_eq!(settings.finest, None);
+    // Another training than the one at one resolution, which a resumed one would mix with it.
+    train(&family(), &TrainArgs { stop_after: Some(1), ..arguments(&data, &old) }, &mut |_| ())
+        .unwrap();
+    let mixed = TrainArgs { resume: true, ..arguments(&data, &old) };
+    let error = train(&finer, &mixed, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("finest: None") && error.contains("finest: Some(18)"), "{error}");
+
+    // A teacher speaks at the finest resolution that it learned at.
+    let (set, _) = split(ImageSet::read_for(&data, Half::Train, &finer).unwrap());
+    let coarse = Layout::new(&family()).unwrap();
+    let said = |layout: &Layout, file: &Path| teacher::outputs(layout, file, &set, 2).unwrap();
+    assert_eq!(said(&layout, &file), said(&coarse, &file));
+    let taught = said(&layout, &run.join(CHECKPOINT));
+    let rows = taught.chunks_exact(3).zip(&set.labels);
+    let right = rows.filter(|(row, label)| row.iter().all(|p| *p <= row[usize::from(**label)]));
+    assert!(right.count() * 2 > set.len());
+    let error = teacher::outputs(&coarse, &run.join(CHECKPOINT), &set, 1).unwrap_err();
+    assert!(format!("{error:#}").contains("resolution of a sub-network is 18"), "{error:#}");
+
+    let packing = PackArgs {
+        from: run,
+        out: out.clone(),
+        data: data.clone(),
+        count: 6,
+        random: 12,
+        seed: 3,
+        note: None,
+        threads: 2,
+    };
+    pack(&finer, &packing).unwrap();
+    let model = Model::read(&out).unwrap();
+    let last = model.sub_networks.last().unwrap();
+    assert_eq!((&last.net, last.macs), (&largest, layout.cost(&largest).0));
+    assert!(last.macs > layout.cost(&family().largest()).0 * 2);
+    for (again, sub) in measured(&out, Some(&data), NOWHERE, 2).iter().zip(&model.sub_networks) {
+        assert_eq!(again.accuracy_pct, sub.accuracy_pct);
+    }
+    let network = Network::new(
+        layout.clone(),
+        state.optimiser.average.clone(),
+        &[Calibrated {
+            statistics: calibrate(&layout, &largest, &state.optimiser.average, &set),
+            net: largest.clone(),
+        }],
+    )
+    .unwrap();
+    // The same images at 18 pixels, by hand.
+    let test = ImageSet::read(&data, Half::Test).unwrap();
+    let (images, mut fine) = (test.normalised(0, test.len()), Vec::new());
+    Resampler::new(12, 18, 1).append(&images, &mut fine);
+    let mut space = Workspace::default();
+    let logits = network.run(0, &fine, &mut space).unwrap();
+    let right = logits
+        .chunks_exact(3)
+        .zip(&test.labels)
+        .filter(|(row, label)| row.iter().all(|logit| *logit <= row[usize::from(**label)]));
+    let found = 100.0 * right.count() as f64 / test.len() as f64;
+    assert!((found - last.accuracy_pct).abs() < 1e-9, "{found}, {}", last.accuracy_pct);
+    let card = std::fs::read_to_string(out.join("CARD.md")).unwrap();
+    assert!(
+        card.contains("| expand ratios | resolution |") && card.contains(" | 18 |\n"),
+        "{card}"
+    );
+
+    // Adapted from images made worse, each sub-network at its own resolution.
+    let noise = "noise:2".parse::<Corruption>().unwrap();
+    let mut all = Vec::new();
+    let args = EvalArgs { corrupt: Some(noise), adapt: Some(40), ..eval_args(&out) };
+    let args = EvalArgs { data: Some(data), ..args };
+    robust(&args, Path::new(NOWHERE), &mut |robust| {
+        all.push(robust.clone());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(all.len(), model.sub_networks.len());
+    assert!(all.iter().all(|robust| robust.adapted_pct.is_some_and(|pct| pct > 40.0)), "{all:?}");
+}
+
+#[test]
 fn flags_of_a_teacher_that_go_with_nothing_are_refused() {
     let out = fresh("no-teacher-flags");
     for (flags, missing) in [
@@ -249,6 +412,8 @@ fn flags_of_a_teacher_that_go_with_nothing_are_refused() {
         (&["--resume", "--taught", "0.5"], "--teacher <FILE>"),
         (&["--no-teacher"], "--resume"),
         (&["--resume", "--no-teacher", "--teacher", NOWHERE], "cannot be used with"),
+        (&["--resume", "--widen", NOWHERE], "cannot be used with"),
+        (&["--alone", "0", "--widen", NOWHERE], "cannot be used with"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coshift-tools"));
         let ended = command.args(["train", "--out"]).arg(&out).args(flags).output().unwrap();

@@ -5,6 +5,7 @@
 use crate::family::SubNet;
 use crate::layout::{Layout, Unit};
 use crate::model::Calibrated;
+use crate::resample::resampled;
 use crate::train::network::{Statistics, Values, measured};
 
 /// Most images a forward pass.
@@ -16,8 +17,9 @@ const MOST_VALUES: usize = 1 << 26;
 /// Weight of the statistics that a sub-network has, in images: those of as many images count as much.
 pub const PRIOR_IMAGES: usize = 16;
 
-/// A sub-network with the statistics of some images `[count, height, width, channels]`, mixed with its
-/// own as if these were of [`PRIOR_IMAGES`] images; unchanged without an image.
+/// A sub-network with the statistics of some images `[count, height, width, channels]` of the family's
+/// `resolution`, mixed with its own as if these were of [`PRIOR_IMAGES`] images; unchanged without an
+/// image.
 ///
 /// # Panics
 /// If the values or statistics are not in the shape of the layout, or the images not whole.
@@ -30,12 +32,13 @@ pub fn adapted(
 ) -> Calibrated {
     let own = PRIOR_IMAGES as f32;
     let prior = scaled(&calibrated.statistics, own);
-    let statistics = mean(layout, &calibrated.net, values, images, (prior, own));
+    let images = resampled(images, layout.family(), &calibrated.net);
+    let statistics = mean(layout, &calibrated.net, values, &images, (prior, own));
     Calibrated { net: calibrated.net.clone(), statistics }
 }
 
-/// A sub-network with the statistics of some images `[count, height, width, channels]` and nothing
-/// else: the mean of those of batches, which are as large as memory allows.
+/// A sub-network with the statistics of some images `[count, height, width, channels]`, of its own
+/// resolution, and nothing else: the mean of those of batches, which are as large as memory allows.
 ///
 /// # Panics
 /// If the values are not in the shape of the layout, the sub-network is not one of it, or the images

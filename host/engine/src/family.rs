@@ -120,13 +120,28 @@ impl Family {
         self.stages.iter().map(|stage| stage.max_depth).sum()
     }
 
-    /// The largest sub-network.
+    /// The largest sub-network at the family's `resolution`.
     #[must_use]
     pub fn largest(&self) -> SubNet {
         self.uniform(|stage| stage.max_depth, self.max_kernel(), self.max_expand())
     }
 
-    /// The smallest sub-network.
+    /// The largest sub-network at the finest resolution.
+    #[must_use]
+    pub fn finest(&self) -> SubNet {
+        let side =
+            self.resolutions.last().map_or(self.resolution, |side| *side.max(&self.resolution));
+        self.at(self.largest(), side)
+    }
+
+    /// A sub-network at another resolution; the family's own is not named, so that equal ones are
+    /// equal.
+    #[must_use]
+    pub fn at(&self, net: SubNet, side: usize) -> SubNet {
+        SubNet { resolution: (side != self.resolution).then_some(side), ..net }
+    }
+
+    /// The smallest sub-network at the family's `resolution`.
     #[must_use]
     pub fn smallest(&self) -> SubNet {
         let kernel = self.kernels.first().copied().unwrap_or(3);

@@ -270,9 +270,7 @@ impl Layout {
     /// is part of a multiply-accumulate or a neighbour of one, so that with those of the largest
     /// sub-network no sum or product here comes near the end of 64 bits.
     fn check_size(&self) -> Result<(), FamilyFault> {
-        let Family { resolution, resolutions, .. } = &self.family;
-        let side = resolutions.last().map_or(*resolution, |side| *side.max(resolution));
-        let largest = SubNet { resolution: Some(side), ..self.family.largest() };
+        let largest = self.family.finest();
         let wide = |sizes: &[usize]| sizes.iter().map(|size| *size as u128).product::<u128>();
         let exits = self.family.exits.len();
         let head = (self.family.feature_mix + exits * MOST) * self.family.classes;

@@ -18,6 +18,7 @@
 //! * [`tensors`] — tensors in files
 //! * [`model`] — what a model folder says about itself
 //! * [`network`] — inference: resident weights, a sub-network by its index
+//! * [`resample`] — images at the resolution of a sub-network
 //! * [`search`] — the sub-networks worth having
 //! * [`statistics`] — published statistics of normalisation
 //! * [`train`] — forward and backward over the kernels, optimiser, sandwich steps
@@ -45,6 +46,7 @@ pub mod layout;
 pub mod levels;
 pub mod model;
 pub mod network;
+pub mod resample;
 pub mod search;
 pub mod statistics;
 pub mod tensors;

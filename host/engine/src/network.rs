@@ -474,6 +474,12 @@ impl Network {
         Ok(unsafe { trace::intermediates(&pass, &units) })
     }
 
+    /// Sub-network `index`, `None` where there is none.
+    #[must_use]
+    pub fn net(&self, index: usize) -> Option<&SubNet> {
+        self.nets.get(index)
+    }
+
     /// The units of sub-network `index`, `None` where there is none.
     #[must_use]
     pub fn units(&self, index: usize) -> Option<Vec<Unit>> {

@@ -123,8 +123,8 @@ impl Adapter {
 
     /// Takes note of images that came in; hands the sample over when it is new all through and the
     /// background has nothing to do.
-    pub(super) fn see(&mut self, images: &[f32]) {
-        images.chunks_exact(self.sample.len).for_each(|image| self.sample.see(image));
+    pub(super) fn see<'a>(&mut self, images: impl Iterator<Item = &'a [f32]>) {
+        images.for_each(|image| self.sample.see(image));
         if self.sample.fresh < self.sample.room() {
             return;
         }
@@ -264,12 +264,12 @@ mod tests {
         let shared = Arc::clone(&adapter.shared);
         // A call that waited would wait for ever.
         let exchange = lock(&shared.exchange);
-        adapter.see(&images);
+        adapter.see(images.chunks_exact(784));
         assert_eq!(adapter.renew(&mut network), Adapted::default());
         assert!(!exchange.busy);
         drop(exchange);
         // The whole sample is handed over at the next chance, and once only.
-        adapter.see(&images[..784]);
+        adapter.see(images.chunks_exact(784).take(1));
         assert_eq!(adapter.sample.fresh, 0);
         while adapter.renew(&mut network).times == 0 {
             std::thread::yield_now();

@@ -7,6 +7,7 @@ use coshift_engine::corrupt::Corruption;
 use coshift_engine::images::{Half, ImageSet};
 use coshift_engine::model::{self, Model};
 use coshift_engine::network::{Exiting, Network, Workspace};
+use coshift_engine::resample::Resampler;
 use coshift_engine::tensors::FileFault;
 use coshift_engine::train::random::Random;
 use coshift_shared::policy::{PolicyView, TableView};
@@ -48,22 +49,6 @@ pub enum ModelFault {
         network: String,
         /// Sub-network it names.
         id: u32,
-    },
-    /// A sub-network takes other images than its family's largest.
-    #[error(
-        "--model {}: sub-network {index} takes images of {values} values, expected {expected}: one \
-         size for all",
-        folder.display()
-    )]
-    Size {
-        /// The model folder.
-        folder: PathBuf,
-        /// The sub-network.
-        index: usize,
-        /// Values of its images.
-        values: usize,
-        /// Values of the family's images.
-        expected: usize,
     },
     /// There are no images that could be made worse or adapted to.
     #[error(
@@ -112,10 +97,10 @@ pub struct Models {
 struct Loaded {
     table: u8,
     network: Arc<Network>,
-    /// Of each of the table's sub-networks: its index in the model, and when images leave early.
-    sub_networks: Vec<(usize, Exiting)>,
-    /// Images as the network takes them, in the order they come; without labels the noise of one
-    /// request of the largest images.
+    /// The table's sub-networks.
+    sub_networks: Vec<SubNetwork>,
+    /// Images at the family's resolution, normalised, in the order they come; without labels the noise
+    /// of one request of the largest images.
     images: Vec<f32>,
     /// Classes of the images; none of noise.
     labels: Vec<u8>,
@@ -123,10 +108,21 @@ struct Loaded {
     next: usize,
     /// Images of a request that are inferred.
     tiles_run: usize,
-    /// The next images, `[tiles_run, image]`, and which they are.
+    /// The next images, `[tiles_run, image]` as the sub-network takes them, and which they are.
     batch: Vec<f32>,
     places: Vec<usize>,
     adapter: Option<Adapter>,
+}
+
+/// A sub-network of a table.
+#[derive(Debug)]
+struct SubNetwork {
+    /// Its index in the model.
+    index: usize,
+    /// When images leave early.
+    exiting: Exiting,
+    /// To its resolution, where that is not the family's.
+    resampler: Option<Resampler>,
 }
 
 impl Models {
@@ -176,8 +172,12 @@ impl Models {
             .filter_map(|row| table.sub_network(row))
             .map(|row| {
                 let place = usize::try_from(row.id).unwrap_or(usize::MAX);
-                if place < network.len() {
-                    return Ok((place, Exiting::of_row(row.exit_threshold)));
+                if let Some(sub) = model.sub_networks.get(place) {
+                    return Ok(SubNetwork {
+                        index: place,
+                        exiting: Exiting::of_row(row.exit_threshold),
+                        resampler: Resampler::of(&model.family, &sub.net),
+                    });
                 }
                 Err(ModelFault::NoSubNetwork {
                     folder: folder.to_owned(),
@@ -195,7 +195,7 @@ impl Models {
                 }
                 (noise(&network, input), Vec::new())
             }
-            from => labelled(&network, folder, from.unwrap_or(folder), input)?,
+            from => labelled(&network, from.unwrap_or(folder), input)?,
         };
         let adapter = material
             .map(|(material, count)| {
@@ -203,8 +203,8 @@ impl Models {
             })
             .transpose()
             .map_err(ModelFault::Thread)?;
-        let batch_len = network.image_len();
         // No call allocates.
+        let batch_len = largest_image(&network);
         self.space.reserve(&network, input.tiles_run);
         self.loaded.push(Loaded {
             table: index,
@@ -242,27 +242,23 @@ fn same_sub_networks(table: &TableView<'_>, model: &Model) -> bool {
     })
 }
 
-/// The noise of one request of the largest images, of mean 0 and deviation 1 as normalised images are.
-fn noise(network: &Network, input: &Input<'_>) -> Vec<f32> {
-    let lengths = (0..network.len()).filter_map(|index| network.image_len_of(index));
-    let mut random = Random(input.seed);
-    (0..input.tiles_run * lengths.max().unwrap_or(0)).map(|_| random.normal()).collect()
+/// Values of one image of the sub-network that takes the largest ones.
+fn largest_image(network: &Network) -> usize {
+    (0..network.len()).filter_map(|index| network.image_len_of(index)).max().unwrap_or(0)
 }
 
-/// Images of a folder as the network takes them, with their classes, in the order drawn by the seed.
+/// The noise of one request of the largest images, of mean 0 and deviation 1 as normalised images are.
+fn noise(network: &Network, input: &Input<'_>) -> Vec<f32> {
+    let mut random = Random(input.seed);
+    (0..input.tiles_run * largest_image(network)).map(|_| random.normal()).collect()
+}
+
+/// Images of a folder at the family's resolution, normalised, with their classes, in the order drawn by the seed.
 fn labelled(
     network: &Network,
-    model: &Path,
     folder: &Path,
     input: &Input<'_>,
 ) -> Result<(Vec<f32>, Vec<u8>), ModelFault> {
-    let expected = network.image_len();
-    for index in 0..network.len() {
-        let values = network.image_len_of(index).unwrap_or_default();
-        if values != expected {
-            return Err(ModelFault::Size { folder: model.to_owned(), index, values, expected });
-        }
-    }
     let mut set = ImageSet::read_for(folder, Half::Test, network.layout().family())?;
     if let Some(corruption) = input.corruption {
         corruption.apply(&mut set, input.seed);
@@ -279,8 +275,8 @@ impl Infer for Models {
             return Ok(Judged::default());
         };
         let sub_network = loaded.sub_networks.get(usize::from(job.sub_network));
-        let (index, exiting) =
-            *sub_network.ok_or_else(|| format!("no sub-network {}", job.sub_network))?;
+        let &SubNetwork { index, exiting, ref resampler } =
+            sub_network.ok_or_else(|| format!("no sub-network {}", job.sub_network))?;
         let adapted = (loaded.adapter.as_mut())
             .map_or(Adapted::default(), |adapter| adapter.renew(&mut loaded.network));
         if loaded.labels.is_empty() {
@@ -296,7 +292,11 @@ impl Infer for Models {
         loaded.places.clear();
         for _ in 0..loaded.tiles_run {
             let image = loaded.next;
-            loaded.batch.extend_from_slice(&loaded.images[image * size..][..size]);
+            let pixels = &loaded.images[image * size..][..size];
+            match resampler {
+                Some(resampler) => resampler.append(pixels, &mut loaded.batch),
+                None => loaded.batch.extend_from_slice(pixels),
+            }
             loaded.places.push(image);
             loaded.next = (image + 1) % loaded.labels.len();
         }
@@ -312,7 +312,8 @@ impl Infer for Models {
         }
         let early = self.space.exits().flatten().count();
         if let Some(adapter) = &mut loaded.adapter {
-            adapter.see(&loaded.batch);
+            let images = &loaded.images;
+            adapter.see(loaded.places.iter().map(|place| &images[place * size..][..size]));
         }
         let count = |images: usize| u32::try_from(images).unwrap_or(u32::MAX);
         Ok(Judged { images: count(loaded.places.len()), right, early: count(early), adapted })

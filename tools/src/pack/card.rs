@@ -55,7 +55,7 @@ impl Card<'_> {
                 list.push(format!("the {name} reaches {found:.2} %, at least {wanted} % wanted"));
             }
         }
-        if largest.net != self.model.family.largest() {
+        if largest.net != self.model.family.finest() {
             list.push("the largest sub-network of the family is no more accurate than the smallest and is left out".into());
         }
         list
@@ -73,6 +73,9 @@ impl Card<'_> {
             smoothing,
             taught,
             taught_by,
+            // The family's, not an option's.
+            finest: _,
+            widened,
             shares,
             seed,
             limit,
@@ -87,11 +90,13 @@ impl Card<'_> {
             }
             _ => String::new(),
         };
+        let widen = widened.as_ref().map(|hash| format!(" --widen checkpoint-{hash}.safetensors"));
         format!(
             "coshift-tools train --out {} --epochs {epochs} --warm-up {warm_up}{whole} --random {random} \
              --batch {batch} --rate {rate} --decay {decay} --smoothing {smoothing} \
-             --shares {shares} --seed {seed}{limit}{teacher}",
-            shown(&self.args.from)
+             --shares {shares} --seed {seed}{limit}{}{teacher}",
+            shown(&self.args.from),
+            widen.unwrap_or_default()
         )
     }
 }
@@ -119,11 +124,13 @@ impl fmt::Display for Card<'_> {
             }
             writeln!(f)?;
         }
+        let (head, line) =
+            if family.resolutions.is_empty() { ("", "") } else { (" resolution |", "---:|") };
         writeln!(
             f,
-            "| index | accuracy % | images | on the images here % | MACs | parameters | blocks | depths | kernels | expand ratios |"
+            "| index | accuracy % | images | on the images here % | MACs | parameters | blocks | depths | kernels | expand ratios |{head}"
         )?;
-        writeln!(f, "|---:|---:|---:|---:|---:|---:|---:|---|---|---|")?;
+        writeln!(f, "|---:|---:|---:|---:|---:|---:|---:|---|---|---|{line}")?;
         for sub in sub_networks {
             let active = |list: &[usize]| {
                 let mut first = 0;
@@ -138,7 +145,7 @@ impl fmt::Display for Card<'_> {
             let depths: Vec<_> = sub.net.depths.iter().map(usize::to_string).collect();
             writeln!(
                 f,
-                "| {} | {:.2} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {:.2} | {} | {} | {} | {} | {} | {} | {} | {} |{}",
                 sub.index,
                 sub.accuracy_pct,
                 sub.images,
@@ -148,7 +155,12 @@ impl fmt::Display for Card<'_> {
                 sub.blocks,
                 depths.join(" / "),
                 active(&sub.net.kernels),
-                active(&sub.net.expands)
+                active(&sub.net.expands),
+                if head.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {} |", family.side(&sub.net))
+                }
             )?;
         }
         writeln!(f, "\n![Accuracy against multiply-accumulates](accuracy.svg)\n")?;
@@ -157,6 +169,14 @@ impl fmt::Display for Card<'_> {
             "Depths, kernels and expand ratios are given stage by stage; blocks count the first, not \
              elastic, block too; parameters are those in use, normalisations folded.\n"
         )?;
+        if !head.is_empty() {
+            writeln!(
+                f,
+                "A sub-network of another resolution than {side} takes the images brought to it, \
+                 bilinearly, which is not counted in its MACs.\n",
+                side = family.resolution
+            )?;
+        }
         writeln!(f, "## Training\n")?;
         writeln!(f, "```\n{}\n```\n", self.command())?;
         writeln!(

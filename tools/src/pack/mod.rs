@@ -16,7 +16,7 @@ use coshift_engine::network::Network;
 use coshift_engine::tensors::write_whole;
 use coshift_engine::train::network::Values;
 use coshift_engine::train::random::Random;
-use coshift_engine::train::sandwich::sample;
+use coshift_engine::train::sandwich::sample_at;
 
 use self::choose::{Point, front, order, thinned};
 use crate::eval::accuracy_pct;
@@ -177,18 +177,21 @@ pub fn pack(family: &Family, args: &PackArgs) -> Result<()> {
 }
 
 /// Sub-networks to choose from: the smallest, the largest, all with one kernel and one expand ratio
-/// everywhere and equally many optional blocks a stage, and random ones; none twice.
+/// everywhere and equally many optional blocks a stage, and random ones, at the family's resolutions;
+/// none twice.
 fn candidates(family: &Family, random: usize, seed: u64) -> Vec<SubNet> {
     let optional = |stage: &coshift_engine::family::Stage| stage.max_depth - stage.min_depth;
     let most = family.stages.iter().map(optional).max().unwrap_or(0);
-    let mut nets = vec![family.smallest(), family.largest()];
+    let mut nets = vec![family.smallest(), family.finest()];
+    let sides = resolutions(family);
     for more in 0..=most {
         for kernel in &family.kernels {
             for expand in &family.expands {
                 let depth = |stage: &coshift_engine::family::Stage| {
                     stage.max_depth.min(stage.min_depth + more)
                 };
-                nets.push(family.uniform(depth, *kernel, *expand));
+                let net = family.uniform(depth, *kernel, *expand);
+                nets.extend(sides.iter().map(|side| family.at(net.clone(), *side)));
             }
         }
     }
@@ -204,10 +207,16 @@ fn candidates(family: &Family, random: usize, seed: u64) -> Vec<SubNet> {
     known
 }
 
+/// The family's resolutions, its own among them.
+fn resolutions(family: &Family) -> Vec<usize> {
+    let others = family.resolutions.iter().copied().filter(|side| *side != family.resolution);
+    std::iter::once(family.resolution).chain(others).collect()
+}
+
 /// A random sub-network of which a random share is as in the largest: entries drawn evenly would
 /// hardly ever give one of the upper half of the range of MACs.
 fn drawn(family: &Family, random: &mut Random) -> SubNet {
-    let (mut net, largest) = (sample(family, random), family.largest());
+    let (mut net, largest) = (sample_at(family, random), family.largest());
     let share = random.unit();
     for (list, most) in [
         (&mut net.depths, &largest.depths),

@@ -6,3 +6,4 @@ pub mod network;
 pub mod optimiser;
 pub mod random;
 pub mod sandwich;
+pub mod widen;

@@ -7,6 +7,7 @@
 
 use crate::family::{Family, SubNet};
 use crate::layout::Layout;
+use crate::resample::resampled;
 
 use super::network::{self, Values, backward, forward};
 use super::random::Random;
@@ -27,6 +28,16 @@ pub fn sample(family: &Family, random: &mut Random) -> SubNet {
     }
 }
 
+/// A random sub-network at a random one of the family's resolutions.
+#[must_use]
+pub fn sample_at(family: &Family, random: &mut Random) -> SubNet {
+    let net = sample(family, random);
+    match family.resolutions[..] {
+        [] => net,
+        ref sides => family.at(net, sides[random.below(sides.len())]),
+    }
+}
+
 /// What a step found.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Progress {
@@ -36,7 +47,8 @@ pub struct Progress {
     pub right: usize,
 }
 
-/// A labelled batch: images `[batch, height, width, channels]`.
+/// A labelled batch: images `[batch, height, width, channels]` of the family's `resolution`; each
+/// sub-network sees them at its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
     /// Pixels.
@@ -125,7 +137,8 @@ fn one_share(
     let mut teacher = Vec::new();
     for (place, net) in nets.iter().enumerate() {
         let units = layout.units(net);
-        let pass = forward(layout, &units, values, batch.images, None);
+        let images = resampled(batch.images, layout.family(), net);
+        let pass = forward(layout, &units, values, &images, None);
         let mut d = softmax(&pass.logits, classes);
         if place == 0 {
             teacher.clone_from(&d);
